@@ -1,0 +1,216 @@
+"""From links and joints to groups, family and base."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..embodiment import Base, Family, Group
+from .evidence import Evidence
+from .hands import MAX_GRIPPER_JOINTS, Hand, closed_and_open, find_hands
+from .limbs import Limb, find_limbs, mirrored
+from .tree import Joint
+from .wheels import Wheels, find_rotors, find_wheels
+
+
+@dataclass(frozen=True)
+class Structure:
+    """What a robot is made of.
+
+    Attributes:
+        groups: Arms first, then what they carry, then the rest.
+        hands: Arm name (or the hand's own name) -> its hand, for the search of the TCP.
+        passive: Names of joints that nothing drives.
+        why: "family", "base", "groups" -> reason.
+        doubts: Field -> why it may be wrong.
+    """
+
+    family: Family
+    base: Base
+    groups: tuple[Group, ...]
+    hands: dict[str, Hand]
+    passive: frozenset[str]
+    why: dict[str, str]
+    doubts: dict[str, str] = field(default_factory=dict)
+
+
+def analyse(evidence: Evidence, *, floating_root: bool = False) -> Structure:
+    """Name the parts of a robot."""
+    tree = evidence.tree
+    wheels = find_wheels(evidence)
+    rotors, flies = find_rotors(evidence)
+    aside = {j.name for j in (*wheels.driven, *wheels.passive, *wheels.carriers, *rotors)}
+    hands = find_hands(evidence, aside)
+    aside |= {j.name for h in hands for j in h.joints}
+    limbs = find_limbs(evidence, aside, hands, wheels.driven)
+    doubts: dict[str, str] = {}
+    if _is_hand(evidence, hands, limbs, wheels):
+        arms: list[Limb] = []
+        limbs = []
+    else:
+        arms = [limb for limb in limbs if limb.kind == "arm"]
+    legs = [limb for limb in limbs if limb.kind == "leg"]
+    flies = flies and not legs and not wheels.driven
+    family, base, why = _family(arms, legs, hands, wheels, flies=flies, floating=floating_root)
+    arm_names = _sides(evidence, [a.chain for a in arms], "arm")
+    groups = [_limb_group(tree.body, a, n) for a, n in zip(arms, arm_names, strict=True)]
+    carried: dict[str, Hand] = {}
+    for hand in hands:
+        arm = next(
+            (n for a, n in zip(arms, arm_names, strict=True) if a.chain[-1].child == hand.base), ""
+        )
+        group = _hand_group(evidence, hand, arm, len(carried), family)
+        carried[arm or group.name] = hand
+        groups.append(group)
+    leg_names = _sides(evidence, [leg.chain for leg in legs], "leg")
+    for leg, name in zip(legs, leg_names, strict=True):
+        groups.append(_leg_group(evidence, leg, name, wheels))
+    for kind in ("torso", "head"):
+        some = [limb for limb in limbs if limb.kind == kind and limb.joints]
+        for i, limb in enumerate(some):
+            groups.append(
+                _limb_group(tree.body, limb, kind if len(some) == 1 else f"{kind}_{i + 1}")
+            )
+    groups += [_wheel_group(evidence, w) for w in wheels.driven]
+    reason = "; ".join(f"{limb.kind} {limb.chain[0].name}..: {limb.why}" for limb in limbs)
+    why |= {
+        "groups": "; ".join([reason, *(h.why for h in hands)]).strip("; ") or "no moving joints"
+    }
+    for limb in limbs:
+        if not limb.sure:
+            doubts["groups"] = f"{limb.kind} from {limb.chain[0].name}: {limb.why}"
+    if family == "other":
+        doubts["family"] = "no arm, leg, wheel, hand or rotor was recognised"
+    passive = {j.name for j in (*wheels.passive, *rotors)}
+    passive |= {j.name for j in wheels.carriers if evidence.horizontal(j)}  # suspension
+    return Structure(family, base, tuple(groups), carried, frozenset(passive), why, doubts)
+
+
+def _is_hand(
+    evidence: Evidence, hands: Sequence[Hand], limbs: Sequence[Limb], wheels: Wheels
+) -> bool:
+    """One hand and nothing else but, perhaps, its wrist."""
+    if len(hands) != 1 or wheels.driven:
+        return False
+    rest = [limb for limb in limbs if limb.joints]
+    wrist = sum(len(limb.joints) for limb in rest)
+    return wrist <= 2 and len(rest) <= 1 and len(hands[0].actuated) > wrist
+
+
+def _family(
+    arms: Sequence[Limb],
+    legs: Sequence[Limb],
+    hands: Sequence[Hand],
+    wheels: Wheels,
+    *,
+    flies: bool,
+    floating: bool,
+) -> tuple[Family, Base, dict[str, str]]:
+    parts = f"{len(arms)} arms, {len(legs)} legs, {len(wheels.driven)} driven wheels"
+    family: Family
+    base: Base
+    if flies:
+        family, base = ("drone_arm" if arms else "drone"), "floating"
+        return family, base, {"family": "it has rotors", "base": "it flies"}
+    if len(legs) >= 2:
+        if len(legs) >= 4:
+            family = "quadruped_arm" if arms else "quadruped"
+        else:
+            family = "humanoid" if arms else "biped"
+        return family, "floating", {"family": parts, "base": "it stands on legs"}
+    if wheels.base is not None:
+        family = "mobile_manipulator" if arms else "mobile_base"
+        return family, wheels.base, {"family": parts, "base": wheels.why}
+    base = "floating" if floating else "fixed"
+    why = {
+        "family": parts,
+        "base": "the root is a floating joint" if floating else "neither legs, wheels nor rotors",
+    }
+    if not arms and hands:
+        return "hand", base, why | {"family": "fingers and no arm"}
+    if not arms:
+        return "other", base, why
+    return ("arm" if len(arms) == 1 else "bimanual"), base, why
+
+
+def _sides(evidence: Evidence, chains: Sequence[Sequence[Joint]], noun: str) -> list[str]:
+    """Names: the noun alone, with a side, with a corner, or numbered."""
+    if len(chains) < 2:
+        return [noun] * len(chains)
+    y = mirrored(evidence, chains)
+    x = [float(evidence.origin(c[0])[0]) for c in chains]
+    side = ["left" if v > 0 else "right" for v in y]
+    if len(chains) == 2 and set(side) == {"left", "right"}:
+        return [f"{s}_{noun}" for s in side]
+    middle = float(np.mean(x))
+    corners = [
+        f"{'front' if a > middle else 'rear'}_{s}_{noun}" for a, s in zip(x, side, strict=True)
+    ]
+    if max(Counter(corners).values()) == 1:
+        return corners
+    return [f"{noun}_{i + 1}" for i in range(len(chains))]
+
+
+def _limb_group(body: dict[str, str], limb: Limb, name: str) -> Group:
+    return Group(
+        name=name,
+        kind=limb.kind,  # type: ignore[arg-type]
+        joints=tuple(j.name for j in limb.joints),
+        base_link=limb.chain[0].parent,
+        tip_link=limb.chain[-1].child,
+    )
+
+
+def _hand_group(evidence: Evidence, hand: Hand, arm: str, index: int, family: Family) -> Group:
+    movers = hand.actuated
+    small = len(movers) <= MAX_GRIPPER_JOINTS
+    closed, opened = closed_and_open(evidence, hand)
+    noun = "gripper" if small else "hand"
+    base = hand.fingers[0][0].parent  # the palm
+    tip = base
+    joints = [j.name for j in movers]
+    if family == "hand" and hand.base != evidence.tree.root:  # with its wrist
+        wrist = evidence.tree.chain(evidence.tree.above[hand.base])
+        joints = [j.name for j in wrist if j.mimic is None] + joints
+        base = evidence.tree.root
+    side = arm.removesuffix("arm").rstrip("_")
+    name = "_".join(p for p in (side, noun) if p) if arm else f"{noun}{index + 1 if index else ''}"
+    return Group(
+        name=name,
+        kind="gripper" if small else "hand",
+        joints=tuple(joints),
+        base_link=base,
+        tip_link=tip,
+        effector=arm,
+        closed=tuple(closed.get(n, 0.0) for n in joints),
+        open=tuple(opened.get(n, 0.0) for n in joints),
+    )
+
+
+def _leg_group(evidence: Evidence, leg: Limb, name: str, wheels: Wheels) -> Group:
+    tree = evidence.tree
+    end = leg.chain[-1].child
+    wheel = next((w for w in wheels.driven if tree.body[w.parent] == end), None)
+    body = wheel.child if wheel else end
+    feet = [link for link in tree.members[body] if evidence.says("foot|toe|sole", link)]
+    foot = feet[0] if feet else body
+    return Group(name, "leg", tuple(j.name for j in leg.joints), leg.chain[0].parent, foot)
+
+
+def _wheel_group(evidence: Evidence, wheel: Joint) -> Group:
+    radius, _ = evidence.roundness(wheel)
+    if radius == 0.0:  # no geometry: the height of its centre above the lowest point
+        radius = float(evidence.origin(wheel)[2] - evidence.lowest)
+    axle = tuple(float(a) for a in evidence.axis(wheel))
+    return Group(
+        name=wheel.name,
+        kind="wheel",
+        joints=(wheel.name,),
+        base_link=wheel.parent,
+        tip_link=wheel.child,
+        radius=radius,
+        axle=axle,  # type: ignore[arg-type]
+    )

@@ -1,0 +1,158 @@
+"""What is left when wheels and hands are taken off: arms, legs, torso, head."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from .evidence import ARM, HEAD, LEG, STUB, Evidence
+from .hands import Hand
+from .tree import Joint
+
+LimbKind = Literal["arm", "leg", "torso", "head", "other"]
+
+
+@dataclass(frozen=True)
+class Limb:
+    """A chain of joints between two branchings, or from a branching to an end.
+
+    Attributes:
+        kind: What it is taken for.
+        chain: Moving joints, followers included, base to tip.
+        why: Reason.
+        sure: Whether words and geometry agree.
+    """
+
+    kind: LimbKind
+    chain: tuple[Joint, ...]
+    why: str
+    sure: bool = True
+
+    @property
+    def joints(self) -> tuple[Joint, ...]:
+        """Without followers."""
+        return tuple(j for j in self.chain if j.mimic is None)
+
+
+def find_limbs(
+    evidence: Evidence, excluded: Iterable[str], hands: Sequence[Hand], wheels: Sequence[Joint]
+) -> list[Limb]:
+    """Split the remaining tree at its branchings and name the pieces.
+
+    Args:
+        evidence: The robot.
+        excluded: Names of joints that are accounted for (wheels, fingers, casters, rotors).
+        hands: Ends that make a chain an arm.
+        wheels: Driven wheels; a chain of two joints or more that ends in one is a leg.
+    """
+    trunk, ends = _split(evidence, set(excluded))
+    held = {h.base for h in hands}
+    rolled = {evidence.tree.body[w.parent] for w in wheels}
+    grounded = _grounded(evidence, ends)
+    limbs = [Limb("torso", chain, "lies between the root and branchings") for chain in trunk]
+    for chain in ends:
+        limbs.append(_name(evidence, chain, ends, held, rolled, grounded))
+    return limbs
+
+
+def _split(
+    evidence: Evidence, excluded: set[str]
+) -> tuple[list[tuple[Joint, ...]], list[tuple[Joint, ...]]]:
+    tree = evidence.tree
+    trunk: list[tuple[Joint, ...]] = []
+    ends: list[tuple[Joint, ...]] = []
+
+    def children(body: str) -> list[Joint]:
+        rest = [j for j in tree.children.get(body, []) if j.name not in excluded]
+        if body == tree.root or len(rest) < 2:
+            return rest
+        stubs = [
+            j
+            for j in rest
+            if not tree.children.get(j.child) and evidence.says(STUB, *evidence.own(j))
+        ]
+        return [j for j in rest if j not in stubs] or rest[:1]
+
+    stack: list[tuple[Joint, ...]] = [(j,) for j in reversed(children(tree.root))]
+    while stack:
+        chain = stack.pop()
+        beyond = children(chain[-1].child)
+        if len(beyond) == 1:
+            stack.append((*chain, beyond[0]))
+        elif not beyond:
+            ends.append(chain)
+        else:
+            trunk.append(chain)
+            stack += [(j,) for j in reversed(beyond)]
+    return trunk, ends
+
+
+def _grounded(evidence: Evidence, ends: Sequence[tuple[Joint, ...]]) -> set[str]:
+    """Last joints of like chains whose tips alone touch the ground at zero, or at four corners."""
+    if not ends:
+        return set()
+    tips = {c[-1].name: float(evidence.outline(c[-1:])[:, 2].min()) for c in ends}
+    slack = 0.15 * evidence.height
+    corners = _corners(evidence, ends)
+    if corners:
+        return corners
+    down = [c for c in ends if tips[c[-1].name] < evidence.lowest + slack and len(c) >= 2]
+    root = evidence.points(evidence.tree.root)
+    root_low = float(root[:, 2].min()) if len(root) else 0.0
+    if len(down) < 2 or len({len(c) for c in down}) > 1 or root_low < evidence.lowest + slack:
+        return set()
+    return {c[-1].name for c in down}
+
+
+def _corners(evidence: Evidence, ends: Sequence[tuple[Joint, ...]]) -> set[str]:
+    """Four or more short like chains that start from the root to all four sides of it."""
+    root = evidence.tree.root
+    like = [c for c in ends if 2 <= len(c) <= 4 and evidence.tree.body[c[0].parent] == root]
+    if len(like) < 4 or len({len(c) for c in like}) > 1 or len(like) < len(ends):
+        return set()
+    places = np.array([evidence.origin(c[0])[:2] for c in like])
+    signs = {tuple(s) for s in np.sign(places - places.mean(axis=0)).astype(int).tolist()}
+    return (
+        {c[-1].name for c in like}
+        if len(signs & {(1, 1), (1, -1), (-1, 1), (-1, -1)}) == 4
+        else set()
+    )
+
+
+def _name(
+    evidence: Evidence,
+    chain: tuple[Joint, ...],
+    ends: Sequence[tuple[Joint, ...]],
+    held: set[str],
+    rolled: set[str],
+    grounded: set[str],
+) -> Limb:
+    own = [evidence.own(j) for j in chain]
+    n = len(chain)
+    leg, arm, head = (sum(evidence.says(p, *o) for o in own) for p in (LEG, ARM, HEAD))
+    dof = sum(j.mimic is None for j in chain)
+    carries = chain[-1].child in held
+    if carries and dof >= 2 and leg <= arm + n // 2:
+        return Limb("arm", chain, "ends in a gripper or hand")
+    if chain[-1].child in rolled and n >= 2:
+        return Limb("leg", chain, "ends in a driven wheel", sure=leg > 0)
+    if leg > max(arm, head) or (leg and leg == arm and chain[-1].name in grounded):
+        return Limb("leg", chain, f"{leg} of {n} joints are called so", sure=n >= 2)
+    if head > arm and dof <= 4:
+        return Limb("head", chain, f"{head} of {n} joints are called so")
+    if chain[-1].name in grounded and arm == 0:
+        return Limb("leg", chain, "like chains below or around the root", sure=False)
+    if arm and dof >= 2:
+        return Limb("arm", chain, f"{arm} of {n} joints are called so")
+    turning = sum(j.turns for j in chain if j.mimic is None)
+    if (len(ends) == 1 and turning >= 2) or dof >= 4:
+        return Limb("arm", chain, f"a chain of {dof} joints", sure=turning >= 3)
+    return Limb("other", chain, "a short chain without a known word", sure=False)
+
+
+def mirrored(evidence: Evidence, chains: Sequence[Sequence[Joint]]) -> list[float]:
+    """Lateral place (y at zero) of each chain's first joints, left positive."""
+    return [float(np.mean([evidence.origin(j)[1] for j in c])) for c in chains]

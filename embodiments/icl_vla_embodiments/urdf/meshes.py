@@ -1,0 +1,102 @@
+"""Vertices of mesh files: all that a convex hull needs, so nothing else is read."""
+
+from __future__ import annotations
+
+import io
+import xml.etree.ElementTree as ET
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from .. import se3
+from ..errors import UrdfError
+from ..types import Array
+from .read import read_xml
+
+
+def mesh_points(path: Path) -> Array:
+    """``(N, 3)`` vertices in the file's own axes and, for COLLADA, scaled to metres.
+
+    A COLLADA file's up axis is ignored, as URDF viewers do.
+
+    Raises:
+        UrdfError: The file cannot be read as a mesh.
+    """
+    reader = {".stl": _stl, ".obj": _obj, ".dae": _dae}.get(path.suffix.lower(), _other)
+    try:
+        points = reader(path)
+    except (ValueError, OSError, LookupError) as error:
+        raise UrdfError("cannot read the mesh", where=path, value=str(error)[:200]) from error
+    points = points[np.isfinite(points).all(axis=1)]
+    if not len(points):
+        raise UrdfError("the mesh has no vertices", where=path)
+    return points
+
+
+def _stl(path: Path) -> Array:
+    data = path.read_bytes()
+    count = int.from_bytes(data[80:84], "little")
+    if len(data) >= 84 + 50 * count and count:  # binary, whatever the header says
+        facet = np.dtype([("normal", "<f4", 3), ("vertices", "<f4", (3, 3)), ("extra", "<u2")])
+        facets = np.frombuffer(data, facet, count, 84)
+        return np.unique(facets["vertices"].reshape(-1, 3), axis=0).astype(float)
+    lines = [x.split()[1:4] for x in data.splitlines() if x.strip().startswith(b"vertex")]
+    return np.array(lines, dtype=float).reshape(-1, 3)
+
+
+def _obj(path: Path) -> Array:
+    rows = [line for line in path.read_bytes().splitlines() if line[:2] in (b"v ", b"v\t")]
+    text = b"\n".join(b" ".join(row.split()[1:4]) for row in rows)
+    return np.loadtxt(io.BytesIO(text), ndmin=2).reshape(-1, 3)
+
+
+def _other(path: Path) -> Array:
+    import trimesh
+
+    return np.asarray(trimesh.load_mesh(path).vertices, dtype=np.float64)
+
+
+def _dae(path: Path) -> Array:
+    root, _, _ = read_xml(path, root="COLLADA")
+    by_id = {e.get("id", ""): e for e in root.iter()}
+    unit = root.find("asset/unit")
+    metre = float(unit.get("meter", "1")) if unit is not None else 1.0
+    out: list[Array] = []
+
+    def visit(node: ET.Element, T: Array) -> None:
+        for part in node:
+            if part.tag in ("matrix", "translate", "rotate", "scale"):
+                T = T @ _transform(part.tag, np.array((part.text or "").split(), dtype=float))
+        for part in node:
+            if part.tag == "node":
+                visit(part, T)
+            elif part.tag == "instance_node":
+                visit(by_id[part.get("url", "")[1:]], T)
+            elif part.tag == "instance_geometry":
+                points = _positions(by_id[part.get("url", "")[1:]], by_id)
+                out.append(points @ T[:3, :3].T + T[:3, 3])
+
+    for scene in root.iter("visual_scene"):
+        for node in scene.findall("node"):
+            visit(node, np.eye(4))
+    return metre * np.concatenate(out) if out else np.zeros((0, 3))
+
+
+def _transform(tag: str, x: Array) -> Array:
+    if tag == "matrix":
+        return x.reshape(4, 4)
+    if tag == "translate":
+        return se3.pose(p=x)
+    if tag == "scale":
+        return np.diag([*x, 1.0])
+    return se3.pose(se3.exp3(x[:3] * np.radians(x[3])))
+
+
+def _positions(geometry: ET.Element, by_id: Mapping[str, ET.Element]) -> Array:
+    parts = []
+    for vertices in geometry.iter("vertices"):
+        for source in vertices.findall("input[@semantic='POSITION']"):
+            floats = by_id[source.get("source", "")[1:]].findtext("float_array", "")
+            parts.append(np.array(floats.split(), dtype=float).reshape(-1, 3))
+    return np.concatenate(parts) if parts else np.zeros((0, 3))

@@ -1,0 +1,140 @@
+"""Wheels, casters, rotors, and how wheels let a base move."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..embodiment import Base
+from .evidence import CASTER, ROTOR, STEERING, WHEEL, Evidence
+from .tree import Joint
+
+
+@dataclass(frozen=True)
+class Wheels:
+    """What a robot rolls on.
+
+    Attributes:
+        driven: Joints of wheels that move the base (or a leg).
+        passive: Joints of casters and of what carries them.
+        carriers: Joints between the root and driven wheels that are no legs: steering, suspension.
+        base: How they let the base move; None without wheels.
+        why: Reason.
+    """
+
+    driven: tuple[Joint, ...] = ()
+    passive: tuple[Joint, ...] = ()
+    carriers: tuple[Joint, ...] = ()
+    base: Base | None = None
+    why: str = ""
+
+
+def find_wheels(evidence: Evidence) -> Wheels:
+    """Discs that turn without a stop about a horizontal axis near the ground, or called wheels."""
+    tree = evidence.tree
+    found = [j for j in tree.moving if _is_wheel(evidence, j)]
+    if len(found) < 2 and not any(evidence.says(WHEEL, *evidence.names(j)) for j in found):
+        found = []
+    passive: dict[str, Joint] = {}
+    for joint in tree.moving:
+        if any(evidence.says(CASTER, *evidence.own(j)) for j in tree.chain(joint)):
+            passive[joint.name] = joint
+    driven = [j for j in found if j.name not in passive]
+    swivelled = [j for j in driven if _lone_swivel(evidence, j, driven)]
+    if len(swivelled) < len(driven):
+        for joint in swivelled:
+            passive |= {j.name: j for j in (joint, tree.up(joint)) if j is not None}
+        driven = [j for j in driven if j not in swivelled]
+    if not driven and not found:
+        return _fixed_wheels(evidence, tuple(passive.values()))
+    carriers = {j.name: j for w in driven for j in tree.chain(w)[:-1] if len(tree.chain(w)) == 2}
+    base, why = _base(evidence, driven, list(carriers.values()))
+    return Wheels(tuple(driven), tuple(passive.values()), tuple(carriers.values()), base, why)
+
+
+def _is_wheel(evidence: Evidence, joint: Joint) -> bool:
+    tree = evidence.tree
+    if not joint.turns or not evidence.horizontal(joint):
+        return False
+    beyond = tree.subtree(joint)[1:]
+    if any(not evidence.says("roller", *evidence.own(j)) for j in beyond):
+        return False
+    if evidence.says(ROTOR, joint.name) and not evidence.says(WHEEL, *evidence.names(joint)):
+        return False
+    radius, disc = evidence.roundness(joint)
+    if evidence.says(WHEEL, *evidence.names(joint)):
+        return joint.unlimited or disc
+    points = evidence.points(joint.child)
+    grounded = len(points) and points[:, 2].min() < evidence.lowest + 0.03 * evidence.height + 0.005
+    return bool(joint.unlimited and disc and grounded and radius > 0.01)
+
+
+def _lone_swivel(evidence: Evidence, wheel: Joint, driven: list[Joint]) -> bool:
+    """Whether a wheel trails behind an unlimited vertical joint of its own."""
+    up = evidence.tree.up(wheel)
+    if up is None or not up.unlimited or abs(evidence.axis(up)[2]) < 0.9:
+        return False
+    trail = np.linalg.norm((evidence.origin(wheel) - evidence.origin(up))[:2])
+    if evidence.says(STEERING, *evidence.own(up)) or trail < 5e-3:
+        return False
+    return sum(evidence.tree.up(w) is up for w in driven) == 1
+
+
+def _fixed_wheels(evidence: Evidence, passive: tuple[Joint, ...]) -> Wheels:
+    """A base whose wheels are casters only (steered and driven), or links without joints."""
+    tree = evidence.tree
+    wheels = [
+        link
+        for link in tree.links
+        if evidence.says(WHEEL, link) and not evidence.says(CASTER, link)
+    ]
+    fixed = [link for link in wheels if tree.body[link] == tree.root]
+    steered = [j for j in passive if evidence.says(WHEEL, *evidence.names(j))]
+    if len(steered) >= 3:
+        return Wheels((), passive, (), "planar_holo", "all wheels hang on swivels")
+    if len(fixed) >= 3:
+        return Wheels((), passive, (), "planar_holo", f"{len(fixed)} wheels without joints")
+    return Wheels((), passive)
+
+
+def _base(evidence: Evidence, driven: list[Joint], carriers: list[Joint]) -> tuple[Base, str]:
+    tree = evidence.tree
+    if not driven:
+        return "planar_holo", "all wheels hang on swivels"
+    axles = np.array([evidence.axis(w) for w in driven])
+    centres = np.array([evidence.origin(w) for w in driven])
+    vertical = [j for j in carriers if abs(evidence.axis(j)[2]) > 0.7]
+    steering = [j for j in vertical if not j.unlimited or evidence.says(STEERING, *evidence.own(j))]
+    if steering:
+        return "planar_ackermann", f"{len(steering)} wheels are steered"
+    if any(j.unlimited for j in vertical):
+        return "planar_holo", "the wheels turn together on a swivel"
+    if np.abs(axles @ axles[0]).min() < 0.9:
+        return "planar_holo", "axles point in different directions"
+    names = [n for w in driven for n in (w.name, *tree.members[w.child])]
+    names += [s.mesh.stem for w in driven for s in tree.shapes[w.child] if s.mesh]
+    if evidence.says("mecanum|omni|roller", *names) or tree.holonomic_hint:
+        return "planar_holo", "the wheels are called mecanum or omnidirectional"
+    if np.ptp(centres @ axles[0]) < 0.2 * np.ptp(centres, axis=0).max():
+        return "planar_ackermann", "the wheels run in one track"
+    return "planar_diff", f"{len(driven)} wheels on parallel axles"
+
+
+def find_rotors(evidence: Evidence) -> tuple[list[Joint], bool]:
+    """Propeller joints, and whether the robot flies: at least three propellers, or so called."""
+    tree = evidence.tree
+    joints = [
+        j
+        for j in tree.moving
+        if evidence.says(ROTOR, *evidence.own(j))
+        and not tree.children.get(j.child)
+        and abs(evidence.axis(j)[2]) > 0.5
+    ]
+    links = [
+        link for link in tree.members[tree.root] if evidence.says(ROTOR, link) and link != tree.root
+    ]
+    called = evidence.says(
+        r"quadrotor|multirotor|hexacopter|quadcopter|uav|drone", tree.name, tree.root
+    )
+    return joints, len(joints) >= 3 or len(links) >= 3 or called

@@ -1,0 +1,3 @@
+"""``icl-vla doctor``."""
+import typer
+def doctor() -> None: ...

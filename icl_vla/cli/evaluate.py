@@ -1,0 +1,96 @@
+"""``icl-vla run`` and ``icl-vla eval``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def run(
+    embodiment: Annotated[str, typer.Argument(help="Name of an embodiment.")],
+    instruction: Annotated[str, typer.Argument(help="What to do, as it was demonstrated.")],
+    driver: Annotated[str, typer.Option(help="Which robot: pybullet.")] = "pybullet",
+    scene: Annotated[
+        str | None, typer.Option(help="A task's name, or a scene file (YAML).")
+    ] = None,
+    method: Annotated[str, typer.Option(help="Policy.")] = "vote",
+    episodes: Annotated[int, typer.Option(min=1, help="New scenes to try.")] = 1,
+    seed: Annotated[int, typer.Option(help="Seed of the first scene.")] = 5000,
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+    films: Annotated[int, typer.Option(min=0, help="Episodes to film.")] = 1,
+    restart: Annotated[bool, typer.Option("--restart", help="Forget earlier results.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Let the policy act: retrieve, condition, act, track with MPC."""
+    from ..evaluation.running import run_in_scenes
+    from ..paths import home
+    from . import output
+
+    with output.progress(f"running {scene or instruction}", episodes, quiet=as_json) as advance:
+        report = run_in_scenes(
+            home(),
+            embodiment,
+            instruction,
+            driver=driver,
+            scene=scene,
+            method=method,
+            seeds=range(seed, seed + episodes),
+            workers=workers,
+            films=films,
+            restart=restart,
+            progress=lambda r: advance(f"seed {r.seed}: {'success' if r.success else r.ended}"),
+        )
+    if as_json:
+        output.show_json(report)
+        return
+    if report["judged"]:
+        output.results_table(report["results"])
+    else:
+        output.console.print("  no judge for a scene file: " + report["ended"])
+    for path in report["pictures"]:
+        output.console.print(f"  {path}", soft_wrap=True)
+
+
+def evaluate(
+    embodiment: Annotated[str, typer.Argument(help="Name of an embodiment.")],
+    tasks: Annotated[
+        list[str] | None, typer.Option("--task", help="Task; repeat for several. Default: all.")
+    ] = None,
+    methods: Annotated[
+        list[str] | None, typer.Option("--method", help="Method; repeat for several. Default: all.")
+    ] = None,
+    episodes: Annotated[int, typer.Option(min=1, help="Scenes for each task.")] = 20,
+    seed: Annotated[int, typer.Option(help="Seed of the first scene.")] = 5000,
+    name: Annotated[str, typer.Option(help="Name of the evaluation.")] = "eval",
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
+    restart: Annotated[bool, typer.Option("--restart", help="Forget earlier results.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """How often does it work, against what, and how sure is that. Same scenes for every method."""
+    from ..evaluation.running import evaluate as evaluate_
+    from ..paths import home
+    from . import output
+
+    def note(result: Any) -> str:
+        return f"{result.task} {result.method} {result.seed}"
+
+    with output.progress("evaluating", 0, quiet=as_json) as advance:
+        report = evaluate_(
+            home(),
+            embodiment,
+            tasks=tasks,
+            methods=methods,
+            seeds=range(seed, seed + episodes),
+            name=name,
+            workers=workers,
+            restart=restart,
+            progress=lambda result: advance(note(result)),
+            total=lambda n: advance.total(n),
+        )
+    if as_json:
+        output.show_json(report)
+        return
+    output.results_table(report["results"])
+    output.console.print(f"  {Path(report['folder']) / 'results.jsonl'}", soft_wrap=True)

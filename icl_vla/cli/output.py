@@ -1,0 +1,91 @@
+"""What commands print: blocks, tables, progress, JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.panel import Panel
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from icl_vla_embodiments import ReportedError
+
+console = Console(highlight=False)
+errors = Console(stderr=True, highlight=False)
+
+
+def show_error(error: ReportedError) -> None:
+    """One block: the problem, then where, value, valid and remedy."""
+    body = Text(error.problem, style="bold")
+    for label, text in error.lines():
+        body.append(f"\n{label + ':':8}", style="dim")
+        body.append(text, style="default not bold")
+    errors.print(Panel(body, title="error", title_align="left", border_style="red"))
+
+
+def show_json(data: object) -> None:
+    """Machine-readable result on standard output."""
+    json.dump(data, sys.stdout, indent=2, default=_plain)
+    sys.stdout.write("\n")
+
+
+def _plain(value: Any) -> object:
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if hasattr(value, "__fspath__"):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """A titled table."""
+    out = Table(title=title, title_justify="left", header_style="bold", border_style="dim")
+    for i, column in enumerate(columns):
+        out.add_column(column, justify="left" if i == 0 else "right", overflow="fold")
+    for row in rows:
+        out.add_row(*(str(cell) for cell in row))
+    console.print(out)
+
+
+def results_table(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Success of every task and method with its interval."""
+    table(
+        "Success (Wilson 95% interval)",
+        ("task", "method", "success", "rate", "interval"),
+        [
+            (
+                row["task"],
+                row["method"],
+                f"{row['successes']}/{row['episodes']}",
+                f"{row['rate']:.0%}",
+                "{:.0%} to {:.0%}".format(*row["interval"]),
+            )
+            for row in rows
+        ],
+    )
+
+
+@contextmanager
+def progress(label: str, total: int, *, quiet: bool = False) -> Iterator[Any]:
+    """A progress bar; yields a function that advances it, with an optional note."""
+    columns = (
+        TextColumn("  {task.description}"),
+        BarColumn(bar_width=28),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("[dim]{task.fields[note]}"),
+    )
+    with Progress(*columns, console=console, disable=quiet) as bar:
+        task = bar.add_task(label, total=total, note="")
+
+        def advance(note: str = "", by: int = 1) -> None:
+            bar.update(task, advance=by, note=note)
+
+        yield advance

@@ -1,0 +1,91 @@
+"""What can be evaluated: each method is one entry, all see the same scenes and the same controller."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from icl_vla_embodiments import ActionChunk, Observation, UnknownName
+from icl_vla_retrieval import DemoBank
+
+from ..policy.nearest import NearestPolicy
+from ..policy.vote import VotePolicy
+from ..runtime.loop import Outcome, execute, run_episode
+from ..sim.workcell import Workcell
+
+Watch = Callable[[Observation, ActionChunk], None]
+Runner = Callable[[Workcell, DemoBank, str, int, Watch | None], Outcome]
+
+EXPERT_SEED = 1_000_003  # an operator's dice never share a stream with the scene's
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to do a task.
+
+    Attributes:
+        name: On the command line and in reports.
+        summary: One line for people.
+        run: Called with a workcell already reset, a bank, an instruction, a seed and a watcher.
+    """
+
+    name: str
+    summary: str
+    run: Runner
+
+
+def _policy(kind: type[VotePolicy]) -> Runner:
+    def run(
+        cell: Workcell, bank: DemoBank, instruction: str, seed: int, watch: Watch | None
+    ) -> Outcome:
+        space = cell.embodiment.action_space(bank.action_space.name)
+        episode = kind(cell.model, cell.encoder).start(bank, instruction, space)
+        return run_episode(cell.driver, cell.controller, episode, watch=watch, audit=cell.audit)
+
+    return run
+
+
+def _expert(
+    cell: Workcell, bank: DemoBank, instruction: str, seed: int, watch: Watch | None
+) -> Outcome:
+    assert cell.task is not None
+    operator = cell.task.expert(cell.workspace, np.random.default_rng([EXPERT_SEED, seed]))
+    dt = 1 / bank.action_space.rate
+    steps = 0
+    while cell.driver.clock() < 30.0:
+        target = operator.act(cell.driver, cell.driver.observe(cameras=False))
+        if target is None:
+            return Outcome("done", cell.driver.clock(), steps)
+        now = cell.driver.clock()
+        execute(cell.driver, cell.controller, [target], [now + dt], now + dt, cell.audit)
+        steps += 1
+    return Outcome("time is up", cell.driver.clock(), steps)
+
+
+def _nothing(
+    cell: Workcell, bank: DemoBank, instruction: str, seed: int, watch: Watch | None
+) -> Outcome:
+    return Outcome("done", cell.driver.clock(), 0)
+
+
+METHODS: Mapping[str, Method] = {
+    m.name: m
+    for m in (
+        Method("vote", "in-context vote without learning", _policy(VotePolicy)),
+        Method("nearest", "1-NN retrieve-and-play", _policy(NearestPolicy)),
+        Method("expert", "scripted operator that sees the truth", _expert),
+        Method("nothing", "the robot stands still", _nothing),
+    )
+}
+
+
+def find_method(name: str) -> Method:
+    """A method by name.
+
+    Raises:
+        UnknownName: There is none; the message lists the known ones.
+    """
+    if name not in METHODS:
+        raise UnknownName("method", name, METHODS)
+    return METHODS[name]

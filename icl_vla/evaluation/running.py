@@ -1,0 +1,218 @@
+"""``run`` and ``eval``: what the command line asks for, as functions with plain results."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from icl_vla_embodiments import ReportedError, UnknownName
+from icl_vla_embodiments.home import write_atomically
+from icl_vla_embodiments.plugins import registered_drivers, registered_tasks
+from icl_vla_embodiments.store import EmbodimentStore
+from icl_vla_retrieval import DemoBank
+
+from ..paths import bank_path, run_path
+from ..sim.scene import Scene
+from ..sim.workcell import Workcell, find_task
+from .film import Filmer, contact_sheet
+from .methods import METHODS, find_method
+from .trials import Result, ResultLog, Trial, run_trials, summarise
+
+
+def evaluate(
+    base: Path,
+    embodiment: str,
+    *,
+    tasks: Sequence[str] | None,
+    methods: Sequence[str] | None,
+    seeds: Sequence[int],
+    name: str = "eval",
+    workers: int = 1,
+    restart: bool = False,
+    progress: Callable[[Result], None] | None = None,
+    total: Callable[[int], None] | None = None,
+) -> dict[str, Any]:
+    """Every method on every task in the same scenes; goes on where an earlier call stopped."""
+    bank = _bank(base, embodiment)
+    chosen = [find_task(t) for t in tasks or demonstrated_tasks(bank)]
+    names = [find_method(m).name for m in methods or METHODS]
+    trials = [
+        Trial(embodiment, task.name, method, seed)
+        for seed in seeds
+        for task in chosen
+        for method in names
+    ]
+    folder, log = _open_log(base, bank, name, restart)
+    if total is not None:
+        total(len(trials))
+    for trial in trials:
+        if progress is not None and (key := (trial.task, trial.method, trial.seed)) in log.results:
+            progress(log.results[key])
+    run_trials(trials, base, bank.path, log, workers=workers, progress=progress)
+    results = [log.results[t.task, t.method, t.seed] for t in trials]
+    report = {
+        "embodiment": embodiment,
+        "folder": str(folder),
+        "seeds": [seeds[0], seeds[-1]],
+        "demonstrations": bank.summary()["instructions"],
+        "results": summarise(results),
+    }
+    write_atomically(folder / "report.json", json.dumps(report, indent=2) + "\n")
+    return report
+
+
+def run_in_scenes(
+    base: Path,
+    embodiment: str,
+    instruction: str,
+    *,
+    driver: str,
+    scene: str | None,
+    method: str,
+    seeds: Sequence[int],
+    workers: int = 1,
+    films: int = 1,
+    restart: bool = False,
+    progress: Callable[[Result], None] | None = None,
+) -> dict[str, Any]:
+    """One method in new scenes, with pictures."""
+    if driver != "pybullet":
+        known = registered_drivers()
+        if driver not in known:
+            raise UnknownName("driver", driver, ["pybullet", *known])
+        raise ReportedError(
+            f"the driver {driver!r} has no simulated scenes", remedy="use --driver pybullet"
+        )
+    bank = _bank(base, embodiment)
+    if instruction not in bank.instructions:
+        raise ReportedError(
+            "no demonstration has this instruction",
+            where=bank.path,
+            value=instruction,
+            valid=bank.instructions,
+            remedy="use one of these instructions, or record demonstrations of this one",
+        )
+    if scene is not None and Path(scene).suffix in (".yaml", ".yml"):
+        return _run_in_file(base, embodiment, instruction, Path(scene), method, bank)
+    task = find_task(scene or _task_of(instruction))
+    if task.instruction != instruction:
+        raise ReportedError(
+            f"the scenes of {task.name!r} are for another instruction",
+            value=instruction,
+            valid=[task.instruction],
+        )
+    folder, log = _open_log(base, bank, f"run-{task.name}-{method}", restart)
+    trials = [
+        Trial(
+            embodiment,
+            task.name,
+            find_method(method).name,
+            seed,
+            pictures=str(folder / f"seed_{seed}"),
+            film=i < films,
+        )
+        for i, seed in enumerate(seeds)
+    ]
+    run_trials(trials, base, bank.path, log, workers=workers, progress=progress)
+    results = [log.results[t.task, t.method, t.seed] for t in trials]
+    sheet = folder / "contact_sheet.png"
+    looks = [(f"seed {r.seed}", r.success, folder / f"seed_{r.seed}") for r in results]
+    contact_sheet(instruction, looks).save(sheet)
+    report = {
+        "embodiment": embodiment,
+        "instruction": instruction,
+        "folder": str(folder),
+        "judged": True,
+        "results": summarise(results),
+        "episodes": [{"seed": r.seed, "success": r.success, "ended": r.ended} for r in results],
+        "pictures": [str(sheet), *(str(p) for p in sorted(folder.glob("seed_*/film.mp4")))],
+    }
+    write_atomically(folder / "report.json", json.dumps(report, indent=2) + "\n")
+    return report
+
+
+def _run_in_file(
+    base: Path, embodiment: str, instruction: str, file: Path, method: str, bank: DemoBank
+) -> dict[str, Any]:
+    """One episode in a scene laid out by hand; nobody judges it."""
+    cell = Workcell.build(EmbodimentStore(base), embodiment, scene=Scene.from_yaml(file))
+    folder = run_path(base, embodiment, f"run-{file.stem}-{method}")
+    filmer = Filmer(cell, folder)
+    filmer.begin(cell.reset(0))
+    outcome = find_method(method).run(cell, bank, instruction, 0, filmer.watch)
+    filmer.finish(outcome.reason == "done")
+    return {
+        "embodiment": embodiment,
+        "instruction": instruction,
+        "folder": str(folder),
+        "judged": False,
+        "ended": f"{outcome.reason} after {outcome.seconds:.1f} s",
+        "objects": {n: np.round(cell.driver.world.pose(n)[:3, 3], 4) for n in cell.driver.world.bodies},
+        "pictures": [str(folder / "film.mp4")],
+    }
+
+
+def demonstrated_tasks(bank: DemoBank) -> list[str]:
+    """Registered tasks whose instruction the bank holds."""
+    known = set(bank.instructions)
+    find_task_names = _task_names()
+    return [name for name in find_task_names if find_task(name).instruction in known]
+
+
+def _task_names() -> list[str]:
+    from icl_vla_embodiments.plugins import plugins
+
+    from ..sim import builtin
+
+    plugins().register(builtin, "simulation")
+    return list(registered_tasks())
+
+
+def _task_of(instruction: str) -> str:
+    for name in _task_names():
+        if find_task(name).instruction == instruction:
+            return name
+    raise ReportedError(
+        "no simulated task has this instruction",
+        value=instruction,
+        valid=[f"{n}: {find_task(n).instruction}" for n in _task_names()],
+        remedy="name scenes with --scene NAME, or a scene file with --scene FILE.yaml",
+    )
+
+
+def _bank(base: Path, embodiment: str) -> DemoBank:
+    robot = EmbodimentStore(base).get(embodiment)
+    path = bank_path(base, embodiment)
+    if not path.exists():
+        raise ReportedError(
+            f"{embodiment} has no demonstrations yet",
+            where=path,
+            remedy=f"icl-vla demos record {embodiment} --task NAME",
+        )
+    bank = DemoBank.open(path)
+    bank.check(robot)
+    return bank
+
+
+def _open_log(base: Path, bank: DemoBank, name: str, restart: bool) -> tuple[Path, ResultLog]:
+    """The results of ``name``, refused where they belong to other demonstrations."""
+    folder = run_path(base, bank.embodiment, name)
+    if restart and folder.exists():
+        shutil.rmtree(folder)
+    stamp = folder / "inputs.json"
+    summary = bank.summary()
+    facts = json.dumps([summary["episodes"], summary["frames"], bank.spec.urdf_sha256])
+    inputs = {"bank": hashlib.sha256(facts.encode()).hexdigest()}
+    if stamp.exists() and json.loads(stamp.read_text()) != inputs:
+        raise ReportedError(
+            "these results were made with other demonstrations or another robot",
+            where=folder,
+            remedy="start afresh with --restart, or give another --name",
+        )
+    write_atomically(stamp, json.dumps(inputs))
+    return folder, ResultLog(folder / "results.jsonl")

@@ -1,0 +1,204 @@
+"""Scene tokens without learning: connected regions of colour and depth, the robot masked by FK.
+
+A region grows over neighbouring pixels whose 3-D points and chromaticities are close. What belongs
+to the table is left out, unless its colour differs from the table's; what lies within a centimetre
+of one of the robot's links, posed by forward kinematics, is the robot.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from icl_vla_embodiments import CameraImage, Observation, ReportedError, se3
+from icl_vla_embodiments.geometry import LinkHulls
+from icl_vla_embodiments.robot_model import RobotModel
+from icl_vla_embodiments.types import Array
+from numpy.typing import NDArray
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+
+from .tokens import CLOUD, SceneTokens
+
+
+@dataclass(frozen=True)
+class ComponentEncoder:
+    """Connected components of one or more calibrated RGB-D cameras.
+
+    Attributes:
+        model: Forward kinematics of the robot.
+        hulls: Its links' hulls.
+        reach: Points farther from the base than this [m] are ignored.
+        robot_margin: Distance [m] to a hull within which a point belongs to the robot.
+        table_height: Points this high [m] above the table stand out by shape.
+        table_contrast: Chromaticity distance to the table that stands out by colour.
+        link_distance: Neighbouring pixels are linked up to this 3-D distance [m] ...
+        link_contrast: ... and this chromaticity distance.
+        min_pixels: Smaller regions are dropped.
+    """
+
+    model: RobotModel
+    hulls: LinkHulls
+    reach: float
+    robot_margin: float = 0.012
+    table_height: float = 0.010
+    table_contrast: float = 0.10
+    link_distance: float = 0.02
+    link_contrast: float = 0.09
+    min_pixels: int = 14
+
+    schema = "components/1"
+    feature_size = 5
+
+    def encode(self, observation: Observation) -> SceneTokens:
+        """Tokens of all cameras that have colour, depth and calibration, in one list.
+
+        Raises:
+            ReportedError: No camera has all three, or joint positions are missing.
+        """
+        usable = [
+            name
+            for name, camera in observation.cameras.items()
+            if observation.has(f"cameras.{name}.rgb")
+            and observation.has(f"cameras.{name}.depth")
+            and camera.intrinsics is not None
+            and camera.T_mount_camera is not None
+        ]
+        if not usable or not observation.has("q"):
+            raise ReportedError(
+                "an observation lacks what scene tokens are made of",
+                value={"cameras": list(observation.cameras), "q": observation.has("q")},
+                valid=("joint positions and a camera with rgb, depth, intrinsics and pose",),
+            )
+        assert observation.q is not None
+        links = self.model.link_poses(observation.q)
+        parts = [self._encode_camera(observation.cameras[name], links) for name in usable]
+        return SceneTokens(
+            *(
+                np.concatenate([getattr(p, f) for p in parts])
+                for f in ("positions", "features", "extents", "clouds", "pixels")
+            )
+        )
+
+    def _encode_camera(self, camera: CameraImage, links: dict[str, Array]) -> SceneTokens:
+        assert camera.rgb is not None and camera.depth is not None
+        points = points_in_base(camera, links)
+        color = camera.rgb.astype(np.float32) / 255
+        foreground = self._foreground(points, color, camera.depth > 0, links)
+        labels = self._regions(points, color, foreground)
+        return self._summarise(points, color, foreground, labels)
+
+    def _foreground(
+        self,
+        points: NDArray[np.float32],
+        color: NDArray[np.float32],
+        valid: NDArray[np.bool_],
+        links: dict[str, Array],
+    ) -> NDArray[np.bool_]:
+        z = points[..., 2]
+        near = valid & (np.linalg.norm(points[..., :2], axis=-1) < self.reach)
+        low = near & (np.abs(z) < 0.05)
+        if low.sum() < 100:
+            return np.zeros_like(valid)
+        counts, edges = np.histogram(z[low], bins=100)
+        level = edges[counts.argmax()] + 0.5 * (edges[1] - edges[0])
+        on_table = low & (np.abs(z - level) < 0.006)
+        level = float(np.median(z[on_table]))
+        paint = np.median(color[on_table], axis=0)
+        contrast = np.linalg.norm(_chromaticity(color) - _chromaticity(paint), axis=-1)
+        darkness = np.abs(color.mean(-1) - paint.mean())
+        stands_out = (
+            (z > level + self.table_height)
+            | (contrast > self.table_contrast)
+            | (darkness > 3 * self.table_contrast)
+        )
+        foreground = near & stands_out & (z < level + 0.5)
+        candidates = np.flatnonzero(foreground)
+        robot = self.hulls.mask(
+            points.reshape(-1, 3)[candidates].astype(float), links, self.robot_margin
+        )
+        foreground.reshape(-1)[candidates[robot]] = False
+        return foreground
+
+    def _regions(
+        self,
+        points: NDArray[np.float32],
+        color: NDArray[np.float32],
+        foreground: NDArray[np.bool_],
+    ) -> NDArray[np.int32]:
+        """Label of each foreground pixel, in row-major order."""
+        index = np.full(foreground.shape, -1)
+        count = int(foreground.sum())
+        index[foreground] = np.arange(count)
+        chroma = _chromaticity(color)
+        rows, columns = [], []
+        for a, b in (
+            ((slice(None), slice(None, -1)), (slice(None), slice(1, None))),
+            ((slice(None, -1), slice(None)), (slice(1, None), slice(None))),
+        ):
+            y, x = np.nonzero(foreground[a] & foreground[b])
+            dy, dx = (0, 1) if a[1] != slice(None) else (1, 0)
+            distance = np.linalg.norm(points[y, x] - points[y + dy, x + dx], axis=-1)
+            contrast = np.linalg.norm(chroma[y, x] - chroma[y + dy, x + dx], axis=-1)
+            keep = (distance < self.link_distance) & (contrast < self.link_contrast)
+            rows.append(index[y[keep], x[keep]])
+            columns.append(index[y[keep] + dy, x[keep] + dx])
+        i, j = np.concatenate(rows), np.concatenate(columns)
+        graph = coo_matrix((np.ones(len(i), dtype=bool), (i, j)), shape=(count, count))
+        return np.asarray(connected_components(graph, directed=False)[1], dtype=np.int32)
+
+    def _summarise(
+        self,
+        points: NDArray[np.float32],
+        color: NDArray[np.float32],
+        foreground: NDArray[np.bool_],
+        labels: NDArray[np.int32],
+    ) -> SceneTokens:
+        if not len(labels):
+            return SceneTokens.empty(self.feature_size)
+        P, C = points[foreground], color[foreground]
+        sizes = np.bincount(labels)
+        order = np.argsort(labels, kind="stable")
+        starts = np.concatenate([[0], np.cumsum(sizes)])
+        rows: list[tuple[Array, Array, Array, Array, int]] = []
+        for label in np.flatnonzero(sizes >= self.min_pixels):
+            members = order[starts[label] : starts[label + 1]]
+            p, c = P[members].astype(float), C[members]
+            low, high = np.quantile(p, [0.03, 0.97], axis=0)
+            extent = high - low
+            chroma = _chromaticity(np.median(c, axis=0))
+            # occlusion changes a size, so it counts less than a colour
+            size = [extent[2] / 0.2, np.sqrt(extent[0] * extent[1]) / 0.2]
+            pick = members[np.linspace(0, len(members) - 1, CLOUD).astype(int)]
+            rows.append(
+                (
+                    0.5 * (low + high),
+                    np.concatenate([4 * chroma, size]),
+                    extent,
+                    P[pick].astype(float),
+                    len(members),
+                )
+            )
+        if not rows:
+            return SceneTokens.empty(self.feature_size)
+        return SceneTokens(*(np.stack([np.asarray(r[i]) for r in rows]) for i in range(5)))
+
+
+def points_in_base(camera: CameraImage, links: dict[str, Array]) -> NDArray[np.float32]:
+    """Back-projected pixels ``(H, W, 3)`` [m] in the base frame."""
+    assert camera.depth is not None and camera.intrinsics is not None
+    assert camera.T_mount_camera is not None
+    T = np.asarray(camera.T_mount_camera)
+    if camera.mount is not None:
+        T = links[camera.mount] @ T
+    height, width = camera.depth.shape
+    K, z = camera.intrinsics, camera.depth
+    x = ((np.arange(width) - K[0, 2]) / K[0, 0]).astype(np.float32)[None] * z
+    y = ((np.arange(height) - K[1, 2]) / K[1, 1]).astype(np.float32)[:, None] * z
+    points = np.stack([x, y, z], axis=-1).reshape(-1, 3)
+    return se3.act(T, points).astype(np.float32).reshape(height, width, 3)
+
+
+def _chromaticity(color: NDArray[np.float32]) -> NDArray[np.float32]:
+    """``(..., 3)`` colour with most of its brightness divided out."""
+    return np.asarray(color / (color.sum(-1, keepdims=True) + 0.2))

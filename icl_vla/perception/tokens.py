@@ -1,0 +1,57 @@
+"""What a scene looks like to a policy: a handful of 3-D tokens with features."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from icl_vla_embodiments import Observation
+from icl_vla_embodiments.types import Array
+
+CLOUD = 48
+"""Surface points kept for each token."""
+
+
+@dataclass(frozen=True)
+class SceneTokens:
+    """``M`` things or regions seen in one observation, in the robot's base frame.
+
+    Attributes:
+        positions: ``(M, 3)`` middle of the visible extent [m].
+        features: ``(M, F)``; Euclidean distance 1 means clearly different.
+        extents: ``(M, 3)`` size along the base axes [m].
+        clouds: ``(M, CLOUD, 3)`` surface points, repeated where there were fewer.
+        pixels: ``(M,)`` how many pixels support it.
+    """
+
+    positions: Array
+    features: Array
+    extents: Array
+    clouds: Array
+    pixels: Array
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    @classmethod
+    def empty(cls, features: int) -> SceneTokens:
+        return cls(
+            np.zeros((0, 3)),
+            np.zeros((0, features)),
+            np.zeros((0, 3)),
+            np.zeros((0, CLOUD, 3)),
+            np.zeros(0),
+        )
+
+
+class Encoder(Protocol):
+    """Turns pictures into tokens. A learned encoder takes the place of the built-in one here."""
+
+    schema: str
+    """Names the kind and version of features; tokens of different schemas never mix."""
+    feature_size: int
+
+    def encode(self, observation: Observation) -> SceneTokens:
+        """Tokens of one observation, the robot itself left out."""
+        ...

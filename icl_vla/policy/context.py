@@ -1,0 +1,144 @@
+"""Demonstrations as a policy reads them: motions beside tracked scene tokens, frame by frame."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from icl_vla_embodiments.home import write_atomically
+from icl_vla_embodiments.types import Array
+from icl_vla_retrieval import DemoBank, Demonstration, RetrievalError
+
+from ..perception.memory import SceneMemory
+from ..perception.tokens import Encoder
+
+STRIDE = 2  # frames between two encoded pictures of a demonstration
+
+
+@dataclass(frozen=True)
+class DemoContext:
+    """One demonstration of ``T`` frames with ``M`` tokens, for one effector.
+
+    Attributes:
+        episode: Index in the bank.
+        tcp: ``(T, 4, 4)`` measured ``T_base_ee``.
+        opening: ``(T,)`` measured gripper opening.
+        commands: ``(T, 4, 4)`` commanded ``T_base_ee``; row t is due one step after frame t.
+        gripper: ``(T,)`` commanded opening.
+        tokens: ``(T, M, 3)`` tracked token positions.
+        first: ``(M, 3)`` their positions when first seen.
+        features: ``(M, F)``.
+        clouds: ``(M, P, 3)`` their surfaces when first seen.
+    """
+
+    episode: int
+    tcp: Array
+    opening: Array
+    commands: Array
+    gripper: Array
+    tokens: Array
+    first: Array
+    features: Array
+    clouds: Array
+
+    def __len__(self) -> int:
+        return len(self.tcp)
+
+
+def tracked_tokens(demonstration: Demonstration, encoder: Encoder) -> dict[str, Array]:
+    """Encode every :data:`STRIDE`-th frame and follow the tokens through the episode."""
+    memory = SceneMemory()
+    frames = range(0, len(demonstration), STRIDE)
+    states = [memory.update(encoder.encode(demonstration.observation(t))) for t in frames]
+    last = states[-1]
+    count = len(last)
+    tokens = np.zeros((len(demonstration), count, 3))
+    for state, t in zip(states, frames, strict=True):
+        tokens[t : t + STRIDE, : len(state)] = state.now.positions
+        tokens[t : t + STRIDE, len(state) :] = last.first.positions[len(state) :]
+    return {
+        "tokens": tokens,
+        "first": last.first.positions,
+        "features": last.first.features,
+        "clouds": last.first.clouds,
+    }
+
+
+def read_context(
+    bank: DemoBank | Sequence[Demonstration],
+    instruction: str,
+    encoder: Encoder,
+    effector: str,
+    limit: int = 20,
+) -> list[DemoContext]:
+    """The demonstrations of an instruction, with tokens (cached beside a bank).
+
+    Raises:
+        RetrievalError: The bank knows no such instruction; the known ones are listed.
+    """
+    if isinstance(bank, DemoBank):
+        episodes = bank.select(instruction)
+        cache: Path | None = bank.path / "icl_vla" / "tokens" / _slug(encoder.schema)
+    else:
+        episodes = [i for i, d in enumerate(bank) if d.instruction == instruction]
+        cache = None
+    if not episodes:
+        known = sorted({d.instruction for d in bank} if cache is None else set(bank.instructions))
+        raise RetrievalError(
+            "no demonstration has this instruction",
+            value=instruction,
+            valid=known,
+            remedy="use one of these instructions, or record demonstrations of this one",
+        )
+    return [_read_one(bank[i], i, encoder, effector, cache) for i in episodes[:limit]]
+
+
+def _read_one(
+    demonstration: Demonstration,
+    episode: int,
+    encoder: Encoder,
+    effector: str,
+    cache: Path | None,
+) -> DemoContext:
+    path = None if cache is None else cache / f"episode_{episode:06d}.npz"
+    if path is not None and path.exists():
+        with np.load(path, allow_pickle=False) as stored:
+            arrays = dict(stored)
+    else:
+        arrays = tracked_tokens(demonstration, encoder)
+        if path is not None:
+            write_atomically(path, _npz(arrays))
+    return DemoContext(
+        episode=episode,
+        tcp=demonstration.poses[effector],
+        opening=demonstration.grippers[effector],
+        commands=demonstration.commands[effector],
+        gripper=demonstration.gripper_commands[effector],
+        **arrays,
+    )
+
+
+def index_episodes(
+    bank: DemoBank, encoder: Encoder, effector: str, episodes: Sequence[int]
+) -> int:
+    """Encode episodes ahead of their first use; returns how many were new."""
+    cache = bank.path / "icl_vla" / "tokens" / _slug(encoder.schema)
+    fresh = [i for i in episodes if not (cache / f"episode_{i:06d}.npz").exists()]
+    for i in fresh:
+        _read_one(bank[i], i, encoder, effector, cache)
+    return len(fresh)
+
+
+def _npz(arrays: dict[str, Array]) -> bytes:
+    import io
+
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def _slug(schema: str) -> str:
+    return f"{schema.replace('/', '-')}-{hashlib.sha256(schema.encode()).hexdigest()[:8]}"

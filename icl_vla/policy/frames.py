@@ -1,0 +1,150 @@
+"""Frames that a demonstrated motion can be carried over in, from a demonstration to now.
+
+A frame carries a motion by ``T_now <- X @ T_then`` with ``X = [R | p_now - R p_then]``: origins
+coincide and axes are turned by ``R``. Origins are scene tokens (where they are and where they
+were first seen), the base and the end effector. Rotations are none, the token's registered turn,
+and the turn of the direction from one token to another, which makes a pair of round things into a
+frame with a heading.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from icl_vla_embodiments import se3
+from icl_vla_embodiments.types import Array
+
+from ..perception.memory import TrackedTokens, match
+from ..perception.registration import relative_yaw
+from .context import DemoContext
+
+_HEADING = 0.04  # [m] two tokens nearer than this have no direction between them
+
+
+@dataclass(frozen=True)
+class FrameVotes:
+    """One frame's view of all demonstrations.
+
+    Attributes:
+        name: What the frame hangs on, for explanations.
+        X: ``(K, 4, 4)`` carries each demonstration's motion to now.
+        valid: ``(K,)`` demonstrations that have the frame.
+        weight: Prior weight: motions relative to the end effector agree however wrong they are.
+    """
+
+    name: str
+    X: Array
+    valid: Array
+    weight: float = 1.0
+
+
+class Correspondence:
+    """Which token of each demonstration is which token now, and how much it is turned.
+
+    Attributes:
+        index: ``(K, M)`` token of demonstration k that matches token m now; -1 for none.
+        yaw: ``(K, M)`` registered turn from then to now [rad].
+    """
+
+    def __init__(self, contexts: Sequence[DemoContext], tokens: TrackedTokens) -> None:
+        self._contexts = contexts
+        self.index = np.full((len(contexts), 0), -1)
+        self.yaw = np.zeros((len(contexts), 0))
+        self.extend(tokens)
+
+    def extend(self, tokens: TrackedTokens) -> None:
+        """Match tokens that have joined the scene since."""
+        known, count = self.index.shape[1], len(tokens)
+        if count == known:
+            return
+        fresh = np.full((len(self._contexts), count - known), -1)
+        turns = np.zeros(fresh.shape)
+        for k, context in enumerate(self._contexts):
+            rows, columns = match(
+                tokens.first.features[known:], context.features, None, None
+            )
+            taken = set(self.index[k])
+            for i, j in zip(rows, columns, strict=True):
+                if j not in taken:
+                    fresh[k, i] = j
+                    turns[k, i], _ = relative_yaw(
+                        context.clouds[j], tokens.first.clouds[known + i]
+                    )
+        self.index = np.concatenate([self.index, fresh], axis=1)
+        self.yaw = np.concatenate([self.yaw, turns], axis=1)
+
+    def shared(self) -> list[int]:
+        """Tokens found in most demonstrations: the things that the task may be about."""
+        if not self.index.size:
+            return []
+        share = (self.index >= 0).mean(axis=0)
+        return [int(m) for m in np.flatnonzero(share >= 0.6)]
+
+
+def frames_now(
+    contexts: Sequence[DemoContext],
+    pointers: Array,
+    tcp: Array,
+    tokens: TrackedTokens,
+    correspondence: Correspondence,
+) -> Iterator[FrameVotes]:
+    """All candidate frames at the demonstrations' present frames."""
+    count = len(contexts)
+    everyone = np.ones(count, dtype=bool)
+    yield FrameVotes("base", np.tile(np.eye(4), (count, 1, 1)), everyone)
+    tcp_then = np.stack([c.tcp[t] for c, t in zip(contexts, pointers, strict=True)])
+    shift = se3.pose(p=tcp[:3, 3] - tcp_then[:, :3, 3])
+    yield FrameVotes("end effector", shift, everyone, weight=0.05)
+
+    shared = correspondence.shared()
+    for m in shared:
+        index = correspondence.index[:, m]
+        valid = index >= 0
+        rows = list(zip(range(count), contexts, pointers, np.maximum(index, 0), strict=True))
+        now_then = np.stack([c.tokens[t, j] for _, c, t, j in rows])
+        first_then = np.stack([c.first[j] for _, c, _, j in rows])
+        origins = (
+            ("now", tokens.now.positions[m], now_then),
+            ("first", tokens.first.positions[m], first_then),
+        )
+        turns: list[tuple[str, Array, Array]] = [
+            ("", np.zeros(count), valid),
+            ("turned", correspondence.yaw[:, m], valid),
+        ]
+        for other in shared:
+            if other != m:
+                turns.append(_heading(contexts, pointers, tokens, correspondence, m, other, "now"))
+                turns.append(_heading(contexts, pointers, tokens, correspondence, m, other, "first"))
+        for when, here, then in origins:
+            for how, yaw, known in turns:
+                R = se3.yaw(yaw)
+                X = se3.pose(R, here - np.einsum("kij,kj->ki", R, then))
+                yield FrameVotes(f"token {m} {when} {how}".strip(), X, known)
+
+
+def _heading(
+    contexts: Sequence[DemoContext],
+    pointers: Array,
+    tokens: TrackedTokens,
+    correspondence: Correspondence,
+    m: int,
+    other: int,
+    when: str,
+) -> tuple[str, Array, Array]:
+    """Turn of the direction from one token to another, as it is or as it was at first."""
+    here = tokens.now.positions if when == "now" else tokens.first.positions
+    now = (here[other] - here[m])[:2]
+    pairs = correspondence.index[:, [m, other]]
+    places = [
+        c.tokens[t] if when == "now" else c.first for c, t in zip(contexts, pointers, strict=True)
+    ]
+    then = np.stack(
+        [x[max(j, 0)] - x[max(i, 0)] for x, (i, j) in zip(places, pairs, strict=True)]
+    )[:, :2]
+    known = (pairs >= 0).all(axis=1)
+    known &= np.linalg.norm(then, axis=1) > _HEADING
+    known &= bool(np.linalg.norm(now) > _HEADING)
+    yaw = np.arctan2(now[1], now[0]) - np.arctan2(then[:, 1], then[:, 0])
+    return f"towards {other} {when}", (yaw + np.pi) % (2 * np.pi) - np.pi, known

@@ -1,0 +1,174 @@
+"""The control loop: observe, act, review, track."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from icl_vla_embodiments import (
+    ActionChunk,
+    Command,
+    Driver,
+    Embodiment,
+    Observation,
+    TaskTarget,
+)
+from icl_vla_embodiments.types import Array
+from numpy.typing import ArrayLike
+
+from ..policy.interface import Episode
+from .guardrail import FiniteAndNear, Guardrail
+
+PERIOD = 1 / 60  # [s] of control
+
+
+class Controller(Protocol):
+    """Task-frame targets to commands; see ``icl_vla_wbc``."""
+
+    def reset(self, observation: Observation) -> None:
+        """Start from the measured state."""
+        ...
+
+    def track(
+        self,
+        targets: Sequence[TaskTarget],
+        observation: Observation,
+        *,
+        times: ArrayLike | None = None,
+    ) -> Command:
+        """Command for the next period."""
+        ...
+
+
+@dataclass
+class Audit:
+    """Worst departures from the joint limits over a run, and which ladder levels were used.
+
+    Attributes:
+        position: Largest excess over a position limit [rad or m]; 0 when none.
+        velocity: The same for commanded velocities.
+        acceleration: The same for commanded accelerations.
+        levels: Controller level -> number of ticks.
+    """
+
+    lower: Array
+    upper: Array
+    max_velocity: Array
+    max_acceleration: Array
+    position: float = 0.0
+    velocity: float = 0.0
+    acceleration: float = 0.0
+    levels: dict[str, int] = field(default_factory=dict)
+    _v: Array | None = None
+
+    @classmethod
+    def of(cls, embodiment: Embodiment) -> Audit:
+        """An audit against an embodiment's limits."""
+        return cls(
+            embodiment.array("lower"),
+            embodiment.array("upper"),
+            embodiment.array("velocity"),
+            embodiment.array("acceleration"),
+        )
+
+    def check(self, command: Command, period: float) -> None:
+        """Take one command into account."""
+        self.levels[command.level] = self.levels.get(command.level, 0) + 1
+        if command.q is not None:
+            over = np.maximum(command.q - self.upper, self.lower - command.q)
+            self.position = max(self.position, float(over.max()))
+        if command.v is not None:
+            excess = np.abs(command.v) - self.max_velocity
+            self.velocity = max(self.velocity, float(excess.max()))
+            if self._v is not None:
+                acceleration = np.abs(command.v - self._v) / period
+                worst = float((acceleration - self.max_acceleration).max())
+                self.acceleration = max(self.acceleration, worst)
+            self._v = command.v.copy()
+
+    @property
+    def violations(self) -> int:
+        """How many of position, velocity and acceleration were ever exceeded (beyond 1e-6)."""
+        return sum(x > 1e-6 for x in (self.position, self.velocity, self.acceleration))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended."""
+
+    reason: str
+    seconds: float
+    chunks: int
+
+
+def execute(
+    driver: Driver,
+    controller: Controller,
+    targets: Sequence[TaskTarget],
+    due: Sequence[float],
+    until: float,
+    audit: Audit | None = None,
+) -> None:
+    """Track timed targets until the driver's clock reads ``until`` [s]."""
+    while driver.clock() < until - 1e-9:
+        observation = driver.observe(cameras=False)
+        times = np.asarray(due) - driver.clock()
+        command = controller.track(targets, observation, times=times)
+        if audit is not None:
+            audit.check(command, PERIOD)
+        driver.command(command, PERIOD)
+
+
+def run_episode(
+    driver: Driver,
+    controller: Controller,
+    episode: Episode,
+    *,
+    seconds: float = 20.0,
+    replan: int = 4,
+    guardrail: Guardrail | None = None,
+    watch: Callable[[Observation, ActionChunk], None] | None = None,
+    audit: Audit | None = None,
+) -> Outcome:
+    """Let a policy act until it says it is done, a guardrail stops it, or time is up.
+
+    Args:
+        driver: The robot, already reset.
+        controller: Already reset with the driver's observation.
+        episode: The policy's episode.
+        seconds: Time allowed on the driver's clock.
+        replan: Steps of each chunk to execute before asking for the next.
+        guardrail: Reviews every chunk.
+        watch: Called with every observation and the chunk that answered it.
+        audit: Collects limit violations.
+    """
+    guardrail = guardrail or FiniteAndNear()
+    begin = driver.clock()
+    chunks = 0
+    asked_again = 0
+    while driver.clock() - begin < seconds:
+        observation = driver.observe()
+        chunk = episode.act(observation)
+        chunks += 1
+        if watch is not None:
+            watch(observation, chunk)
+        review = guardrail.review(chunk, observation)
+        asked_again = asked_again + 1 if review.decision == "replan" else 0
+        if review.decision == "stop" or asked_again > 5:
+            driver.stop()
+            return Outcome(f"stopped: {review.reason}", driver.clock() - begin, chunks)
+        if chunk.done:
+            driver.stop()
+            return Outcome("done", driver.clock() - begin, chunks)
+        now = driver.clock()
+        chunk = review.chunk
+        if review.decision == "replan":
+            hold = [TaskTarget(poses=dict(chunk.start))]
+            execute(driver, controller, hold, [now + chunk.dt], now + chunk.dt, audit)
+            continue
+        due = [now + (h + 1) * chunk.dt for h in range(len(chunk))]
+        execute(driver, controller, chunk.targets, due, now + replan * chunk.dt, audit)
+    driver.stop()
+    return Outcome("time is up", driver.clock() - begin, chunks)

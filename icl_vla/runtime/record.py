@@ -1,0 +1,102 @@
+"""Record demonstrations: an operator drives, everything is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from icl_vla_embodiments import (
+    ActionSpace,
+    CameraImage,
+    Driver,
+    Observation,
+    SpaceState,
+    TaskTarget,
+)
+from icl_vla_embodiments.robot_model import RobotModel
+from icl_vla_retrieval import CameraTrack, Demonstration
+
+from .loop import Audit, Controller, execute
+
+
+def record_episode(
+    driver: Driver,
+    model: RobotModel,
+    controller: Controller,
+    operator: Callable[[Observation], TaskTarget | None],
+    action_space: ActionSpace,
+    *,
+    instruction: str,
+    embodiment: str,
+    seconds: float = 30.0,
+    provenance: dict[str, object] | None = None,
+    audit: Audit | None = None,
+) -> Demonstration:
+    """One demonstration at the action space's rate.
+
+    Args:
+        driver: Already reset.
+        model: Forward kinematics.
+        controller: Already reset.
+        operator: Observation -> next target, or None to finish.
+        action_space: The commands are recorded as vectors of this space.
+        instruction: What is being shown.
+        embodiment: Name of the robot.
+        seconds: Time allowed.
+        provenance: Who, which seed, which task ...
+        audit: Collects limit violations.
+    """
+    effector = action_space.effectors[0]
+    dt = 1 / action_space.rate
+    observations: list[Observation] = []
+    targets: list[TaskTarget] = []
+    last: TaskTarget | None = None
+    actions = []
+    while driver.clock() < seconds:
+        observation = driver.observe()
+        target = operator(observation)
+        if target is None:
+            break
+        state = SpaceState(
+            poses=model.poses(observation.q),
+            q=observation.q,
+            grippers={e: s.gripper for e, s in observation.effectors.items()},
+            commanded=last,
+        )
+        observations.append(observation)
+        targets.append(target)
+        actions.append(action_space.encode([target], state, model)[0])
+        now = driver.clock()
+        execute(driver, controller, [target], [now + dt], now + dt, audit)
+        last = target
+    names = observations[0].cameras
+    return Demonstration(
+        times=np.array([o.time for o in observations]),
+        q=np.stack([o.q for o in observations]),
+        grippers={
+            effector: np.array([o.effectors[effector].gripper for o in observations])
+        },
+        poses={effector: np.stack([model.poses(o.q)[effector] for o in observations])},
+        actions=np.stack(actions),
+        action_space=action_space,
+        commands={effector: np.stack([t.poses[effector] for t in targets])},
+        gripper_commands={effector: np.array([t.grippers[effector] for t in targets])},
+        cameras={
+            name: _track([o.cameras[name] for o in observations]) for name in names
+        },
+        instruction=instruction,
+        embodiment=embodiment,
+        provenance=dict(provenance or {}),
+    )
+
+
+def _track(images: Sequence[CameraImage]) -> CameraTrack:
+    """One camera's pictures; its calibration is that of the first."""
+    depths = [image.depth for image in images if image.depth is not None]
+    return CameraTrack.from_arrays(
+        np.stack([image.rgb for image in images if image.rgb is not None]),
+        np.stack(depths) if depths else None,
+        intrinsics=images[0].intrinsics,
+        mount=images[0].mount,
+        T_mount_camera=images[0].T_mount_camera,
+    )

@@ -1,0 +1,192 @@
+"""A robot in PyBullet physics, behind the same interface as a real one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pybullet
+from icl_vla_embodiments import CameraImage, Command, EffectorState, Observation, se3
+from icl_vla_embodiments.robot_model import RobotModel
+from icl_vla_embodiments.types import Array
+
+from .scene import Scene
+from .world import STEP, World
+
+_FINGER_FRICTION = 1.2
+_SETTLE = 60  # physics steps in which dropped things come to rest
+
+
+class PyBulletDriver:
+    """Position (or torque) actuated robot in a :class:`World`.
+
+    Args:
+        model: The robot.
+        urdf: Low-polygon URDF for simulation (``icl_vla_embodiments.urdf.simulation_urdf``).
+        scenes: Seed -> scene, called by :meth:`reset`.
+
+    Attributes:
+        after_command: Called after every command, for films and probes.
+    """
+
+    def __init__(
+        self, model: RobotModel, urdf: Path, scenes: Callable[[int | None], Scene]
+    ) -> None:
+        self.model = model
+        self.world = World()
+        self.after_command: Callable[[], None] | None = None
+        self._urdf = urdf
+        self._scenes = scenes
+        self._time = 0.0
+
+    def reset(self, seed: int | None = None) -> Observation:
+        """Lay out the scene of ``seed``, put the robot at its start, let things settle."""
+        scene = self._scenes(seed)
+        self.world.reset(scene)
+        self._load()
+        self._teleport(self._start(scene))
+        self.world.step(_SETTLE)
+        self._time = 0.0
+        return self.observe()
+
+    def _load(self) -> None:
+        c = self.world.client
+        mount = self.model.embodiment.mount.matrix
+        self.body = c.loadURDF(
+            str(self._urdf),
+            mount[:3, 3],
+            se3.quat_xyzw(mount[:3, :3]),
+            useFixedBase=self.model.embodiment.base == "fixed",
+            flags=pybullet.URDF_USE_INERTIA_FROM_FILE,
+        )
+        rows = {
+            self.model.model.names[i]: self.model.model.idx_vs[i]
+            for i in range(1, self.model.model.njoints)
+        }
+        fingers = {j for g in self.model.embodiment.of_kind("gripper") for j in g.joints}
+        fingers |= {m.joint for m in self.model.embodiment.mimic if m.master in fingers}
+        self._indices: list[int] = []  # PyBullet joints
+        self._rows: list[int] = []  # rows of the joint map
+        efforts = self.model.embodiment.array("effort")
+        self._forces: list[float] = []
+        for index in range(c.getNumJoints(self.body)):
+            info = c.getJointInfo(self.body, index)
+            name = info[1].decode()
+            c.changeDynamics(self.body, index, linearDamping=0, angularDamping=0, jointDamping=0)
+            if info[2] == pybullet.JOINT_FIXED or name not in rows:
+                continue
+            if name in fingers:
+                c.changeDynamics(self.body, index, lateralFriction=_FINGER_FRICTION)
+            master = int(np.argmax(np.abs(self.model.G[rows[name]])))
+            self._indices.append(index)
+            self._rows.append(rows[name])
+            self._forces.append(float(efforts[master]))
+        pick = self.model.G[self._rows]
+        self._unmap = np.linalg.pinv(pick)
+
+    def _start(self, scene: Scene) -> Array:
+        q = self.model.neutral.copy()
+        targets = {a.name: scene.start_pose(a.name) for a in self.model.embodiment.arms}
+        given = {name: T for name, T in targets.items() if T is not None}
+        if given:
+            q = self.model.inverse_kinematics(given, q)
+        for gripper in self.model.embodiment.of_kind("gripper"):
+            for joint, value in zip(gripper.joints, gripper.open, strict=True):
+                q[self.model.embodiment.joints.index(joint)] = value
+        return q
+
+    def _teleport(self, q: Array) -> None:
+        angles = (self.model.G @ q + self.model.c)[self._rows]
+        for index, angle in zip(self._indices, angles, strict=True):
+            self.world.client.resetJointState(self.body, index, float(angle))
+        self._drive(angles, np.zeros(len(angles)))
+
+    def _drive(self, angles: Array, velocities: Array) -> None:
+        self.world.client.setJointMotorControlArray(
+            self.body,
+            self._indices,
+            pybullet.POSITION_CONTROL,
+            targetPositions=angles,
+            targetVelocities=velocities,
+            forces=self._forces,
+            positionGains=[0.3] * len(angles),
+            velocityGains=[1.0] * len(angles),
+        )
+
+    def observe(self, *, cameras: bool = True) -> Observation:
+        """Joint states, grippers and, where asked for, pictures in the base frame."""
+        states = self.world.client.getJointStates(self.body, self._indices)
+        q_rows = np.array([s[0] for s in states]) - self.model.c[self._rows]
+        q = self._unmap @ q_rows
+        images: dict[str, CameraImage] = {}
+        if cameras:
+            T_base_world = se3.inverse(self.model.embodiment.mount.matrix)
+            for name, camera in self.world.scene.cameras.items():
+                image = self.world.image(camera)
+                assert image.T_mount_camera is not None
+                images[name] = CameraImage(
+                    image.rgb,
+                    image.depth,
+                    image.intrinsics,
+                    None,
+                    T_base_world @ image.T_mount_camera,
+                )
+        return Observation(
+            time=self._time,
+            cameras=images,
+            q=q,
+            v=self._unmap @ np.array([s[1] for s in states]),
+            T_world_base=self.model.embodiment.mount.matrix,
+            effectors={
+                g.effector: EffectorState(gripper=self._opening(g.joints, g.closed, g.open, q))
+                for g in self.model.embodiment.of_kind("gripper")
+            },
+        )
+
+    def _opening(
+        self,
+        joints: tuple[str, ...],
+        closed: tuple[float, ...],
+        opened: tuple[float, ...],
+        q: Array,
+    ) -> float:
+        """0 closed to 1 open: least squares along the line from closed to open."""
+        here = np.array([q[self.model.embodiment.joints.index(j)] for j in joints])
+        a, b = np.array(closed), np.array(opened)
+        return float(np.clip((here - a) @ (b - a) / ((b - a) @ (b - a)), 0.0, 1.0))
+
+    def command(self, command: Command, duration: float) -> None:
+        """Drive the joints for ``duration`` [s], rounded to physics steps."""
+        steps = max(1, round(duration / STEP))
+        c = self.world.client
+        if command.mode == "torque" and command.tau is not None:
+            torques = (self.model.G @ command.tau)[self._rows]
+            for _ in range(steps):
+                c.setJointMotorControlArray(
+                    self.body, self._indices, pybullet.TORQUE_CONTROL, forces=torques
+                )
+                self.world.step(1)
+        else:
+            if command.q is not None:
+                angles = (self.model.G @ command.q + self.model.c)[self._rows]
+                v = np.zeros(self.model.n) if command.v is None else command.v
+                self._drive(angles, (self.model.G @ v)[self._rows])
+            self.world.step(steps)
+        self._time += steps * STEP
+        if self.after_command is not None:
+            self.after_command()
+
+    def stop(self) -> None:
+        """Hold the present joint positions."""
+        states = self.world.client.getJointStates(self.body, self._indices)
+        angles = np.array([s[0] for s in states])
+        self._drive(angles, np.zeros(len(angles)))
+
+    def clock(self) -> float:
+        """Simulated seconds since :meth:`reset`."""
+        return self._time
+
+    def close(self) -> None:
+        """Free the physics client."""
+        self.world.close()

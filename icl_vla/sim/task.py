@@ -1,0 +1,117 @@
+"""What a simulated task must provide, and what table-top tasks share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+import numpy as np
+from icl_vla_embodiments import Observation, TaskTarget
+from icl_vla_embodiments.types import Array
+
+from .driver import PyBulletDriver
+from .scene import ObjectSpec, Scene
+from .workspace import Workspace
+
+PALETTE: dict[str, tuple[float, float, float]] = {
+    "red": (0.80, 0.10, 0.10),
+    "green": (0.15, 0.62, 0.20),
+    "blue": (0.10, 0.25, 0.75),
+    "yellow": (0.90, 0.78, 0.10),
+    "purple": (0.50, 0.15, 0.60),
+    "orange": (0.93, 0.48, 0.08),
+    "cyan": (0.15, 0.70, 0.75),
+    "black": (0.12, 0.12, 0.12),
+}
+"""Paints by name, far enough apart to be told from each other."""
+
+
+class Expert(Protocol):
+    """A scripted operator that sees the truth."""
+
+    def act(self, driver: PyBulletDriver, observation: Observation) -> TaskTarget | None:
+        """The next target, or None when the operator takes the task to be finished."""
+        ...
+
+
+class Task(Protocol):
+    """A simulated task: scenes, an instruction, a judge and an operator."""
+
+    name: str
+    instruction: str
+
+    def sample(self, workspace: Workspace, rng: np.random.Generator) -> Scene:
+        """A new scene."""
+        ...
+
+    def succeeded(self, driver: PyBulletDriver) -> bool:
+        """Whether the goal holds at this moment: place, and released. The judge adds stillness."""
+        ...
+
+    def expert(self, workspace: Workspace, rng: np.random.Generator) -> Expert:
+        """A fresh operator for one episode."""
+        ...
+
+
+def place_apart(
+    workspace: Workspace,
+    rng: np.random.Generator,
+    radii: Sequence[float],
+    zones: Sequence[tuple[float, float, float, float]],
+    gap: float = 0.03,
+) -> list[Array]:
+    """Positions ``(2,)`` in zones (x0, x1, y0, y1 in patch coordinates), ``gap`` [m] apart."""
+    for _ in range(1000):
+        spots: list[Array] = []
+        for radius, (x0, x1, y0, y1) in zip(radii, zones, strict=True):
+            for _ in range(50):
+                p = workspace.point(rng.uniform(x0, x1), rng.uniform(y0, y1))
+                if all(
+                    np.linalg.norm(p - other) > radius + r + gap
+                    for other, r in zip(spots, radii, strict=False)
+                ):
+                    spots.append(p)
+                    break
+            else:
+                break
+        if len(spots) == len(radii):
+            return spots
+    raise RuntimeError(f"no room for {len(radii)} things in {zones}")
+
+
+def distractors(
+    workspace: Workspace, rng: np.random.Generator, taken: Iterable[str], count: int
+) -> list[ObjectSpec]:
+    """Boxes and cylinders in other colours than ``taken``; their places are set later."""
+    colors = [c for c in PALETTE if c not in set(taken)]
+    out = []
+    for i, color in enumerate(rng.choice(colors, size=count, replace=False)):
+        width = workspace.aperture * rng.uniform(0.4, 0.8)
+        height = workspace.aperture * rng.uniform(0.4, 0.8)
+        shape = "box" if rng.random() < 0.5 else "cylinder"
+        out.append(
+            ObjectSpec(
+                name=f"distractor{i}",
+                shape=shape,  # type: ignore[arg-type]
+                size=(width, width, height),
+                color=PALETTE[str(color)],
+                position=(0.0, 0.0, height / 2),
+                yaw=rng.uniform(-np.pi, np.pi),
+            )
+        )
+    return out
+
+
+def start(workspace: Workspace, rng: np.random.Generator) -> dict[str, tuple[float, ...]]:
+    """A start pose of the tool above the patch, pointing down, scattered by a few centimetres."""
+    x, y = workspace.point(*rng.uniform(-0.6, 0.6, 2))
+    z = workspace.start_height * rng.uniform(0.9, 1.15)
+    from icl_vla_embodiments import se3
+
+    return {workspace.effector: (x, y, z, *se3.log3(workspace.grasp))}
+
+
+def footprint(o: ObjectSpec) -> float:
+    """Radius of the circle round an object's base [m]."""
+    corner = np.sqrt(2) if o.shape == "box" else 1.0
+    return 0.5 * max(o.size[:2]) * corner

@@ -1,0 +1,109 @@
+"""One robot at one simulated task, with everything that a trial needs, built once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from icl_vla_embodiments import Embodiment, Observation, UnknownName
+from icl_vla_embodiments.geometry import LinkHulls
+from icl_vla_embodiments.plugins import plugins, registered_tasks
+from icl_vla_embodiments.robot_model import RobotModel
+from icl_vla_embodiments.store import EmbodimentStore
+from icl_vla_embodiments.urdf.simulation import simulation_urdf
+from icl_vla_wbc import ArmMpc
+
+from ..perception.components import ComponentEncoder
+from ..runtime.loop import PERIOD, Audit
+from . import builtin
+from .driver import PyBulletDriver
+from .scene import Scene
+from .task import Task
+from .workspace import Workspace
+
+_HOLD = 1.0  # [s] that success must last
+_STILL = 0.01  # [m/s] below which a thing counts as still
+
+
+@dataclass
+class Workcell:
+    """A robot, its table, its controller and its eyes."""
+
+    embodiment: Embodiment
+    model: RobotModel
+    workspace: Workspace
+    driver: PyBulletDriver
+    controller: ArmMpc
+    encoder: ComponentEncoder
+    task: Task | None
+    audit: Audit
+
+    @classmethod
+    def build(
+        cls, store: EmbodimentStore, name: str, task: str | None = None, scene: Scene | None = None
+    ) -> Workcell:
+        """Set up a robot from the store for a registered task, or for one scene.
+
+        Raises:
+            UnknownName: No such embodiment or task; the message lists the known ones.
+        """
+        embodiment = store.get(name)
+        model = RobotModel(embodiment)
+        workspace = Workspace.of(model)
+        chosen = None if task is None else find_task(task)
+
+        def scenes(seed: int | None) -> Scene:
+            if scene is not None or chosen is None:
+                laid = scene if scene is not None else Scene((), {"front": workspace.camera()})
+                return laid if laid.cameras else laid.with_(cameras={"front": workspace.camera()})
+            return chosen.sample(workspace, np.random.default_rng(seed))
+
+        hulls = LinkHulls(embodiment)
+        urdf = simulation_urdf(embodiment, store.folder(name))
+        return cls(
+            embodiment=embodiment,
+            model=model,
+            workspace=workspace,
+            driver=PyBulletDriver(model, urdf, scenes),
+            controller=ArmMpc(model, workspace.effector, period=PERIOD),
+            encoder=ComponentEncoder(model, hulls, reach=1.3 * workspace.far_corner()),
+            task=chosen,
+            audit=Audit.of(embodiment),
+        )
+
+    def reset(self, seed: int) -> Observation:
+        """A new scene, the controller at rest, a clean audit."""
+        observation = self.driver.reset(seed)
+        self.controller.reset(observation)
+        self.audit = Audit.of(self.embodiment)
+        return observation
+
+    def judge(self) -> bool:
+        """Whether the task's goal holds, with everything still, for a whole second.
+
+        The robot stands still meanwhile. Things get up to one second to come to rest first.
+        """
+        if self.task is None:
+            return False
+        world = self.driver.world
+        self.driver.stop()
+        for _ in range(60):
+            if all(world.speed(name) < _STILL for name in world.bodies):
+                break
+            world.step(4)
+        for _ in range(int(_HOLD * 60)):
+            world.step(4)
+            moving = any(world.speed(name) > _STILL for name in world.bodies)
+            if moving or not self.task.succeeded(self.driver):
+                return False
+        return True
+
+
+def find_task(name: str) -> Task:
+    """A registered task by name."""
+    plugins().register(builtin, "simulation")
+    tasks = registered_tasks()
+    if name not in tasks:
+        raise UnknownName("task", name, tasks)
+    task: Task = tasks[name]()
+    return task

@@ -1,0 +1,93 @@
+"""What a caller of the controller asks for, read once and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from icl_vla_embodiments import TaskTarget
+from icl_vla_embodiments.types import Array
+
+from .errors import WbcError
+
+ROTATION_TOLERANCE = 1e-3  # of R^T R from the identity; float32 poses pass
+
+
+@dataclass(frozen=True)
+class Request:
+    """Targets of one effector.
+
+    Attributes:
+        times: ``(M,)`` seconds from now at which the poses are due.
+        poses: ``(M, 4, 4)`` in the base frame; None to stay.
+        posture: ``(n,)`` actuated positions preferred or, without poses, demanded.
+        grippers: Effector -> opening, of the target that is due next.
+    """
+
+    times: Array
+    poses: Array | None
+    posture: Array | None
+    grippers: dict[str, float]
+
+    @classmethod
+    def read(
+        cls,
+        targets: Sequence[TaskTarget],
+        times: ArrayLike | None,
+        effector: str,
+        period: float,
+        n: int,
+    ) -> Request | None:
+        """The request, or None where a number in it is not finite or a pose is no rigid motion.
+
+        Raises:
+            WbcError: The times do not fit the targets or do not increase, or a posture's length is wrong.
+        """
+        if targets is None or any(target is None for target in targets):
+            return None
+        due = np.zeros(1) if times is None else np.atleast_1d(np.asarray(times, dtype=float))
+        if not np.isfinite(due).all():
+            return None
+        if len(targets) and len(due) != len(targets):
+            raise WbcError(
+                "each target needs its time",
+                where="times",
+                value=len(due),
+                valid=(len(targets),),
+                remedy="pass one target alone, or times=[seconds from now, ...]",
+            )
+        if len(due) > 1 and not (np.diff(due) > 0).all():
+            raise WbcError("times must increase", where="times", value=due.tolist())
+        if not len(targets):
+            return cls(due, None, None, {})
+        present = targets[min(int(np.searchsorted(due, period)), len(targets) - 1)]
+        posed = [i for i, target in enumerate(targets) if effector in target.poses]
+        poses = None
+        if posed:
+            poses = np.array([targets[i].poses[effector] for i in posed], dtype=float)
+            if not _rigid(poses):
+                return None
+            due = due[posed]
+        posture = None if present.posture is None else np.asarray(present.posture, dtype=float)
+        grippers = {name: float(opening) for name, opening in present.grippers.items()}
+        finite = np.isfinite(list(grippers.values())).all()
+        if not finite or (posture is not None and not np.isfinite(posture).all()):
+            return None
+        if posture is not None and posture.shape != (n,):
+            raise WbcError(
+                "a posture has one number for each actuated joint",
+                where="targets.posture",
+                value=posture.shape,
+                valid=((n,),),
+            )
+        return cls(due, poses, posture, grippers)
+
+
+def _rigid(poses: Array) -> bool:
+    """Whether every matrix is a rigid motion; NaN and infinity are not."""
+    R = poses[:, :3, :3]
+    off = np.abs(R.transpose(0, 2, 1) @ R - np.eye(3)).max()
+    return bool(off < ROTATION_TOLERANCE and np.isfinite(poses[:, :3]).all() and (np.linalg.det(R) > 0).all())

@@ -1,0 +1,163 @@
+"""The quadratic program of one real-time iteration: track poses, or a posture, inside the limits."""
+
+from __future__ import annotations
+
+import casadi as ca
+import numpy as np
+
+from icl_vla_embodiments.types import Array
+
+from . import quaternion
+from .config import MpcConfig
+from .dynamics import FrameKinematics, InPlace
+from .horizon import Horizon
+from .limits import ViableLimits
+from .qp import QuadraticProgram, row_kinds
+
+HESSIAN_SHIFT = 1e-8  # keeps the program strictly convex
+ONE_STEP_DAMPING = 0.05  # of the one-step program's joint velocities [s/rad]
+
+
+class TrackingProgram:
+    """Gauss-Newton models of the tracking cost around a plan ``U`` ``(K, n)``.
+
+    The unknown is the change of the plan, flattened. Accelerations are bounded (hard rows) at the
+    knots, which bounds them in between; positions and velocities (soft rows) at the
+    horizon's checked stages.
+
+    Args:
+        kinematics: Of the controlled frame, in all actuated joints.
+        joints: ``(n,)`` indices of the arm's joints among them.
+        limits: Of the arm's joints.
+        horizon: Stages and knots.
+        config: Weights.
+    """
+
+    def __init__(
+        self,
+        kinematics: FrameKinematics,
+        joints: Array,
+        limits: ViableLimits,
+        horizon: Horizon,
+        config: MpcConfig,
+    ) -> None:
+        self._joints, self._limits, self._horizon, self._config = joints, limits, horizon, config
+        residual = _residual(kinematics, joints)
+        self._one = InPlace(residual)
+        self._all = InPlace(residual.map(config.stages))
+        n, checked = len(joints), horizon.checked
+        P, V, A = horizon.P, horizon.V, horizon.A
+        smooth = config.acceleration_weight**2 * A.T @ A + config.velocity_weight**2 * V.T @ V
+        self._prefer = _JointCost(smooth, config.preference_weight, P, n)
+        self._demand = _JointCost(smooth, config.posture_weight, P, n)
+        products = P[:, 2:, None] * P[:, None, 2:]  # (N, K, K)
+        self._PP = np.ascontiguousarray(products.reshape(config.stages, -1).T)
+        knots = np.eye(config.knots + 2)[2:]
+        self._bounded = np.vstack([knots, P[checked], V[checked]])
+        self._values = np.vstack([P, self._bounded])
+        low, high = self._stack_bounds(limits.velocity)
+        self._rows = np.flatnonzero(np.isfinite(low) | np.isfinite(high))
+        self._C = np.kron(self._bounded[:, 2:], np.eye(n))[self._rows[config.knots * n :]]
+        self._kinds = row_kinds(config.knots * n, len(self._C))
+        self._bounds = (low, high)
+        self._slow_bounds = self._stack_bounds(config.posture_speed * limits.velocity)
+
+    def _stack_bounds(self, speed: Array) -> tuple[Array, Array]:
+        """Lowest and highest knots, positions and velocities, as :attr:`_bounded` stacks them."""
+        limits, checks = self._limits, len(self._horizon.checked)
+        counts = [self._config.knots, checks, checks]
+        low = np.repeat(np.array([-limits.acceleration, limits.lower, -speed]), counts, axis=0)
+        high = np.repeat(np.array([limits.acceleration, limits.upper, speed]), counts, axis=0)
+        return low, high
+
+    def poses(
+        self,
+        q: Array,
+        v: Array,
+        U: Array,
+        all_q: Array,
+        references: Array,
+        weights: Array,
+        preferred: Array,
+    ) -> QuadraticProgram:
+        """Track reference poses ``(N, 7)`` with weights ``(6,)``, near a preferred posture."""
+        X = np.concatenate([q[None], v[None], U])
+        values = self._values @ X
+        r, J = self._linearise(self._all, values[: len(references)], all_q, references)
+        r, J = r * weights, J * weights
+        # J_k P_k is a Kronecker product, so its square is one: sum_k (P_k P_k^T) x (J_k^T J_k)
+        K, n = U.shape
+        squares = (J @ J.transpose(0, 2, 1)).reshape(-1, n * n)
+        H = (self._PP @ squares).reshape(K, K, n, n).transpose(0, 2, 1, 3).reshape(K * n, K * n)
+        g = self._horizon.P[:, 2:].T @ (J @ r[:, :, None])[:, :, 0]
+        g += self._prefer.gradient(X, preferred)
+        H += self._prefer.H
+        return self._program(H, g, values[len(references) :], self._bounds)
+
+    def posture(self, q: Array, v: Array, U: Array, goal: Array) -> QuadraticProgram:
+        """Approach a demanded posture ``(n,)`` at part of the velocity limits."""
+        X = np.concatenate([q[None], v[None], U])
+        g = self._demand.gradient(X, goal)
+        return self._program(self._demand.H, g, self._bounded @ X, self._slow_bounds)
+
+    def one_step(
+        self, q: Array, v: Array, all_q: Array, reference: Array, weights: Array
+    ) -> QuadraticProgram:
+        """Joint velocity at the end of the period that heads for the first reference ``(7,)``.
+
+        Damped differential inverse kinematics; the bounds are the viable velocities.
+        """
+        r, J = self._linearise(self._one, q, all_q, reference)
+        A = (J[0] * (weights * self._config.dt)).T
+        low, high = self._limits.interval(q, v)
+        H = A.T @ A + ONE_STEP_DAMPING**2 * np.eye(len(q))
+        return QuadraticProgram(H, A.T @ (r[0] * weights), np.zeros((0, len(q))), low, high)
+
+    def _linearise(
+        self, function: InPlace, q: Array, all_q: Array, references: Array
+    ) -> tuple[Array, Array]:
+        """Residuals ``(N, 6)`` and their Jacobians, transposed ``(N, n, 6)``."""
+        positions, targets = function.inputs
+        positions[:] = all_q
+        positions[:, self._joints] = q
+        targets[:] = references
+        r, J = function()
+        return r, J.reshape(len(r), len(self._joints), 6)
+
+    def _program(
+        self, H: Array, g: Array, values: Array, bounds: tuple[Array, Array]
+    ) -> QuadraticProgram:
+        """The program whose bounded quantities have these values at the present plan."""
+        lower, upper = ((bound - values).reshape(-1)[self._rows] for bound in bounds)
+        return QuadraticProgram(H, g.reshape(-1), self._C, lower, upper, self._kinds)
+
+
+class _JointCost:
+    """Cost of accelerations, velocities and the distance to a posture, in ``X = (q, v, U)``."""
+
+    def __init__(self, smooth: Array, weight: float, P: Array, n: int) -> None:
+        square = smooth + weight**2 * P.T @ P
+        self._map = square[2:]
+        self._pull = weight**2 * P[:, 2:].sum(axis=0)
+        self.H = np.kron(square[2:, 2:], np.eye(n))
+        self.H += HESSIAN_SHIFT * np.eye(len(self.H))
+
+    def gradient(self, X: Array, posture: Array) -> Array:
+        """``(K, n)`` with respect to the knots."""
+        return self._map @ X - np.multiply.outer(self._pull, posture)
+
+
+def _residual(kinematics: FrameKinematics, joints: Array) -> ca.Function:
+    r"""``q (all), reference (7,) -> r (6,), dr/dq (6, n)`` over the arm's joints.
+
+    :math:`r = (p - p^*, 2 \sin(\theta/2)\, axis)`, both in base axes. With the difference's
+    quaternion :math:`(\epsilon, \eta)` the latter's rate is
+    :math:`(\eta I - \epsilon^\wedge)\, \omega`.
+    """
+    reference = ca.SX.sym("reference", 7)
+    turn = quaternion.short_way(kinematics.pose[3:], reference[3:])
+    r = ca.vertcat(kinematics.pose[:3] - reference[:3], 2 * turn[:3])
+    rate = turn[3] * ca.SX.eye(3) - ca.skew(turn[:3])
+    J = ca.vertcat(kinematics.jacobian[:3, :], rate @ kinematics.jacobian[3:, :])
+    J = ca.densify(J[:, joints.tolist()])
+    return ca.Function("residual", [kinematics.q, reference], [r, J], {"cse": True})
