@@ -14,6 +14,6 @@ def bank_path(base: Path, embodiment: str) -> Path:
     return base / "banks" / embodiment
 
 
-def run_path(base: Path, embodiment: str, name: str) -> Path:
-    """Results of one evaluation or run."""
-    return base / "runs" / embodiment / name
+def run_path(base: Path, embodiment: str) -> Path:
+    """Results of a robot's runs and evaluations, and their pictures."""
+    return base / "runs" / embodiment

@@ -196,7 +196,9 @@ class Embodiment:
             f"action space of {self.name}", str(name), [s.name for s in self.action_spaces]
         )
 
-    def array(self, quantity: Literal["lower", "upper", "velocity", "effort", "acceleration"]) -> Array:
+    def array(
+        self, quantity: Literal["lower", "upper", "velocity", "effort", "acceleration"]
+    ) -> Array:
         """``(n,)`` of one limit over :attr:`joints`."""
         return np.array([getattr(self.limits[j], quantity) for j in self.joints])
 

@@ -120,3 +120,27 @@ def registered_tasks() -> dict[str, Factory]:
 def registered_drivers() -> dict[str, Factory]:
     """Name -> callable that takes an embodiment and returns a Driver."""
     return plugins().collect("register_drivers")
+
+
+def list_plugins() -> list[dict[str, Any]]:
+    """Every plugin: name, distribution's version, the hooks it implements, and what failed."""
+    found = plugins()
+    for hook in hookspecs.HOOKS:
+        found.collect(hook.__name__)
+    versions = {e.name: e.dist.version for e in _allowed() if e.dist is not None}
+    errors = {b.name: b.error.problem for b in found.broken}
+    rows = []
+    for name, plugin in found.manager.list_name_plugin():
+        if plugin is None:
+            continue
+        hooks = [c.name for c in found.manager.get_hookcallers(plugin) or []]
+        rows.append(
+            {
+                "name": name,
+                "version": versions.get(name),
+                "hooks": sorted(hooks),
+                "error": errors.pop(name, None),
+            }
+        )
+    rows += [{"name": n, "version": versions.get(n), "hooks": [], "error": e} for n, e in errors.items()]
+    return rows

@@ -61,9 +61,9 @@ def quat_xyzw(R: ArrayLike) -> Array:
 
 def from_quat_xyzw(q: ArrayLike) -> Array:
     """Rotation matrix of a quaternion ``(x, y, z, w)``, normalised first."""
-    q = np.asarray(q, dtype=float)
-    q = q / np.linalg.norm(q, axis=-1, keepdims=True)
-    v, w = q[..., :3], q[..., 3, None, None]
+    x = np.asarray(q, dtype=float)
+    x = x / np.linalg.norm(x, axis=-1, keepdims=True)
+    v, w = x[..., :3], x[..., 3, None, None]
     S = skew(v)
     return np.eye(3) + 2 * w * S + 2 * (S @ S)
 

@@ -19,39 +19,48 @@ def record(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Record demonstrations by a task's scripted operator, in physics, unfiltered."""
+    from . import output
+
+    summary = record_and_index(embodiment, task, range(seed, seed + episodes), workers, as_json)
+    if as_json:
+        output.show_json(summary)
+
+
+def record_and_index(
+    embodiment: str, task: str, seeds: range, workers: int, quiet: bool
+) -> dict[str, object]:
+    """Record what is missing, then read its scenes into tokens."""
     from ..paths import home
     from ..sim.recording import index_bank, record_demonstrations
     from . import output
 
     base = home()
-    with output.progress(f"recording {task}", episodes, quiet=as_json) as advance:
+    with output.progress(f"recording {task}", len(seeds), quiet=quiet) as advance:
         done = record_demonstrations(
             base,
             embodiment,
             task,
-            range(seed, seed + episodes),
+            seeds,
             workers=workers,
             progress=lambda r: advance(f"seed {r.seed}: {r.frames} frames"),
         )
-    with output.progress("reading the scenes", episodes, quiet=as_json) as advance:
-        new = index_bank(
-            base, embodiment, [r.episode for r in done], workers=workers, progress=advance
+    episodes = [r.episode for r in done]
+    with output.progress("reading the scenes", len(seeds), quiet=quiet) as advance:
+        new = index_bank(base, embodiment, episodes, workers=workers, progress=advance)
+    frames, successes = sum(r.frames for r in done), sum(r.success for r in done)
+    if not quiet:
+        output.console.print(
+            f"  {len(done)} demonstrations of {task}: {frames} frames, {successes} successful"
+            " (all are kept)"
         )
-    summary = {
+    return {
         "embodiment": embodiment,
         "task": task,
-        "episodes": [r.episode for r in done],
-        "frames": sum(r.frames for r in done),
-        "successes": sum(r.success for r in done),
+        "episodes": episodes,
+        "frames": frames,
+        "successes": successes,
         "indexed": new,
     }
-    if as_json:
-        output.show_json(summary)
-    else:
-        output.console.print(
-            f"  {len(done)} demonstrations of {task}: {summary['frames']} frames,"
-            f" {summary['successes']} of them successful (all are kept)"
-        )
 
 
 @app.command("list")

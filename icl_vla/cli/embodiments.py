@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -30,26 +30,33 @@ def add_embodiment(
 ) -> None:
     """Derive an embodiment from a URDF: groups, limits, frames, action spaces."""
     from icl_vla_embodiments.store import EmbodimentStore
-    from icl_vla_embodiments.urdf import embodiment_from_urdf
 
     from . import output
 
-    robot = embodiment_from_urdf(
+    robot = add(
         urdf,
+        keep=not dry_run,
         name=name,
         packages=_packages(package or []),
         tcp=None if tcp is None else _tcp(tcp),
         allow_missing_meshes=allow_missing_meshes,
     )
-    store = EmbodimentStore()
-    if not dry_run:
-        robot = store.add(robot)
     if as_json:
         output.show_json(_summary(robot))
         return
-    _show(robot)
+    show_robot(robot)
     if not dry_run:
-        output.console.print(f"  kept in {store.folder(robot.name)}", soft_wrap=True)
+        folder = EmbodimentStore().folder(robot.name)
+        output.console.print(f"  kept in {folder}", soft_wrap=True)
+
+
+def add(urdf: Path, *, keep: bool = True, **options: Any) -> Embodiment:
+    """Analyse a URDF and, unless told not to, keep the result."""
+    from icl_vla_embodiments.store import EmbodimentStore
+    from icl_vla_embodiments.urdf import embodiment_from_urdf
+
+    robot = embodiment_from_urdf(urdf, **options)
+    return EmbodimentStore().add(robot) if keep else robot
 
 
 def _packages(pairs: list[str]) -> dict[str, Path]:
@@ -103,7 +110,8 @@ def _summary(robot: Embodiment) -> dict[str, object]:
     }
 
 
-def _show(robot: Embodiment) -> None:
+def show_robot(robot: Embodiment) -> None:
+    """Print what was found, and what is doubtful."""
     from . import output
 
     output.console.print(
@@ -164,7 +172,7 @@ def show(
     if as_json:
         output.show_json(_summary(robot))
     else:
-        _show(robot)
+        show_robot(robot)
 
 
 @app.command("describe")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -63,7 +63,6 @@ def evaluate(
     ] = None,
     episodes: Annotated[int, typer.Option(min=1, help="Scenes for each task.")] = 20,
     seed: Annotated[int, typer.Option(help="Seed of the first scene.")] = 5000,
-    name: Annotated[str, typer.Option(help="Name of the evaluation.")] = "eval",
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
     restart: Annotated[bool, typer.Option("--restart", help="Forget earlier results.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -73,9 +72,6 @@ def evaluate(
     from ..paths import home
     from . import output
 
-    def note(result: Any) -> str:
-        return f"{result.task} {result.method} {result.seed}"
-
     with output.progress("evaluating", 0, quiet=as_json) as advance:
         report = evaluate_(
             home(),
@@ -83,11 +79,10 @@ def evaluate(
             tasks=tasks,
             methods=methods,
             seeds=range(seed, seed + episodes),
-            name=name,
             workers=workers,
             restart=restart,
-            progress=lambda result: advance(note(result)),
-            total=lambda n: advance.total(n),
+            progress=lambda r: advance(f"{r.task} {r.method} {r.seed}"),
+            total=advance.total,
         )
     if as_json:
         output.show_json(report)

@@ -72,9 +72,24 @@ def results_table(rows: Sequence[Mapping[str, Any]]) -> None:
     )
 
 
+class Advance:
+    """Moves a progress bar: call it for each finished piece."""
+
+    def __init__(self, bar: Progress, label: str, total: int) -> None:
+        self._bar = bar
+        self._task = bar.add_task(label, total=total, note="")
+
+    def __call__(self, note: str = "") -> None:
+        self._bar.update(self._task, advance=1, note=note)
+
+    def total(self, pieces: int) -> None:
+        """Say how many pieces there are, where that was not known at first."""
+        self._bar.update(self._task, total=pieces)
+
+
 @contextmanager
-def progress(label: str, total: int, *, quiet: bool = False) -> Iterator[Any]:
-    """A progress bar; yields a function that advances it, with an optional note."""
+def progress(label: str, total: int, *, quiet: bool = False) -> Iterator[Advance]:
+    """A progress bar for ``total`` pieces."""
     columns = (
         TextColumn("  {task.description}"),
         BarColumn(bar_width=28),
@@ -83,9 +98,4 @@ def progress(label: str, total: int, *, quiet: bool = False) -> Iterator[Any]:
         TextColumn("[dim]{task.fields[note]}"),
     )
     with Progress(*columns, console=console, disable=quiet) as bar:
-        task = bar.add_task(label, total=total, note="")
-
-        def advance(note: str = "", by: int = 1) -> None:
-            bar.update(task, advance=by, note=note)
-
-        yield advance
+        yield Advance(bar, label, total)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,30 +30,28 @@ def evaluate(
     tasks: Sequence[str] | None,
     methods: Sequence[str] | None,
     seeds: Sequence[int],
-    name: str = "eval",
     workers: int = 1,
     restart: bool = False,
     progress: Callable[[Result], None] | None = None,
     total: Callable[[int], None] | None = None,
 ) -> dict[str, Any]:
-    """Every method on every task in the same scenes; goes on where an earlier call stopped."""
+    """Every method on every task in the same scenes.
+
+    Results that are known already, from an earlier call or from ``run``, are not made again.
+    """
     bank = _bank(base, embodiment)
     chosen = [find_task(t) for t in tasks or demonstrated_tasks(bank)]
     names = [find_method(m).name for m in methods or METHODS]
     trials = [
-        Trial(embodiment, task.name, method, seed)
+        Trial(embodiment, task.name, method, seed, context_of(bank, task.instruction))
         for seed in seeds
         for task in chosen
         for method in names
     ]
-    folder, log = _open_log(base, bank, name, restart)
     if total is not None:
         total(len(trials))
-    for trial in trials:
-        if progress is not None and (key := (trial.task, trial.method, trial.seed)) in log.results:
-            progress(log.results[key])
-    run_trials(trials, base, bank.path, log, workers=workers, progress=progress)
-    results = [log.results[t.task, t.method, t.seed] for t in trials]
+    results = _run(base, bank, trials, workers, restart, progress)
+    folder = run_path(base, embodiment)
     report = {
         "embodiment": embodiment,
         "folder": str(folder),
@@ -62,7 +59,7 @@ def evaluate(
         "demonstrations": bank.summary()["instructions"],
         "results": summarise(results),
     }
-    write_atomically(folder / "report.json", json.dumps(report, indent=2) + "\n")
+    write_atomically(folder / "eval.json", json.dumps(report, indent=2) + "\n")
     return report
 
 
@@ -106,20 +103,21 @@ def run_in_scenes(
             value=instruction,
             valid=[task.instruction],
         )
-    folder, log = _open_log(base, bank, f"run-{task.name}-{method}", restart)
+    folder = run_path(base, embodiment) / f"{task.name}-{find_method(method).name}"
+    context = context_of(bank, instruction)
     trials = [
         Trial(
             embodiment,
             task.name,
-            find_method(method).name,
+            method,
             seed,
+            context,
             pictures=str(folder / f"seed_{seed}"),
             film=i < films,
         )
         for i, seed in enumerate(seeds)
     ]
-    run_trials(trials, base, bank.path, log, workers=workers, progress=progress)
-    results = [log.results[t.task, t.method, t.seed] for t in trials]
+    results = _run(base, bank, trials, workers, restart, progress)
     sheet = folder / "contact_sheet.png"
     looks = [(f"seed {r.seed}", r.success, folder / f"seed_{r.seed}") for r in results]
     contact_sheet(instruction, looks).save(sheet)
@@ -130,10 +128,41 @@ def run_in_scenes(
         "judged": True,
         "results": summarise(results),
         "episodes": [{"seed": r.seed, "success": r.success, "ended": r.ended} for r in results],
-        "pictures": [str(sheet), *(str(p) for p in sorted(folder.glob("seed_*/film.mp4")))],
+        "pictures": [
+            str(sheet),
+            *(f"{t.pictures}/film.mp4" for t in trials if t.film),
+        ],
     }
-    write_atomically(folder / "report.json", json.dumps(report, indent=2) + "\n")
+    write_atomically(folder / "run.json", json.dumps(report, indent=2) + "\n")
     return report
+
+
+def _run(
+    base: Path,
+    bank: DemoBank,
+    trials: Sequence[Trial],
+    workers: int,
+    restart: bool,
+    progress: Callable[[Result], None] | None,
+) -> list[Result]:
+    """Results of all trials, made or known."""
+    log = ResultLog(run_path(base, bank.embodiment) / "results.jsonl")
+    if restart:
+        log.forget(t.key for t in trials)
+    if progress is not None:
+        for trial in trials:
+            if trial.key in log.results:
+                progress(log.results[trial.key])
+    run_trials(trials, base, bank.path, log, workers=workers, progress=progress)
+    return [log.results[t.key] for t in trials]
+
+
+def context_of(bank: DemoBank, instruction: str) -> str:
+    """Fingerprint of what a result depends on besides the scene."""
+    from .. import __version__
+
+    facts = [__version__, bank.spec.urdf_sha256, bank.digest(instruction)]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
 
 def _run_in_file(
@@ -141,7 +170,7 @@ def _run_in_file(
 ) -> dict[str, Any]:
     """One episode in a scene laid out by hand; nobody judges it."""
     cell = Workcell.build(EmbodimentStore(base), embodiment, scene=Scene.from_yaml(file))
-    folder = run_path(base, embodiment, f"run-{file.stem}-{method}")
+    folder = run_path(base, embodiment) / f"{file.stem}-{method}"
     filmer = Filmer(cell, folder)
     filmer.begin(cell.reset(0))
     outcome = find_method(method).run(cell, bank, instruction, 0, filmer.watch)
@@ -197,22 +226,3 @@ def _bank(base: Path, embodiment: str) -> DemoBank:
     bank = DemoBank.open(path)
     bank.check(robot)
     return bank
-
-
-def _open_log(base: Path, bank: DemoBank, name: str, restart: bool) -> tuple[Path, ResultLog]:
-    """The results of ``name``, refused where they belong to other demonstrations."""
-    folder = run_path(base, bank.embodiment, name)
-    if restart and folder.exists():
-        shutil.rmtree(folder)
-    stamp = folder / "inputs.json"
-    summary = bank.summary()
-    facts = json.dumps([summary["episodes"], summary["frames"], bank.spec.urdf_sha256])
-    inputs = {"bank": hashlib.sha256(facts.encode()).hexdigest()}
-    if stamp.exists() and json.loads(stamp.read_text()) != inputs:
-        raise ReportedError(
-            "these results were made with other demonstrations or another robot",
-            where=folder,
-            remedy="start afresh with --restart, or give another --name",
-        )
-    write_atomically(stamp, json.dumps(inputs))
-    return folder, ResultLog(folder / "results.jsonl")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -24,6 +24,7 @@ class Trial:
         task: Name of a registered task.
         method: Name of a method.
         seed: Of the scene and of everything random in the attempt.
+        context: Fingerprint of the demonstrations and the robot; results of others do not count.
         pictures: Folder for small frames of the attempt, or None.
         film: Whether to write a film there, too.
     """
@@ -32,8 +33,14 @@ class Trial:
     task: str
     method: str
     seed: int
+    context: str
     pictures: str | None = None
     film: bool = False
+
+    @property
+    def key(self) -> tuple[str, str, int, str]:
+        """What makes two attempts the same."""
+        return self.task, self.method, self.seed, self.context
 
 
 @dataclass(frozen=True)
@@ -53,12 +60,18 @@ class Result:
     task: str
     method: str
     seed: int
+    context: str
     success: bool
     ended: str
     seconds: float
     cpu_seconds: float
     violations: dict[str, float]
     levels: dict[str, int]
+
+    @property
+    def key(self) -> tuple[str, str, int, str]:
+        """See :attr:`Trial.key`."""
+        return self.task, self.method, self.seed, self.context
 
 
 _cells: dict[tuple[str, str, str], object] = {}  # one per process: building a workcell takes seconds
@@ -97,6 +110,7 @@ def run_trial(trial: Trial, home: Path, bank: Path) -> Result:
         trial.task,
         trial.method,
         trial.seed,
+        trial.context,
         success=success,
         ended=outcome.reason,
         seconds=round(outcome.seconds, 3),
@@ -115,7 +129,7 @@ class ResultLog:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.results: dict[tuple[str, str, int], Result] = {}
+        self.results: dict[tuple[str, str, int, str], Result] = {}
         if not path.exists():
             return
         lines = path.read_text().splitlines()
@@ -129,9 +143,15 @@ class ResultLog:
                     "a result log is damaged",
                     where=f"{path}, line {number}",
                     value=line[:80],
-                    remedy="start afresh with --restart",
+                    remedy=f"delete {path}; the trials are then run again",
                 ) from error
-            self.results[result.task, result.method, result.seed] = result
+            self.results[result.key] = result
+        self._rewrite()
+
+    def forget(self, keys: Iterable[tuple[str, str, int, str]]) -> None:
+        """Drop results, so that they are made again."""
+        for key in keys:
+            self.results.pop(key, None)
         self._rewrite()
 
     def _rewrite(self) -> None:
@@ -147,7 +167,7 @@ class ResultLog:
             file.write(json.dumps(asdict(result)) + "\n")
             file.flush()
             os.fsync(file.fileno())
-        self.results[result.task, result.method, result.seed] = result
+        self.results[result.key] = result
 
 
 def run_trials(
@@ -160,11 +180,21 @@ def run_trials(
     progress: Callable[[Result], None] | None = None,
 ) -> None:
     """Run what the log does not hold yet, each trial in whichever process is free."""
-    missing = [t for t in trials if (t.task, t.method, t.seed) not in log.results]
+    missing = [t for t in trials if t.key not in log.results or not _pictured(t)]
     for result in in_processes(run_trial, [(t, home, bank) for t in missing], workers):
         log.add(result)
         if progress is not None:
             progress(result)
+
+
+def _pictured(trial: Trial) -> bool:
+    """Whether the pictures that a trial asks for are there."""
+    if trial.pictures is None:
+        return True
+    folder = Path(trial.pictures)
+    return (folder / "frames.npz").exists() and (
+        not trial.film or (folder / "film.mp4").exists()
+    )
 
 
 def summarise(results: Sequence[Result]) -> list[dict[str, object]]:

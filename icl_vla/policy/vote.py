@@ -52,7 +52,7 @@ class VoteConfig:
     turn_noise: float = 0.08
     sharpness: float = 1.5
     temperature: float = 0.15
-    radius: float = 0.06
+    radius: float = 0.03
     seen_cost: float = 0.8
 
 

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pybullet
 from icl_vla_embodiments import CameraImage, Command, EffectorState, Observation, se3
 from icl_vla_embodiments.robot_model import RobotModel
 from icl_vla_embodiments.types import Array
 
+from .bullet import pybullet
 from .scene import Scene
 from .world import STEP, World
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import pybullet
 from icl_vla_embodiments import CameraImage, se3
 from icl_vla_embodiments.types import Array
-from pybullet_utils.bullet_client import BulletClient
 
+from .bullet import connect, pybullet
 from .scene import CameraSpec, ObjectSpec, Scene
 
 STEP = 1 / 240  # [s] of physics
 _NEAR, _FAR = 0.05, 4.0  # [m] clipping planes of the renderer
 _BOWL_SEGMENTS = 12
+_CLEARANCE = 0.001  # [m] of a bowl's wall over the table: one contact patch, not thirteen
 _WALL = 0.005  # [m] thickness of a bowl's wall
 
 
@@ -26,7 +26,7 @@ class World:
     """
 
     def __init__(self) -> None:
-        self.client = BulletClient(connection_mode=pybullet.DIRECT)
+        self.client = connect()
         self.bodies: dict[str, int] = {}
         self.scene = Scene((), {})
         self._noise = np.random.default_rng(0)
@@ -92,16 +92,23 @@ class World:
             spinningFriction=5e-3,
             linearDamping=0.2,
             angularDamping=0.3,
+            activationState=pybullet.ACTIVATION_STATE_ENABLE_SLEEPING,
         )
         return int(body)
 
     def _bowl(self, o: ObjectSpec, orientation: list[float]) -> int:
         """A round base with a ring of upright plates; its origin is the centre of its height."""
         radius, height = o.size[0] / 2, o.size[2]
-        plate = [_WALL / 2, (radius + _WALL) * math.tan(math.pi / _BOWL_SEGMENTS), height / 2]
+        plate = [
+            _WALL / 2,
+            (radius + _WALL) * math.tan(math.pi / _BOWL_SEGMENTS),
+            (height - _CLEARANCE) / 2,
+        ]
         angles = [2 * math.pi * i / _BOWL_SEGMENTS for i in range(_BOWL_SEGMENTS)]
         ring = radius - _WALL / 2
-        positions = [[ring * math.cos(a), ring * math.sin(a), 0.0] for a in angles]
+        positions = [
+            [ring * math.cos(a), ring * math.sin(a), _CLEARANCE / 2] for a in angles
+        ]
         turns = [self.client.getQuaternionFromEuler([0, 0, a]) for a in angles]
         base_z = -height / 2 + _WALL / 2
         shapes = [pybullet.GEOM_BOX] * _BOWL_SEGMENTS + [pybullet.GEOM_CYLINDER]

@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import zipfile
@@ -179,6 +180,13 @@ class DemoBank:
         """Indices of the episodes with exactly this instruction, or of all."""
         every = range(len(self))
         return [i for i in every if instruction is None or self._instruction(i) == instruction]
+
+    def digest(self, instruction: str) -> str:
+        """Hex digest that changes with the demonstrations of an instruction."""
+        digest = hashlib.sha256()
+        for i in self.select(instruction):
+            digest.update((self.path / ARRAYS.format(index=i)).read_bytes())
+        return digest.hexdigest()
 
     def __len__(self) -> int:
         return len(self._writer.reader)

@@ -32,7 +32,7 @@ class PhaseTracker:
         *,
         back: int = 3,
         ahead: int = 5,
-        drift: float = 0.02,
+        drift: float = 0.01,
         relock: float = 0.5,
         patience: int = 3,
     ) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pybullet_data
 import pytest
+
 from icl_vla_embodiments.robot_model import RobotModel
 from icl_vla_embodiments.urdf import embodiment_from_urdf
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pinocchio as pin
 import pytest
-from icl_vla_embodiments import EmbodimentError
+
+from icl_vla_embodiments import EmbodimentError, se3
 from icl_vla_embodiments.robot_model import RobotModel
 from icl_vla_embodiments.urdf import embodiment_from_urdf
 from icl_vla_embodiments.urdf.limits import ACCELERATION
@@ -67,9 +68,7 @@ def colliding(robot, file: Path) -> list:
     world = pybullet.connect(pybullet.DIRECT)
     try:
         flags = pybullet.URDF_USE_SELF_COLLISION
-        body = pybullet.loadURDF(
-            str(file), useFixedBase=True, flags=flags, physicsClientId=world
-        )
+        body = pybullet.loadURDF(str(file), useFixedBase=True, flags=flags, physicsClientId=world)
         links = {pybullet.getBodyInfo(body, world)[0].decode(): -1}
         for i in range(pybullet.getNumJoints(body, world)):
             info = pybullet.getJointInfo(body, i, world)
@@ -83,7 +82,9 @@ def colliding(robot, file: Path) -> list:
         return [
             (a, b)
             for a, b in robot.collision_pairs
-            if pybullet.getClosestPoints(body, body, -0.002, links[a], links[b], physicsClientId=world)
+            if pybullet.getClosestPoints(
+                body, body, -0.002, links[a], links[b], physicsClientId=world
+            )
         ]
     finally:
         pybullet.disconnect(world)
@@ -99,7 +100,9 @@ def test_normalised_text_moves_like_the_file(data, panda):
     for m in (original, model):
         d = m.createData()
         pin.framesForwardKinematics(m, d, q)
-        poses.append({f.name: d.oMf[i].homogeneous for i, f in enumerate(m.frames) if f.type == pin.BODY})
+        poses.append(
+            {f.name: d.oMf[i].homogeneous for i, f in enumerate(m.frames) if f.type == pin.BODY}
+        )
     assert poses[0].keys() == poses[1].keys()
     for name, T in poses[0].items():
         assert np.allclose(T, poses[1][name], atol=1e-9), name
@@ -166,8 +169,15 @@ def test_names_are_not_needed(data, tmp_path):
             assert (a.name, a.kind) == (b.name, b.kind)
             assert [joints[j] for j in a.joints] == list(b.joints)
             assert np.allclose(a.closed, b.closed) and np.allclose(a.open, b.open)
-        tip = [RobotModel(r).poses(r.neutral_q)["arm"] for r in (known, found)]
-        assert np.linalg.norm(tip[0][:3, 3] - tip[1][:3, 3]) < 0.06  # [m], TCP without its name
+        a, b = (tcp_in_tip(r) for r in (known, found))
+        assert np.linalg.norm(a[:3, 3] - b[:3, 3]) < 0.03  # [m], found without its name
+        assert a[:3, 2] @ b[:3, 2] > 0.99  # the same approach
+
+
+def tcp_in_tip(robot) -> np.ndarray:
+    model = RobotModel(robot)
+    T_base_tip = model.T_base_frame(robot.neutral_q, robot.group("arm").tip_link)
+    return se3.inverse(T_base_tip) @ model.poses(robot.neutral_q)["arm"]
 
 
 @pytest.mark.parametrize(
@@ -205,7 +215,8 @@ def test_labelled_robots():
             "base": robot.base in label["base"],
             "arms": sorted(a.joints for a in robot.arms)
             == sorted(tuple(a["joints"]) for a in label["arms"]),
-            "gripper": sorted(j for h in hands for j in h.joints) == sorted(label["gripper_joints"]),
+            "gripper": sorted(j for h in hands for j in h.joints)
+            == sorted(label["gripper_joints"]),
             "wheels": sorted(w.joints[0] for w in robot.of_kind("wheel"))
             == sorted(label["wheel_joints"]),
             "feet": len(robot.of_kind("leg")) == len(label["feet"]),

@@ -3,6 +3,7 @@
 import numpy as np
 import pinocchio as pin
 import pytest
+
 from icl_vla_embodiments import UrdfError
 from icl_vla_embodiments.urdf import embodiment_from_urdf
 from icl_vla_embodiments.urdf.read import MAX_BYTES
@@ -42,7 +43,8 @@ BODIES = {
         "circle",
     ),
     "island": (
-        '<link name="z"/>' + joint()
+        '<link name="z"/>'
+        + joint()
         + '<joint name="k" type="fixed"><parent link="b"/><child link="a"/></joint>',
         "circle",
     ),
@@ -55,6 +57,7 @@ BODIES = {
     ),
     "nan": (joint(JOINT + LIMIT.replace("-1", "nan")), "lower needs 1 finite number"),
     "inf": (joint(f'<origin xyz="0 inf 0"/>{JOINT}{LIMIT}'), "xyz needs 3 finite numbers"),
+    "huge": (joint(f'<origin xyz="0 -1e300 0"/>{JOINT}{LIMIT}'), "absurdly large"),
     "words": (joint(f'<origin rpy="zero 0 0"/>{JOINT}{LIMIT}'), "rpy needs 3 finite numbers"),
     "too few": (joint(f'<origin xyz="0 1"/>{JOINT}{LIMIT}'), "xyz needs 3 finite numbers"),
     "axis": (joint(JOINT.replace("0 0 1", "0 0 0") + LIMIT), "axis is zero"),
@@ -144,6 +147,16 @@ def test_repairs(write):
     assert robot.limits["swapped"].lower == -1 and robot.limits["placeholder"].upper == np.pi
     assert np.isinf(robot.limits["endless"].upper)
     assert all(x.velocity > 0 and x.effort > 0 for x in robot.limits.values())
+
+
+def test_limits_of_any_size_are_placeholders(write):
+    limit = '<limit lower="-1e308" upper="1e308" velocity="1e308" effort="1e308"/>'
+    for kind in ("revolute", "prismatic"):
+        robot = embodiment_from_urdf(write(joint(JOINT + limit, kind)))
+        found = robot.limits["j"]
+        assert found.velocity < 100 and found.effort < 1000
+        assert np.isinf(found.upper) if kind == "revolute" else found.upper == 1.0
+        assert "limits" in robot.repairs[0]
 
 
 def test_trailing_nul_bytes(tmp_path, data):

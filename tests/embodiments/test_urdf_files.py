@@ -1,6 +1,7 @@
 """Where mesh files are looked for."""
 
 import pytest
+
 from icl_vla_embodiments.urdf.files import resolve
 
 

@@ -5,12 +5,13 @@ import time
 import numpy as np
 import pybullet
 import pytest
+from scipy.optimize import linprog
+
 from icl_vla_embodiments import se3
 from icl_vla_embodiments.geometry import LinkHulls, hull_of
 from icl_vla_embodiments.robot_model import RobotModel
 from icl_vla_embodiments.urdf import embodiment_from_urdf, simulation_urdf
 from icl_vla_embodiments.urdf.meshes import mesh_points
-from scipy.optimize import linprog
 
 
 @pytest.fixture
@@ -73,7 +74,9 @@ def test_simplified_hull_stays_close_and_its_planes_hold_all(data):
     inside = points @ hull.normals.T - hull.offsets
     assert inside.max() < 1e-9
     exact = hull_of(points, max_vertices=10_000)
-    gap = (hull.normals @ exact.vertices.T).max(axis=1) - (hull.normals @ hull.vertices.T).max(axis=1)
+    gap = (hull.normals @ exact.vertices.T).max(axis=1) - (hull.normals @ hull.vertices.T).max(
+        axis=1
+    )
     assert gap.max() < 0.01  # [m] of a body of 0.2 m
     lower, upper = hull.box
     assert np.allclose(lower, points.min(axis=0)) and np.allclose(upper, points.max(axis=0))
@@ -93,12 +96,11 @@ def test_mask_agrees_with_convex_combination(panda, panda_model):
     poses = panda_model.link_poses(panda.neutral_q)
     rng = np.random.default_rng(3)
     points = rng.uniform((-0.2, -0.2, 0), (0.7, 0.2, 0.9), (300, 3))
-    points[:150] = np.concatenate(
-        [h.moved(poses[k]).mean(axis=0) + 0.06 * rng.normal(size=(15, 3)) for k, v in hulls.hulls.items() for h in v]
-    )[:150]
+    vertices = [h.moved(poses[k]) for k, v in hulls.hulls.items() for h in v]
+    centres = rng.permutation(np.repeat([v.mean(axis=0) for v in vertices], 15, axis=0))[:150]
+    points[:150] = centres + 0.06 * rng.normal(size=(150, 3))
     small = hulls.mask(points, poses, margin=-0.004)
     large = hulls.mask(points, poses, margin=0.0)
-    vertices = [h.moved(poses[k]) for k, v in hulls.hulls.items() for h in v]
     truth = np.array([any(_in_hull(p, v) for v in vertices) for p in points])
     assert truth.sum() > 30
     assert (truth <= large).all()  # nothing of the robot is missed

@@ -47,7 +47,9 @@ def hand_made(name: str) -> Embodiment:
     mimic: tuple[Mimic, ...] = ()
     if finger:
         groups.append(
-            Group("hand", "gripper", (finger,), tip, tip, effector="arm", closed=(0.0,), open=(0.04,))
+            Group(
+                "hand", "gripper", (finger,), tip, tip, effector="arm", closed=(0.0,), open=(0.04,)
+            )
         )
         mimic = (Mimic("panda_finger_joint2", finger),)
     text = path.read_text()

@@ -29,7 +29,9 @@ class Loop:
         self.velocity = self.model.embodiment.array("velocity")
         controller.reset(Observation(0.0, q=self.q))
 
-    def tick(self, targets: object, *, seen: np.ndarray | None = None, **options: object) -> Command:
+    def tick(
+        self, targets: object, *, seen: np.ndarray | None = None, **options: object
+    ) -> Command:
         observation = Observation(0.0, q=self.q if seen is None else seen)
         command = self.controller.track(targets, observation, **options)  # type: ignore[arg-type]
         assert command.mode == "position" and command.q is not None and command.v is not None
@@ -159,6 +161,23 @@ def test_no_limit_is_broken_by_jumpy_or_unreachable_targets(
     assert loop.levels["nominal"] > 890
 
 
+@pytest.mark.parametrize("name", ["panda", "iiwa", "xarm"])
+def test_it_does_not_tremble_at_what_is_out_of_reach(
+    robot: Get, rng: np.random.Generator, name: str
+) -> None:
+    for _ in range(3):
+        loop = Loop(ArmMpc(robot(name)))
+        T = reachable(loop.model, rng, 0.5)
+        T[:3, 3] += 0.8 * se3.exp3(rng.normal(size=3))[:, 0]
+        for _ in range(600):
+            loop.tick(at(T))
+        v = loop.v
+        for _ in range(60):
+            loop.tick(at(T))
+            assert (np.abs(loop.v - v) / H <= 0.02 * loop.acceleration).all()
+            v = loop.v
+
+
 def test_it_recovers_from_a_start_outside_the_limits(robot: Get) -> None:
     model = robot("panda")
     for joint, excess in ((3, 0.09), (3, 0.5), (1, -0.5)):
@@ -174,6 +193,27 @@ def test_it_recovers_from_a_start_outside_the_limits(robot: Get) -> None:
             )
         first = inside.index(True)
         assert first * H < 2.0 and all(inside[first:])
+
+
+def test_joints_without_ends_and_with_one(robot: Get, rng: np.random.Generator) -> None:
+    e = robot("xarm").embodiment
+    limits = dict(e.limits)
+    first, second = e.joints[0], e.joints[1]
+    limits[first] = replace(limits[first], lower=-np.inf, upper=np.inf)
+    limits[second] = replace(limits[second], lower=-np.inf, upper=0.0)
+    loop = Loop(ArmMpc(RobotModel(e.with_(limits=limits))))
+    T = loop.T.copy()
+    T[:3, 3] += [0.05, 0.2, 0.05]
+    for _ in range(300):
+        turns = np.zeros(loop.model.n)
+        turns[0] = 2 * np.pi * rng.integers(-2, 3)  # an encoder that counts no turns
+        loop.tick(at(T), seen=loop.q + turns)
+        found = loop.controller.solution.residuals()  # type: ignore[union-attr]
+        assert found is not None and max(vars(found).values()) <= 1e-6
+    assert max(loop.error(T)) < 1e-4
+    for _ in range(300):  # lean on the one end that the second joint has
+        loop.tick([TaskTarget(posture=np.array([5.0, 0.5, -0.8, 0, 1.4, 0]))])
+    assert loop.q[0] == pytest.approx(5.0, abs=1e-3) and loop.q[1] == pytest.approx(0.0, abs=1e-3)
 
 
 def test_a_half_turn_is_made(robot: Get) -> None:
@@ -204,6 +244,17 @@ def test_the_ladder_when_the_solver_gives_up(robot: Get) -> None:
     assert order[0] == "shifted" and "one_step" in order
     assert loop.levels["shifted"] * H >= 0.15
     assert loop.error(T)[0] < 0.02  # the lower rungs still get there
+
+
+def test_the_last_rung_is_braking(robot: Get, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("icl_vla_wbc.mpc.ONE_STEP_ITERATIONS", 1)
+    loop = Loop(ArmMpc(robot("panda"), config=MpcConfig(iterations=2, governor=LOOSE)))
+    T = loop.T.copy()
+    T[:3, 3] += [0.1, 0.5, 0.1]
+    for _ in range(60):
+        loop.tick(at(T))
+    assert loop.levels["braking"] > 0
+    assert loop.controller.solution is not None and "no plan" in loop.controller.solution.reason
 
 
 @pytest.mark.parametrize("fault", ["q", "no q", "invalid", "pose", "scaled", "target", "opening"])
@@ -357,6 +408,8 @@ def test_wrong_use_is_reported(robot: Get) -> None:
         controller.track(at(T) * 2, observation, times=[0.1, 0.1])
     with pytest.raises(WbcError, match="posture"):
         controller.track([TaskTarget(posture=np.zeros(3))], observation)
+    with pytest.raises(WbcError, match="twists"):
+        controller.track([TaskTarget(twists={"arm": np.zeros(6)})], observation)
     with pytest.raises(WbcError, match="period"):
         ArmMpc(model, period=0.1)
     with pytest.raises(FrameNotFound, match="end effector"):

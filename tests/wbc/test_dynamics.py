@@ -18,7 +18,8 @@ SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "robots"
 # continuous, prismatic along a skew axis, mimic in the chain, revolute about a skew axis
 EXOTIC = """
 <robot name="exotic">
-  <link name="base"/> <link name="a"/> <link name="b"/> <link name="c"/> <link name="d"/> <link name="e"/>
+  <link name="base"/> <link name="a"/> <link name="b"/>
+  <link name="c"/> <link name="d"/> <link name="e"/>
   <joint name="turn" type="continuous"><parent link="base"/><child link="a"/>
     <origin xyz="0.1 0 0.2" rpy="0.3 -0.2 0.7"/><axis xyz="0 1 0"/></joint>
   <joint name="slide" type="prismatic"><parent link="a"/><child link="b"/>
@@ -104,7 +105,10 @@ def test_many_robots_equal_pinocchio(rng: np.random.Generator) -> None:
         frames = model.model.frames
         bodies = [i for i, f in enumerate(frames) if f.type == pin.FrameType.BODY]
         depth = max(bodies, key=lambda i: len(model.model.supports[frames[i].parentJoint]))
-        if any(model.model.joints[j].nv != 1 for j in model.model.supports[frames[depth].parentJoint][1:]):
+        if any(
+            model.model.joints[j].nv != 1
+            for j in model.model.supports[frames[depth].parentJoint][1:]
+        ):
             continue
         assert_equals_pinocchio(model, depth, rng)
         checked += 1

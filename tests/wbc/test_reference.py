@@ -56,8 +56,14 @@ def test_a_jump_is_followed_within_speed_and_acceleration(turn: float) -> None:
 
 def test_a_path_inside_the_limits_passes_unchanged(rng: np.random.Generator) -> None:
     times = np.arange(0, 40) * 0.05
-    steps = np.array([se3.pose(se3.exp3(w), 0.005 * u) for w, u in zip(
-        rng.uniform(-0.04, 0.04, (40, 3)), rng.normal(size=(40, 3)).clip(-1, 1), strict=True)])
+    steps = np.array(
+        [
+            se3.pose(se3.exp3(w), 0.005 * u)
+            for w, u in zip(
+                rng.uniform(-0.04, 0.04, (40, 3)), rng.normal(size=(40, 3)).clip(-1, 1), strict=True
+            )
+        ]
+    )
     poses = [np.eye(4)]
     for step in steps[1:]:
         poses.append(poses[-1] @ step)
@@ -96,7 +102,9 @@ def test_a_path_too_fast_is_cut_and_caught_up_with() -> None:
 def test_the_reference_does_not_run_away_from_a_stuck_arm() -> None:
     config = GovernorConfig()
     governor = Governor(config, H, STAGES)
-    path = TargetPath(np.zeros(1), se3.pose(se3.exp3(np.array([0, 0, 3.0])), np.array([2.0, 0, 0]))[None])
+    path = TargetPath(
+        np.zeros(1), se3.pose(se3.exp3(np.array([0, 0, 3.0])), np.array([2.0, 0, 0]))[None]
+    )
     for _ in range(300):
         governor.follow(path, IDENTITY)
     lead = config.linear_lead + config.linear_acceleration * H**2

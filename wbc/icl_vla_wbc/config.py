@@ -27,6 +27,8 @@ class MpcConfig:
         preference_weight: Of a preferred posture [1/rad].
         posture_weight: Of a demanded posture [1/rad].
         posture_speed: Share of the velocity limits that the way to a demanded posture may use.
+        damping: Levenberg-Marquardt damping for each unit of error [m/rad^2]; too little trembles
+            at targets out of reach, too much lags.
         leash: How far the arm's joints may be commanded to rest from where they are measured [rad
             or m]; it bounds how hard a servo pushes when the arm is held.
         shift_time: How long a plan may be used after the solver stopped finding new ones [s].
@@ -44,6 +46,7 @@ class MpcConfig:
     preference_weight: float = 0.01
     posture_weight: float = 10.0
     posture_speed: float = 0.5
+    damping: float = 0.15
     leash: float = 0.2
     shift_time: float = 0.2
     iterations: int = 200

@@ -64,10 +64,10 @@ class FrameKinematics:
             angle = angles[joint.idx_v]
             p = p + angle * along
             if angular.any():
-                K = se3.skew(angular)
                 # Rodrigues, sorted so that an axis along x, y or z leaves no idle operation
-                fixed, K, KK = _constant(np.eye(3) + K @ K), _constant(K), _constant(K @ K)
-                R = R @ (fixed + ca.sin(angle) * K - ca.cos(angle) * KK)
+                K = se3.skew(angular)
+                turned = ca.sin(angle) * _constant(K) - ca.cos(angle) * _constant(K @ K)
+                R = R @ (_constant(np.eye(3) + K @ K) + turned)
         R, p = (
             R @ _constant(frame.placement.rotation),
             p + R @ _constant(frame.placement.translation),
@@ -129,11 +129,11 @@ class InPlace:
         self._function = function
         self._buffer, self._evaluate = function.buffer()
         # the buffer holds bare pointers: the arrays and views must live as long as it does
-        self._views = [memoryview(a.reshape(-1)) for a in (*self.inputs, *self.outputs)]
+        self._views = [a.reshape(-1).data for a in (*self.inputs, *self.outputs)]
         for i, view in enumerate(self._views[: len(self.inputs)]):
-            self._buffer.set_arg(i, view)
+            self._buffer.set_arg(i, view)  # type: ignore[call-arg]  # casadi's stub is wrong
         for i, view in enumerate(self._views[len(self.inputs) :]):
-            self._buffer.set_res(i, view)
+            self._buffer.set_res(i, view)  # type: ignore[call-arg]
 
     def __call__(self) -> tuple[Array, ...]:
         self._evaluate()

@@ -36,7 +36,7 @@ class Horizon:
             return np.stack([np.interp(x, at, row) for row in np.eye(knots)], axis=1)
 
         self.checked = np.unique(np.round(_crowded(CHECKS, stages)).astype(int))
-        self.times = dt * np.arange(1, stages + 1)
+        self.times: Array = dt * np.arange(1.0, stages + 1)
         B = hats(np.arange(stages, dtype=float))
         held = np.tril(np.ones((stages, stages)))
         ages = np.subtract.outer(np.arange(stages), np.arange(stages)) + 0.5

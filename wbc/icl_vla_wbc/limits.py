@@ -41,7 +41,7 @@ def stopping_velocity(distance: Any, acceleration: Any, period: Any) -> Any:
 
 @dataclass(frozen=True)
 class ViableLimits:
-    """Position, velocity and acceleration limits of joints whose acceleration is piecewise constant.
+    """Limits of position, velocity and acceleration, for piecewise constant acceleration.
 
     A state is viable when braking as hard as allowed ends inside the position limits; the limits
     below keep viable states viable, so that all three limits hold for ever (Del Prete, *Joint
@@ -86,13 +86,23 @@ class ViableLimits:
                     value=(limits.lower, limits.upper),
                     remedy="correct the limits, or make the joint fixed",
                 )
-        quantities = ("lower", "upper", "velocity", "acceleration")
-        return cls(*(embodiment.array(quantity) for quantity in quantities), period)
+        return cls(
+            embodiment.array("lower"),
+            embodiment.array("upper"),
+            embodiment.array("velocity"),
+            embodiment.array("acceleration"),
+            period,
+        )
 
     def subset(self, joints: NDArray[np.intp]) -> ViableLimits:
         """Limits of some of the joints."""
-        arrays = (self.lower, self.upper, self.velocity, self.acceleration)
-        return ViableLimits(*(array[joints] for array in arrays), self.period)
+        return ViableLimits(
+            self.lower[joints],
+            self.upper[joints],
+            self.velocity[joints],
+            self.acceleration[joints],
+            self.period,
+        )
 
     def interval(
         self, q: Array, v: Array, near: Array | None = None, leash: Array | float = np.inf

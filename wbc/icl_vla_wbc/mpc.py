@@ -117,7 +117,8 @@ class ArmMpc:
         self._pose = InPlace(ca.Function("pose", [kinematics.q], [kinematics.pose]))
         self._matrix = InPlace(quaternion.pose_matrix())
 
-        self._q: Array | None = None  # commanded, all actuated joints
+        self._started = False
+        self._q = np.full(model.n, np.nan)  # commanded, all actuated joints
         self._v = np.zeros(model.n)
         self._hold = np.zeros(model.n)
         self._openings: dict[str, float] = {}
@@ -140,7 +141,7 @@ class ArmMpc:
                 valid=(f"{self.model.n} finite numbers",),
             )
         self._q, self._v, self._hold = q.copy(), np.zeros(self.model.n), q.copy()
-        self._openings, self.solution = {}, None
+        self._openings, self.solution, self._started = {}, None, True
         self._start_anew()
 
     def track(
@@ -167,11 +168,11 @@ class ArmMpc:
             Positions and velocities of all actuated joints at the end of the period.
 
         Raises:
-            WbcError: Wrong use: no :meth:`reset` before, times that do not fit the targets, or
-                obstacles. Bad *data* (missing or not finite) brakes instead.
+            WbcError: Wrong use: no :meth:`reset` before, times that do not fit the targets, twists
+                or obstacles. Bad *data* (missing or not finite) brakes instead.
         """
         start = time.thread_time()
-        if self._q is None:
+        if not self._started:
             raise WbcError("the controller has no state", remedy="call reset(observation) first")
         if len(obstacles):
             raise WbcError(
@@ -197,7 +198,6 @@ class ArmMpc:
 
     def _decide(self, request: Request, weights: Array) -> _Step:
         """Walk down the ladder until a rung holds."""
-        assert self._q is not None
         q, v = self._q[self._arm], self._v[self._arm]
         posture = self.model.neutral if request.posture is None else request.posture
         posture = posture[self._arm]
@@ -232,7 +232,6 @@ class ArmMpc:
 
     def _apply(self, step: _Step, measured: Array | None, start: float) -> Command:
         """Move the commanded state on, inside the limits, and say how it came about."""
-        assert self._q is not None
         velocity = np.zeros(self.model.n)
         if step.level != "braking":
             velocity = self._limits.approach(self._q, self._v, self._resting_places())
@@ -252,7 +251,6 @@ class ArmMpc:
         )
 
     def _solution(self, step: _Step, q: Array, v: Array, start: float) -> Solution:
-        assert self._q is not None
         if step.level in ("nominal", "shifted"):
             X, horizon = np.concatenate([q[None], v[None], self._U]), self._horizon
             Q, V, a, times = horizon.P @ X, horizon.V @ X, horizon.A @ X, horizon.times
@@ -316,6 +314,5 @@ class ArmMpc:
 
     def _start_anew(self) -> None:
         """Forget the plan and bring the reference to the commanded pose."""
-        assert self._q is not None
         self._U[:], self._plan_age = 0.0, None
         self._governor.reset(self._pose_of(self._q))

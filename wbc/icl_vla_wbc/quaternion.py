@@ -69,4 +69,6 @@ def pose_matrix() -> ca.Function:
     """``(7,) -> (4, 4)``, transposed because CasADi's arrays are column-major."""
     pose = ca.SX.sym("pose", 7)
     top = ca.horzcat(to_matrix(pose[3:]), pose[:3])
-    return ca.Function("pose_matrix", [pose], [ca.densify(ca.vertcat(top, ca.SX([[0, 0, 0, 1]])).T)])
+    return ca.Function(
+        "pose_matrix", [pose], [ca.densify(ca.vertcat(top, ca.SX([[0, 0, 0, 1]])).T)]
+    )

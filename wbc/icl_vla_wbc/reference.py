@@ -92,7 +92,7 @@ class Governor:
         self._step = InPlace(_governor_step(config))
         self._confine = InPlace(_confinement(config))
         self._preview.inputs[3][:, 0] = np.diff(stage_times, prepend=0.0)
-        self._step.inputs[3][:] = period
+        self._step.inputs[3][:], self._step.inputs[4][:] = period, 1.0
         self.state = np.zeros(13)
         self.reset(np.array([0.0, 0, 0, 0, 0, 0, 1]))
 
@@ -118,10 +118,11 @@ class Governor:
         (targets,) = self._interpolate()
 
         self._confine.inputs[0][0], self._confine.inputs[1][0] = self.state, commanded
-        state = self._confine()[0]
+        state, room = self._confine()
         self._preview.inputs[0][0] = state
         self._preview.inputs[1][0], self._preview.inputs[1][1:] = targets[0], targets[2:-1]
         self._preview.inputs[2][:] = targets[2:]
+        self._preview.inputs[4][:] = room
         stages = self._preview()[0][:, :7].copy()
         self._step.inputs[0][:] = state
         self._step.inputs[1][0], self._step.inputs[2][0] = targets[0], targets[1]
@@ -131,14 +132,16 @@ class Governor:
 
 
 def _interpolation() -> ca.Function:
-    """``(12,), (12,), () -> (7,)``: row-major top three rows of two poses, and the share between."""
+    """``(12,), (12,), () -> (7,)``: top rows of two poses, row-major, and the share between."""
     a, b, share = ca.SX.sym("a", 12), ca.SX.sym("b", 12), ca.SX.sym("share")
     A, B = ca.reshape(a, 4, 3).T, ca.reshape(b, 4, 3).T
     start = quaternion.from_matrix(A[:, :3])
     turn = quaternion.log(quaternion.short_way(quaternion.from_matrix(B[:, :3]), start))
     position = A[:, 3] + share * (B[:, 3] - A[:, 3])
     orientation = quaternion.product(quaternion.exp(share * turn), start)
-    return ca.Function("interpolate", [a, b, share], [ca.vertcat(position, orientation)], {"cse": True})
+    return ca.Function(
+        "interpolate", [a, b, share], [ca.vertcat(position, orientation)], {"cse": True}
+    )
 
 
 def _limited(vector: ca.SX, limit: float | ca.SX) -> ca.SX:
@@ -159,9 +162,9 @@ def _catch_up(
 
 
 def _governor_step(config: GovernorConfig) -> ca.Function:
-    """``state (13,), path now (7,), path after dt (7,), dt -> state (13,)``."""
+    """``state (13,), path now (7,), path after dt (7,), dt, share of the way (2,) -> state``."""
     x, now, after = ca.SX.sym("x", 13), ca.SX.sym("now", 7), ca.SX.sym("after", 7)
-    dt = ca.SX.sym("dt")
+    dt, share = ca.SX.sym("dt"), ca.SX.sym("share", 2)
     v, u_linear = _catch_up(
         now[:3] - x[:3],
         (after[:3] - now[:3]) / dt,
@@ -178,15 +181,17 @@ def _governor_step(config: GovernorConfig) -> ca.Function:
         config.angular_speed,
         config.angular_acceleration,
     )
-    orientation = quaternion.product(quaternion.exp(dt * w), x[3:7])
-    result = ca.vertcat(x[:3] + dt * v, orientation, u_linear, u_angular)
-    return ca.Function("governor_step", [x, now, after, dt], [result], {"cse": True})
+    orientation = quaternion.product(quaternion.exp(share[1] * dt * w), x[3:7])
+    result = ca.vertcat(x[:3] + share[0] * dt * v, orientation, u_linear, u_angular)
+    return ca.Function("governor_step", [x, now, after, dt, share], [result], {"cse": True})
 
 
 def _confinement(config: GovernorConfig) -> ca.Function:
-    """``state (13,), commanded pose (7,) -> state`` pulled to within the lead of that pose.
+    """``state (13,), commanded pose (7,) -> state, room (2,)``.
 
-    Without it the reference winds up where the arm cannot follow: out of reach, at a joint's end.
+    The state is pulled to within the lead of that pose, without which the reference winds up where
+    the arm cannot follow: out of reach, at a joint's end. The room (linear, angular) says how much
+    of the preview to believe: 1 up to half the lead, 0 at the lead.
     """
     x, near = ca.SX.sym("x", 13), ca.SX.sym("near", 7)
     ahead = x[:3] - near[:3]
@@ -201,4 +206,8 @@ def _confinement(config: GovernorConfig) -> ca.Function:
         ca.if_else(far, 0, x[7:10]),
         ca.if_else(twisted, 0, x[10:]),
     )
-    return ca.Function("confine", [x, near], [result], {"cse": True})
+    used = ca.vertcat(
+        ca.norm_2(ahead) / config.linear_lead, ca.norm_2(turned) / config.angular_lead
+    )
+    room = ca.fmin(1, ca.fmax(0, 2 - 2 * used))
+    return ca.Function("confine", [x, near], [result, room], {"cse": True})

@@ -44,7 +44,8 @@ class Request:
         """The request, or None where a number in it is not finite or a pose is no rigid motion.
 
         Raises:
-            WbcError: The times do not fit the targets or do not increase, or a posture's length is wrong.
+            WbcError: The times do not fit the targets or do not increase, a posture has the wrong
+                length, or there is a twist for the effector.
         """
         if targets is None or any(target is None for target in targets):
             return None
@@ -63,6 +64,12 @@ class Request:
             raise WbcError("times must increase", where="times", value=due.tolist())
         if not len(targets):
             return cls(due, None, None, {})
+        if any(effector in target.twists for target in targets):
+            raise WbcError(
+                "this controller tracks poses, not twists",
+                where=f"targets.twists[{effector!r}]",
+                remedy="integrate the twist into poses with their times",
+            )
         present = targets[min(int(np.searchsorted(due, period)), len(targets) - 1)]
         posed = [i for i, target in enumerate(targets) if effector in target.poses]
         poses = None
@@ -90,4 +97,8 @@ def _rigid(poses: Array) -> bool:
     """Whether every matrix is a rigid motion; NaN and infinity are not."""
     R = poses[:, :3, :3]
     off = np.abs(R.transpose(0, 2, 1) @ R - np.eye(3)).max()
-    return bool(off < ROTATION_TOLERANCE and np.isfinite(poses[:, :3]).all() and (np.linalg.det(R) > 0).all())
+    return bool(
+        off < ROTATION_TOLERANCE
+        and np.isfinite(poses[:, :3]).all()
+        and (np.linalg.det(R) > 0).all()
+    )

@@ -1,4 +1,4 @@
-"""The quadratic program of one real-time iteration: track poses, or a posture, inside the limits."""
+"""The quadratic program of one real-time iteration: track poses or a posture within limits."""
 
 from __future__ import annotations
 
@@ -18,12 +18,19 @@ HESSIAN_SHIFT = 1e-8  # keeps the program strictly convex
 ONE_STEP_DAMPING = 0.05  # of the one-step program's joint velocities [s/rad]
 
 
+TAU2=0.
 class TrackingProgram:
-    """Gauss-Newton models of the tracking cost around a plan ``U`` ``(K, n)``.
+    r"""Gauss-Newton models of the tracking cost around a plan ``U`` ``(K, n)``.
 
     The unknown is the change of the plan, flattened. Accelerations are bounded (hard rows) at the
     knots, which bounds them in between; positions and velocities (soft rows) at the
     horizon's checked stages.
+
+    Gauss-Newton leaves out :math:`r \cdot \partial^2 r`, without which the plan jumps to and fro
+    where an arm is stretched towards something out of reach. A Levenberg-Marquardt term
+    proportional to the error stands in for it: per stage :math:`\mu_k \|\delta q_k\|^2 / 2` with
+    :math:`\mu_k = d\, (w_p^2 \|r_p\| + \tfrac12 w_o^2 \|r_o\|)`. It moves no optimum and
+    vanishes on target.
 
     Args:
         kinematics: Of the controlled frame, in all actuated joints.
@@ -52,6 +59,12 @@ class TrackingProgram:
         self._demand = _JointCost(smooth, config.posture_weight, P, n)
         products = P[:, 2:, None] * P[:, None, 2:]  # (N, K, K)
         self._PP = np.ascontiguousarray(products.reshape(config.stages, -1).T)
+        self._damping = config.damping * np.array(
+            [config.position_weight, 0.5 * config.rotation_weight]
+        )
+        self._identity = np.eye(n).reshape(-1)
+        self._VV = (V.T @ V)[2:]
+        self._Hv = np.kron(self._VV[:, 2:], np.eye(n))
         knots = np.eye(config.knots + 2)[2:]
         self._bounded = np.vstack([knots, P[checked], V[checked]])
         self._values = np.vstack([P, self._bounded])
@@ -88,10 +101,15 @@ class TrackingProgram:
         # J_k P_k is a Kronecker product, so its square is one: sum_k (P_k P_k^T) x (J_k^T J_k)
         K, n = U.shape
         squares = (J @ J.transpose(0, 2, 1)).reshape(-1, n * n)
-        H = (self._PP @ squares).reshape(K, K, n, n).transpose(0, 2, 1, 3).reshape(K * n, K * n)
-        g = self._horizon.P[:, 2:].T @ (J @ r[:, :, None])[:, :, 0]
+        errors = np.sqrt((r * r).reshape(-1, 2, 3).sum(axis=2))  # (N, 2)
+        mu = errors @ self._damping
+        squares += mu[:, None] * self._identity
+        H = (self._PP @ squares).reshape(K, K, n, n).transpose(0, 2, 1, 3)
+        g: Array = self._horizon.P[:, 2:].T @ (J @ r[:, :, None])[:, :, 0]
         g += self._prefer.gradient(X, preferred)
-        H += self._prefer.H
+        mv = TAU2 * mu.mean()
+        g += mv * (self._VV @ X)
+        H = self._prefer.H + mv * self._Hv + np.asarray(H.reshape(K * n, K * n), dtype=float)
         return self._program(H, g, values[len(references) :], self._bounds)
 
     def posture(self, q: Array, v: Array, U: Array, goal: Array) -> QuadraticProgram:

@@ -20,6 +20,7 @@ from .read import line_of, name_of, number, numbers, parse_xml, place, refuse_xa
 from .tree import Joint, KinematicTree, Shape
 from .write import joint_element, shape_element
 
+NO_STOP = 1e4  # [rad or m], a limit beyond this is a placeholder
 TYPES = ("revolute", "continuous", "prismatic", "fixed", "floating", "planar")
 
 
@@ -179,6 +180,9 @@ class Document:
         effort: float | None,
     ) -> tuple[float | None, float | None, str]:
         """Limits that can be used, and the joint type that they amount to."""
+        if max(abs(lower or 0.0), abs(upper or 0.0)) > NO_STOP:
+            self.repairs.append(f"joint {name}: limits {lower} to {upper} taken as none")
+            lower = upper = None
         if lower is None and upper is None:
             if kind == "revolute":
                 self.repairs.append(f"joint {name}: revolute without limits made continuous")

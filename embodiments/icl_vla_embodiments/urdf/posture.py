@@ -50,8 +50,9 @@ def neutral_posture(embodiment: Embodiment, scene: CollisionScene) -> Posture:
 
     Each arm: the TCP before the shoulder, the hand pointing down, as far as inverse kinematics
     finds it; of the first few solutions the one with the largest product of joint-limit margin
-    and smallest singular value of the Jacobian, self-collisions last. Legs: feet below the hips
-    with bent knees. Grippers open; all else at zero or, where zero is outside, mid-range.
+    and smallest singular value of the Jacobian, hanging elbows and self-collisions last. Legs:
+    feet below the hips, knees bent. Grippers open; all else at zero or, where zero is outside,
+    mid-range.
     """
     model = RobotModel(embodiment)
     index = {name: i for i, name in enumerate(embodiment.joints)}
@@ -61,8 +62,11 @@ def neutral_posture(embodiment: Embodiment, scene: CollisionScene) -> Posture:
     for group in embodiment.of_kind("gripper"):
         q[[index[j] for j in group.joints]] = group.open
     legs = embodiment.of_kind("leg")
+    bent: list[Array] = []
     for leg in legs:
-        q = _bend(model, q, leg, [index[j] for j in leg.joints])
+        columns = [index[j] for j in leg.joints]
+        q = _bend(model, q, leg, columns, next((b for b in bent if len(b) == len(columns)), None))
+        bent.append(q[columns])
     reasons, warnings = [], []
     for arm in embodiment.arms:
         columns = [index[j] for j in arm.joints]
@@ -118,7 +122,9 @@ def _place(
             target = se3.pose(facing @ se3.yaw(yaw), point)
             solution = _solve(model, arm.name, target, start, columns, slice(0, rows))
             if solution is not None:
-                found.append((_quality(model, arm.name, solution, columns), solution))
+                quality = _quality(model, arm.name, solution, columns)
+                quality *= 1.0 if _elbow_up(model, arm, solution, shoulder, reach) else 0.1
+                found.append((quality, solution))
             if len(found) >= ENOUGH:
                 break
         if found:
@@ -165,7 +171,7 @@ def _solve(
         T = model.poses(q)[arm]
         R = target[:3, :3].T
         error = np.concatenate([target[:3, 3] - T[:3, 3], R @ _turn(T, target, rows)])[rows]
-        if np.linalg.norm(error[:3]) < 2e-3 and np.linalg.norm(error[3:]) < 1e-2:
+        if np.linalg.norm(error[:3]) < 1e-4 and np.linalg.norm(error[3:]) < 1e-3:
             return q
         J = model.jacobian(q, arm)[:, columns]
         J = np.concatenate([J[:3], R @ J[3:]])[rows]
@@ -197,8 +203,21 @@ def _quality(model: RobotModel, arm: str, q: Array, columns: Sequence[int]) -> f
     return max(margin, 1e-3) * max(smallest, 1e-3)
 
 
-def _bend(model: RobotModel, q: Array, leg: Group, columns: Sequence[int]) -> Array:
-    """Put a foot below its hip at 0.8 of the leg's length (position only)."""
+def _elbow_up(model: RobotModel, arm: Group, q: Array, shoulder: Array, reach: float) -> bool:
+    """Whether no joint of the arm hangs below its shoulder, as a table would be in the way."""
+    model.poses(q)
+    heights = [model.data.oMi[model.model.getJointId(j)].translation[2] for j in arm.joints[1:]]
+    free = model.embodiment.base == "floating"  # a humanoid's elbows may hang
+    return free or min(heights, default=np.inf) > shoulder[2] - 0.1 * reach
+
+
+def _bend(
+    model: RobotModel, q: Array, leg: Group, columns: Sequence[int], like: Array | None
+) -> Array:
+    """Put a foot below its hip at 0.8 of the leg's length (position only).
+
+    ``like`` is a leg of as many joints that stands already; this one bends as much, to either side.
+    """
     lower, upper = finite(model.lower), finite(model.upper)
     frame = model.frame_id(leg.tip_link)
     rng = np.random.default_rng(0)
@@ -213,6 +232,7 @@ def _bend(model: RobotModel, q: Array, leg: Group, columns: Sequence[int]) -> Ar
     starts = [
         middle,
         *(middle + 0.3 * (upper - lower)[columns] * rng.uniform(-1, 1, (6, len(columns)))),
+        *([] if like is None else [like, -like]),
     ]
     for start in starts:
         here = q.copy()
@@ -227,6 +247,8 @@ def _bend(model: RobotModel, q: Array, leg: Group, columns: Sequence[int]) -> Ar
             here[columns] += step * min(1.0, 0.3 / max(float(np.abs(step).max()), 1e-9))
             here[columns] = np.clip(here[columns], lower[columns], upper[columns])
         size = float(np.linalg.norm(error)) + 0.02 * float(np.abs(here[columns]).max())
+        if like is not None:
+            size += 0.1 * float(np.linalg.norm(np.abs(here[columns]) - np.abs(like)))
         if size < best_error:
             best, best_error = here, size
     return best

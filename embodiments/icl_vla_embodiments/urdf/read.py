@@ -15,6 +15,8 @@ from ..errors import UrdfError
 from ..types import Array
 
 MAX_BYTES = 50 * 2**20
+LARGEST = 1e6  # [m, rad, kg ...] beyond this a number is a mistake
+LIMITS = ("lower", "upper", "velocity", "effort")  # may be placeholders of any size
 MAX_DEPTH = 200  # nesting; real files stay below 10
 
 
@@ -186,6 +188,13 @@ def numbers(element: ET.Element | None, key: str, default: Sequence[float], path
             where=place(path, element),
             value=text,
             remedy="separate numbers by blanks, with a point for decimals",
+        )
+    if max(map(abs, values)) > LARGEST and key not in LIMITS:
+        raise UrdfError(
+            f"{key} is absurdly large",
+            where=place(path, element),
+            value=text,
+            valid=[f"up to {LARGEST:g}"],
         )
     return np.array(values)
 

@@ -1,0 +1,39 @@
+"""PyBullet without the banners that it prints on standard output when loaded and connected."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Send the C library's standard output and error nowhere."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    saved = [os.dup(1), os.dup(2)]
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 1)
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        for number, original in enumerate(saved, 1):
+            os.dup2(original, number)
+            os.close(original)
+        os.close(nowhere)
+
+
+with _quietly():
+    import pybullet
+    from pybullet_utils.bullet_client import BulletClient
+
+__all__ = ["connect", "pybullet"]
+
+
+def connect() -> BulletClient:
+    """A new physics client without a window."""
+    with _quietly():
+        return BulletClient(connection_mode=pybullet.DIRECT)
