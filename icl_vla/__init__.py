@@ -1,3 +1,3 @@
-"""icl-vla: robots that learn in context, from a URDF and ten demonstrations, with frozen weights."""
+"""icl-vla: robots that learn in context: a URDF, ten demonstrations, frozen weights."""
 
 __version__ = "0.1.0"

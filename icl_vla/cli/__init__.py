@@ -42,7 +42,9 @@ def main() -> None:
     try:
         app()
     except KeyboardInterrupt:
-        print("\nInterrupted. What was finished is kept; the same command goes on.", file=sys.stderr)
+        print(
+            "\nInterrupted. What was finished is kept; the same command goes on.", file=sys.stderr
+        )
         raise SystemExit(130) from None
     except Exception as error:
         if _settings["debug"] or not _report(error):
@@ -60,7 +62,8 @@ def _report(error: Exception) -> bool:
         error = ReportedError(
             "the disk is full",
             where=error.filename,
-            remedy="free some space, or set ICL_VLA_HOME to a larger disk; nothing half-written is kept",
+            remedy="free some space, or set ICL_VLA_HOME to a larger disk;"
+            " nothing half-written is kept",
         )
     elif isinstance(error, PermissionError):
         error = ReportedError("permission denied", where=error.filename)

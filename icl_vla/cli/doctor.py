@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -47,7 +47,9 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
             soft_wrap=True,
         )
         for problem in report["problems"]:
-            output.console.print(f"  [red]problem:[/] {problem['problem']}\n    {problem['remedy']}")
+            output.console.print(
+                f"  [red]problem:[/] {problem['problem']}\n    {problem['remedy']}"
+            )
         for remark in report["remarks"]:
             output.console.print(f"  [yellow]note:[/] {remark}")
         if not report["problems"]:
@@ -56,7 +58,7 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
         raise typer.Exit(2)
 
 
-def examine() -> dict[str, list[dict[str, str]]] | dict:  # type: ignore[type-arg]
+def examine() -> dict[str, Any]:
     """Everything that :func:`doctor` shows, for JSON."""
     import os
     import platform

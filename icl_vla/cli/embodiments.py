@@ -118,9 +118,7 @@ def show_robot(robot: Embodiment) -> None:
         f"  [bold]{robot.name}[/]: {robot.family.replace('_', ' ')}, base {robot.base},"
         f" {len(robot.joints)} actuated joints"
     )
-    rows = [
-        (g.name, g.kind, len(g.joints), f"{g.base_link} to {g.tip_link}") for g in robot.groups
-    ]
+    rows = [(g.name, g.kind, len(g.joints), f"{g.base_link} to {g.tip_link}") for g in robot.groups]
     output.table("Groups", ("name", "kind", "joints", "links"), rows)
     limits = [
         (
@@ -132,9 +130,7 @@ def show_robot(robot: Embodiment) -> None:
         )
         for joint, at in robot.limits.items()
     ]
-    output.table(
-        "Limits (SI)", ("joint", "position", "velocity", "acceleration", "effort"), limits
-    )
+    output.table("Limits (SI)", ("joint", "position", "velocity", "acceleration", "effort"), limits)
     spaces = ", ".join(f"{s.name} ({len(s)})" for s in robot.action_spaces)
     output.console.print(f"  action spaces: {spaces}; the first is the default")
     for text in robot.repairs:

@@ -15,9 +15,9 @@ FILMS = 2
 
 
 def quickstart(
-    home: Annotated[
-        Path, typer.Option(help="Folder for everything that is made.")
-    ] = Path("quickstart"),
+    home: Annotated[Path, typer.Option(help="Folder for everything that is made.")] = Path(
+        "quickstart"
+    ),
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
     restart: Annotated[bool, typer.Option("--restart", help="Start afresh.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -115,8 +115,9 @@ class _Tour:
 def _finish(home: Path, report: dict[str, Any], commands: list[str], *, quiet: bool) -> None:
     import json
 
-    from icl_vla_embodiments.home import write_atomically
     from PIL import Image
+
+    from icl_vla_embodiments.home import write_atomically
 
     from ..evaluation.film import read_video, write_video
     from ..evaluation.methods import METHODS

@@ -1,0 +1,1 @@
+"""How often a policy works, against what, and with which certainty."""

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import av
 import numpy as np
-from icl_vla_embodiments import ActionChunk, Observation
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
+
+from icl_vla_embodiments import ActionChunk, Observation, se3
+from icl_vla_embodiments.types import Array
 
 from ..sim.scene import CameraSpec
 from ..sim.workcell import Workcell
@@ -36,6 +38,7 @@ class Filmer:
         self._frames: list[Picture] = []
         self._seen: list[Picture] = []
         self._caption = ""
+        self._leader: Array | None = None
         self._next = 0.0
 
     def begin(self, observation: Observation) -> None:
@@ -55,13 +58,10 @@ class Filmer:
         self._see(observation)
         shares = chunk.trace.get("frames")
         if isinstance(shares, dict) and shares:
-            merged: dict[str, float] = {}
-            for name, share in shares.items():
-                stem = " ".join(name.split()[:2]) if name.startswith("token") else name
-                merged[stem] = merged.get(stem, 0.0) + share
-            name, share = max(merged.items(), key=lambda item: item[1])
+            self._leader, share = leader(shares, chunk.trace["tokens"])
             phase = sum(n.weight * n.phase for n in chunk.neighbours)
-            self._caption = f"phase {phase:.0%}   led by {name} ({share:.0%})"
+            what = "the base" if self._leader is None else "the ringed thing"
+            self._caption = f"phase {phase:.0%}   led by {what} ({share:.0%})"
 
     def _capture(self) -> None:
         driver = self.cell.driver
@@ -73,6 +73,8 @@ class Filmer:
         assert picture is not None
         task = self.cell.task
         title = task.instruction if task else self.cell.embodiment.name
+        if self._leader is not None:
+            picture = ringed(picture, view, self._leader)
         self._frames.append(caption(picture, title, self._caption))
 
     def finish(self, success: bool) -> None:
@@ -98,11 +100,38 @@ def film_camera(cell: Workcell) -> CameraSpec:
     span = max(cell.workspace.half)
     return CameraSpec(
         eye=(cx + 2.9 * span, cy + 2.6 * span, 2.9 * span),
-        target=(cx - 0.7 * span, cy - 0.1 * span, 0.55 * span),
+        target=(cx - 0.8 * span, cy - 0.1 * span, 0.8 * span),
         width=400,
         height=300,
-        fov=42.0,
+        fov=50.0,
     )
+
+
+def leader(shares: dict[str, float], tokens: Array) -> tuple[Array | None, float]:
+    """Where the thing is whose frames have the largest share in a motion, and that share.
+
+    Args:
+        shares: Frame name -> share; names of token frames begin with "token" and its row.
+        tokens: ``(M, 3)`` positions in the base frame.
+
+    Returns:
+        ``(3,)``, or None for the base or the hand itself.
+    """
+    merged: dict[int | None, float] = {}
+    for name, share in shares.items():
+        row = int(name.split()[1]) if name.startswith("token") else None
+        merged[row] = merged.get(row, 0.0) + share
+    row, share = max(merged.items(), key=lambda item: item[1])
+    return (None if row is None else tokens[row]), share
+
+
+def ringed(picture: Picture, camera: CameraSpec, point: Array) -> Picture:
+    """A picture with a ring round a point of the world."""
+    at = camera.intrinsics @ se3.act(se3.inverse(camera.T_world_camera), point[None])[0]
+    x, y = at[:2] / at[2]
+    canvas = Image.fromarray(picture)
+    ImageDraw.Draw(canvas).ellipse((x - 17, y - 17, x + 17, y + 17), outline=INK, width=2)
+    return np.asarray(canvas)
 
 
 def caption(picture: Picture, title: str, line: str) -> Picture:
@@ -143,10 +172,13 @@ def write_video(path: Path, frames: Sequence[Picture], rate: int) -> None:
 def read_video(path: Path) -> list[Picture]:
     """All frames of a film."""
     with av.open(str(path)) as container:
-        return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+        frames = container.decode(video=0)
+        return [np.asarray(frame.to_ndarray(format="rgb24"), np.uint8) for frame in frames]
 
 
-def contact_sheet(title: str, trials: Sequence[tuple[str, bool, Path]], columns: int = 3) -> Image.Image:
+def contact_sheet(
+    title: str, trials: Sequence[tuple[str, bool, Path]], columns: int = 3
+) -> Image.Image:
     """First and last look of many trials, framed green where the judge said yes.
 
     Args:

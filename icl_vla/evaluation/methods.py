@@ -1,4 +1,4 @@
-"""What can be evaluated: each method is one entry, all see the same scenes and the same controller."""
+"""What can be evaluated: one entry a method; all get the same scenes and controller."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+
 from icl_vla_embodiments import ActionChunk, Observation, UnknownName
 from icl_vla_retrieval import DemoBank
 

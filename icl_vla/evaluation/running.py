@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from icl_vla_embodiments import ReportedError, UnknownName
 from icl_vla_embodiments.home import write_atomically
 from icl_vla_embodiments.plugins import registered_drivers, registered_tasks
@@ -181,7 +182,9 @@ def _run_in_file(
         "folder": str(folder),
         "judged": False,
         "ended": f"{outcome.reason} after {outcome.seconds:.1f} s",
-        "objects": {n: np.round(cell.driver.world.pose(n)[:3, 3], 4) for n in cell.driver.world.bodies},
+        "objects": {
+            n: np.round(cell.driver.world.pose(n)[:3, 3], 4) for n in cell.driver.world.bodies
+        },
         "pictures": [str(folder / "film.mp4")],
     }
 

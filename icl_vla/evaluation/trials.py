@@ -74,7 +74,9 @@ class Result:
         return self.task, self.method, self.seed, self.context
 
 
-_cells: dict[tuple[str, str, str], object] = {}  # one per process: building a workcell takes seconds
+_cells: dict[
+    tuple[str, str, str], object
+] = {}  # one per process: building a workcell takes seconds
 
 
 def run_trial(trial: Trial, home: Path, bank: Path) -> Result:
@@ -99,7 +101,11 @@ def run_trial(trial: Trial, home: Path, bank: Path) -> Result:
     if filmer:
         filmer.begin(observation)
     outcome = find_method(trial.method).run(
-        cell, DemoBank.open(bank), cell.task.instruction, trial.seed, filmer and filmer.watch
+        cell,
+        DemoBank.open(bank),
+        cell.task.instruction,
+        trial.seed,
+        None if filmer is None else filmer.watch,
     )
     success = cell.judge()
     if filmer:
@@ -192,9 +198,7 @@ def _pictured(trial: Trial) -> bool:
     if trial.pictures is None:
         return True
     folder = Path(trial.pictures)
-    return (folder / "frames.npz").exists() and (
-        not trial.film or (folder / "film.mp4").exists()
-    )
+    return (folder / "frames.npz").exists() and (not trial.film or (folder / "film.mp4").exists())
 
 
 def summarise(results: Sequence[Result]) -> list[dict[str, object]]:
@@ -213,9 +217,7 @@ def summarise(results: Sequence[Result]) -> list[dict[str, object]]:
                 "rate": round(wins / len(cell), 4),
                 "interval": [round(low, 4), round(high, 4)],
                 "seconds": round(sum(r.seconds for r in cell) / len(cell), 2),
-                "limit_violations": sum(
-                    any(v > 1e-6 for v in r.violations.values()) for r in cell
-                ),
+                "limit_violations": sum(any(v > 1e-6 for v in r.violations.values()) for r in cell),
             }
         )
     return rows

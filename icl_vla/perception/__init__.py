@@ -1,0 +1,1 @@
+"""From cameras and depth to 3-D scene tokens, followed through an episode."""

@@ -10,13 +10,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+
 from icl_vla_embodiments import CameraImage, Observation, ReportedError, se3
 from icl_vla_embodiments.geometry import LinkHulls
 from icl_vla_embodiments.robot_model import RobotModel
 from icl_vla_embodiments.types import Array
-from numpy.typing import NDArray
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
 from .tokens import CLOUD, SceneTokens
 
@@ -83,7 +84,7 @@ class ComponentEncoder:
     def _encode_camera(self, camera: CameraImage, links: dict[str, Array]) -> SceneTokens:
         assert camera.rgb is not None and camera.depth is not None
         points = points_in_base(camera, links)
-        color = camera.rgb.astype(np.float32) / 255
+        color: NDArray[np.float32] = camera.rgb.astype(np.float32) / np.float32(255)
         foreground = self._foreground(points, color, camera.depth > 0, links)
         labels = self._regions(points, color, foreground)
         return self._summarise(points, color, foreground, labels)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from icl_vla_embodiments.types import Array
+from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
+
+from icl_vla_embodiments.types import Array
 
 from .tokens import SceneTokens
 
@@ -55,7 +57,9 @@ class SceneMemory:
         for i, j in zip(rows, columns, strict=True):
             seen[i] = True
             whole = tokens.pixels[j] >= _WHOLE * anchors.pixels[i]
-            inside = np.abs(tokens.positions[j] - old.positions[i]) < 0.5 * anchors.extents[i] + 0.01
+            inside = (
+                np.abs(tokens.positions[j] - old.positions[i]) < 0.5 * anchors.extents[i] + 0.01
+            )
             if whole or not inside.all():
                 for f in ("positions", "clouds", "extents"):
                     now[f][i] = getattr(tokens, f)[j]
@@ -105,7 +109,7 @@ def match(
     return rows[keep], columns[keep]
 
 
-def _rows(tokens: SceneTokens, index: Array) -> SceneTokens:
+def _rows(tokens: SceneTokens, index: NDArray[np.int64]) -> SceneTokens:
     return replace(tokens, **{f: getattr(tokens, f)[index] for f in tokens.__dataclass_fields__})
 
 

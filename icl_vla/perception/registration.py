@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+
 from icl_vla_embodiments.types import Array
 
 _STEPS = 36

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+
 from icl_vla_embodiments import Observation
 from icl_vla_embodiments.types import Array
 

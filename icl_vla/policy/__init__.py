@@ -1,0 +1,1 @@
+"""Policies that read demonstrations and act; their weights never change."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
 from icl_vla_embodiments.home import write_atomically
 from icl_vla_embodiments.types import Array
 from icl_vla_retrieval import DemoBank, Demonstration, RetrievalError
@@ -86,7 +87,11 @@ def read_context(
         episodes = [i for i, d in enumerate(bank) if d.instruction == instruction]
         cache = None
     if not episodes:
-        known = sorted({d.instruction for d in bank} if cache is None else set(bank.instructions))
+        known = (
+            bank.instructions
+            if isinstance(bank, DemoBank)
+            else sorted({d.instruction for d in bank})
+        )
         raise RetrievalError(
             "no demonstration has this instruction",
             value=instruction,
@@ -121,9 +126,7 @@ def _read_one(
     )
 
 
-def index_episodes(
-    bank: DemoBank, encoder: Encoder, effector: str, episodes: Sequence[int]
-) -> int:
+def index_episodes(bank: DemoBank, encoder: Encoder, effector: str, episodes: Sequence[int]) -> int:
     """Encode episodes ahead of their first use; returns how many were new."""
     cache = bank.path / "icl_vla" / "tokens" / _slug(encoder.schema)
     fresh = [i for i in episodes if not (cache / f"episode_{i:06d}.npz").exists()]
@@ -136,7 +139,7 @@ def _npz(arrays: dict[str, Array]) -> bytes:
     import io
 
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)
+    np.savez_compressed(buffer, allow_pickle=False, **arrays)
     return buffer.getvalue()
 
 

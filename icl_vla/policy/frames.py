@@ -13,6 +13,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
+
 from icl_vla_embodiments import se3
 from icl_vla_embodiments.types import Array
 
@@ -36,7 +38,7 @@ class FrameVotes:
 
     name: str
     X: Array
-    valid: Array
+    valid: NDArray[np.bool_]
     weight: float = 1.0
 
 
@@ -62,16 +64,12 @@ class Correspondence:
         fresh = np.full((len(self._contexts), count - known), -1)
         turns = np.zeros(fresh.shape)
         for k, context in enumerate(self._contexts):
-            rows, columns = match(
-                tokens.first.features[known:], context.features, None, None
-            )
+            rows, columns = match(tokens.first.features[known:], context.features, None, None)
             taken = set(self.index[k])
             for i, j in zip(rows, columns, strict=True):
                 if j not in taken:
                     fresh[k, i] = j
-                    turns[k, i], _ = relative_yaw(
-                        context.clouds[j], tokens.first.clouds[known + i]
-                    )
+                    turns[k, i], _ = relative_yaw(context.clouds[j], tokens.first.clouds[known + i])
         self.index = np.concatenate([self.index, fresh], axis=1)
         self.yaw = np.concatenate([self.yaw, turns], axis=1)
 
@@ -85,7 +83,7 @@ class Correspondence:
 
 def frames_now(
     contexts: Sequence[DemoContext],
-    pointers: Array,
+    pointers: NDArray[np.int64],
     tcp: Array,
     tokens: TrackedTokens,
     correspondence: Correspondence,
@@ -109,14 +107,16 @@ def frames_now(
             ("now", tokens.now.positions[m], now_then),
             ("first", tokens.first.positions[m], first_then),
         )
-        turns: list[tuple[str, Array, Array]] = [
+        turns: list[tuple[str, Array, NDArray[np.bool_]]] = [
             ("", np.zeros(count), valid),
             ("turned", correspondence.yaw[:, m], valid),
         ]
         for other in shared:
             if other != m:
                 turns.append(_heading(contexts, pointers, tokens, correspondence, m, other, "now"))
-                turns.append(_heading(contexts, pointers, tokens, correspondence, m, other, "first"))
+                turns.append(
+                    _heading(contexts, pointers, tokens, correspondence, m, other, "first")
+                )
         for when, here, then in origins:
             for how, yaw, known in turns:
                 R = se3.yaw(yaw)
@@ -126,13 +126,13 @@ def frames_now(
 
 def _heading(
     contexts: Sequence[DemoContext],
-    pointers: Array,
+    pointers: NDArray[np.int64],
     tokens: TrackedTokens,
     correspondence: Correspondence,
     m: int,
     other: int,
     when: str,
-) -> tuple[str, Array, Array]:
+) -> tuple[str, Array, NDArray[np.bool_]]:
     """Turn of the direction from one token to another, as it is or as it was at first."""
     here = tokens.now.positions if when == "now" else tokens.first.positions
     now = (here[other] - here[m])[:2]
@@ -140,9 +140,9 @@ def _heading(
     places = [
         c.tokens[t] if when == "now" else c.first for c, t in zip(contexts, pointers, strict=True)
     ]
-    then = np.stack(
-        [x[max(j, 0)] - x[max(i, 0)] for x, (i, j) in zip(places, pairs, strict=True)]
-    )[:, :2]
+    then = np.stack([x[max(j, 0)] - x[max(i, 0)] for x, (i, j) in zip(places, pairs, strict=True)])[
+        :, :2
+    ]
     known = (pairs >= 0).all(axis=1)
     known &= np.linalg.norm(then, axis=1) > _HEADING
     known &= bool(np.linalg.norm(now) > _HEADING)

@@ -12,8 +12,9 @@ if TYPE_CHECKING:
 
 
 class Episode(Protocol):
-    """One attempt at one task. Phase, anchors and blending live here, so that one policy serves
-    many clients at once.
+    """One attempt at one task.
+
+    Phase, anchors and blending live here, so that one policy serves many clients at once.
     """
 
     def act(self, observation: Observation) -> ActionChunk:

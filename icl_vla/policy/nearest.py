@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
+
 from icl_vla_embodiments import ActionChunk, ActionSpace, Observation
 from icl_vla_embodiments.types import Array
 from icl_vla_retrieval import DemoBank, Demonstration
@@ -36,7 +38,7 @@ class NearestEpisode(RetrievalEpisode):
         observation: Observation,
         tcp: Array,
         opening: float,
-        pointers: Array,
+        pointers: NDArray[np.int64],
         weights: Array,
     ) -> ActionChunk:
         k = int(np.argmin(self.tracker.costs))

@@ -3,16 +3,18 @@
 Each demonstration offers the commands that followed the moment most like now. Each candidate frame
 (``frames.py``) carries all of them over; where the demonstrations then agree, that frame explains
 the motion. The consensus weighs frames by inverse variance, so the cube's frame rules on the way to
-the cube, the bowl's on the way to the bowl, without anybody naming either. This is task-parameterised
-regression (Calinon 2016) with retrieval for the phase and SE(3) transport.
+the cube, the bowl's on the way to the bowl, without anybody naming either. This is
+task-parameterised regression (Calinon 2016) with retrieval for the phase and SE(3) transport.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
+
 from icl_vla_embodiments import (
     ActionChunk,
     ActionSpace,
@@ -77,7 +79,7 @@ class VotePolicy:
         bank: DemoBank | Sequence[Demonstration],
         instruction: str,
         action_space: ActionSpace,
-    ) -> VoteEpisode:
+    ) -> RetrievalEpisode:
         """Read the demonstrations of ``instruction`` and begin."""
         effector = action_space.effectors[0]
         contexts = read_context(bank, instruction, self.encoder, effector)
@@ -156,7 +158,7 @@ class RetrievalEpisode:
         observation: Observation,
         tcp: Array,
         opening: float,
-        pointers: Array,
+        pointers: NDArray[np.int64],
         weights: Array,
     ) -> ActionChunk:
         raise NotImplementedError
@@ -168,7 +170,7 @@ class RetrievalEpisode:
         opening: float,
         poses: Array,
         gripper: Array,
-        pointers: Array,
+        pointers: NDArray[np.int64],
         weights: Array,
         trace: dict[str, object],
     ) -> ActionChunk:
@@ -195,7 +197,7 @@ class RetrievalEpisode:
             poses={self.effector: tcp}, q=observation.q, grippers={self.effector: opening}
         )
         native = self.action_space.encode(chunk.targets, state, self.policy.model)
-        return _with_native(chunk, self.action_space.clip(native))
+        return replace(chunk, native=self.action_space.clip(native))
 
 
 class VoteEpisode(RetrievalEpisode):
@@ -206,20 +208,19 @@ class VoteEpisode(RetrievalEpisode):
         observation: Observation,
         tcp: Array,
         opening: float,
-        pointers: Array,
+        pointers: NDArray[np.int64],
         weights: Array,
     ) -> ActionChunk:
         assert self.tokens is not None and self.correspondence is not None
         config = self.policy.config
         commands, gripper = demonstrated(self.contexts, pointers, config.horizon)
-        frames = list(
-            frames_now(self.contexts, pointers, tcp, self.tokens, self.correspondence)
-        )
+        frames = list(frames_now(self.contexts, pointers, tcp, self.tokens, self.correspondence))
         poses, shares = consensus(frames, commands, weights, tcp, config)
         openings = (weights[:, None] * gripper).sum(axis=0)
-        trace = {
+        trace: dict[str, object] = {
             "frames": {f.name: float(s) for f, s in zip(frames, shares, strict=True)},
             "shared_tokens": self.correspondence.shared(),
+            "tokens": self.tokens.now.positions,
         }
         return self._answer(
             observation, tcp, opening, poses, openings.round(), pointers, weights, trace
@@ -227,7 +228,7 @@ class VoteEpisode(RetrievalEpisode):
 
 
 def demonstrated(
-    contexts: Sequence[DemoContext], pointers: Array, horizon: int
+    contexts: Sequence[DemoContext], pointers: NDArray[np.int64], horizon: int
 ) -> tuple[Array, Array]:
     """Commands that followed each pointer: poses ``(K, H, 4, 4)`` and openings ``(K, H)``."""
     steps = [
@@ -305,18 +306,10 @@ def _one_mode(R: Array, share: Array, now: Array, noise: float) -> tuple[Array, 
     best = np.argmax(support - 0.05 * turning - 2.0 * (share[:, None] <= 0), axis=-1)  # (F, H)
     chosen = np.take_along_axis(near, best[..., None, None], axis=-1)[..., 0]  # (F, H, K)
     weight = chosen * share[:, None]
-    mean = se3.project_rotation(
-        np.einsum("fhk,fkhij->fhij", weight, R) + 1e-9 * np.eye(3)
-    )
+    mean = se3.project_rotation(np.einsum("fhk,fkhij->fhij", weight, R) + 1e-9 * np.eye(3))
     return mean, np.take_along_axis(support, best[..., None], axis=-1)[..., 0]
 
 
 def _cylindrical(offset: Array) -> Array:
     """``(..., 3)`` offsets as horizontal distance and height ``(..., 2)``."""
     return np.stack([np.hypot(offset[..., 0], offset[..., 1]), offset[..., 2]], axis=-1)
-
-
-def _with_native(chunk: ActionChunk, native: Array) -> ActionChunk:
-    from dataclasses import replace
-
-    return replace(chunk, native=native)

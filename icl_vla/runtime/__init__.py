@@ -1,0 +1,1 @@
+"""The control loop, its guardrail, and recording."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import numpy as np
+
 from icl_vla_embodiments import ActionChunk, Observation
 
 

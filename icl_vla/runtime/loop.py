@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import ArrayLike
+
 from icl_vla_embodiments import (
     ActionChunk,
     Command,
@@ -16,7 +18,6 @@ from icl_vla_embodiments import (
     TaskTarget,
 )
 from icl_vla_embodiments.types import Array
-from numpy.typing import ArrayLike
 
 from ..policy.interface import Episode
 from .guardrail import FiniteAndNear, Guardrail

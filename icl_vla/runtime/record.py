@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+
 from icl_vla_embodiments import (
     ActionSpace,
     CameraImage,
@@ -14,7 +15,9 @@ from icl_vla_embodiments import (
     TaskTarget,
 )
 from icl_vla_embodiments.robot_model import RobotModel
+from icl_vla_embodiments.types import Array
 from icl_vla_retrieval import CameraTrack, Demonstration
+from icl_vla_retrieval.demonstration import Value
 
 from .loop import Audit, Controller, execute
 
@@ -29,7 +32,7 @@ def record_episode(
     instruction: str,
     embodiment: str,
     seconds: float = 30.0,
-    provenance: dict[str, object] | None = None,
+    provenance: Mapping[str, Value] | None = None,
     audit: Audit | None = None,
 ) -> Demonstration:
     """One demonstration at the action space's rate.
@@ -49,6 +52,7 @@ def record_episode(
     effector = action_space.effectors[0]
     dt = 1 / action_space.rate
     observations: list[Observation] = []
+    positions: list[Array] = []
     targets: list[TaskTarget] = []
     last: TaskTarget | None = None
     actions = []
@@ -57,13 +61,17 @@ def record_episode(
         target = operator(observation)
         if target is None:
             break
+        assert observation.q is not None
         state = SpaceState(
             poses=model.poses(observation.q),
             q=observation.q,
-            grippers={e: s.gripper for e, s in observation.effectors.items()},
+            grippers={
+                e: s.gripper for e, s in observation.effectors.items() if s.gripper is not None
+            },
             commanded=last,
         )
         observations.append(observation)
+        positions.append(observation.q)
         targets.append(target)
         actions.append(action_space.encode([target], state, model)[0])
         now = driver.clock()
@@ -72,18 +80,14 @@ def record_episode(
     names = observations[0].cameras
     return Demonstration(
         times=np.array([o.time for o in observations]),
-        q=np.stack([o.q for o in observations]),
-        grippers={
-            effector: np.array([o.effectors[effector].gripper for o in observations])
-        },
-        poses={effector: np.stack([model.poses(o.q)[effector] for o in observations])},
+        q=np.stack(positions),
+        grippers={effector: np.array([o.effectors[effector].gripper for o in observations])},
+        poses={effector: np.stack([model.poses(q)[effector] for q in positions])},
         actions=np.stack(actions),
         action_space=action_space,
         commands={effector: np.stack([t.poses[effector] for t in targets])},
         gripper_commands={effector: np.array([t.grippers[effector] for t in targets])},
-        cameras={
-            name: _track([o.cameras[name] for o in observations]) for name in names
-        },
+        cameras={name: _track([o.cameras[name] for o in observations]) for name in names},
         instruction=instruction,
         embodiment=embodiment,
         provenance=dict(provenance or {}),

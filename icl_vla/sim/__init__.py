@@ -1,0 +1,1 @@
+"""Tasks, scenes and robots in physics."""

@@ -28,7 +28,7 @@ def _quietly() -> Iterator[None]:
 
 with _quietly():
     import pybullet
-    from pybullet_utils.bullet_client import BulletClient
+    from pybullet_utils.bullet_client import BulletClient  # type: ignore[import-untyped]
 
 __all__ = ["connect", "pybullet"]
 

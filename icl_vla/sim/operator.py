@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+
 from icl_vla_embodiments import Observation, TaskTarget, se3
 from icl_vla_embodiments.types import Array
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
+
 from icl_vla_embodiments import se3
 from icl_vla_embodiments.types import Array
 
@@ -76,7 +78,7 @@ class PickPlace:
         lift = rng.uniform(0.14, 0.18)
         release = 0.55 * workspace.aperture + edge / 2 + rng.uniform(0.015, 0.03)
 
-        def over(name: str, height: float) -> Array:
+        def over(name: str, height: float) -> Callable[[PyBulletDriver], Array]:
             def goal(driver: PyBulletDriver) -> Array:
                 T = driver.world.pose(name)
                 p = [T[0, 3], T[1, 3], height]
@@ -91,7 +93,7 @@ class PickPlace:
             grasp_yaw[0] = nearest_quarter(upright_yaw(driver.world.pose("cube")[:3, :3]))
             return over("cube", 0.5 * edge)(driver)
 
-        def raise_(height: float) -> Array:
+        def raise_(height: float) -> Callable[[PyBulletDriver], Array]:
             held: list[Array] = []
 
             def goal(driver: PyBulletDriver) -> Array:

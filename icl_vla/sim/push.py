@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
+
 from icl_vla_embodiments import se3
 from icl_vla_embodiments.types import Array
 
@@ -96,9 +97,7 @@ class Push:
         def at(point: Array, height: float) -> Array:
             # the closed fingers' broad side faces the block
             turn = np.arctan2(heading[0][1], heading[0][0])
-            return se3.pose(
-                se3.yaw(turn) @ workspace.grasp, [point[0], point[1], height]
-            )
+            return se3.pose(se3.yaw(turn) @ workspace.grasp, [point[0], point[1], height])
 
         def approach(height: float) -> Callable[[PyBulletDriver], Array]:
             def goal(driver: PyBulletDriver) -> Array:
@@ -119,7 +118,9 @@ class Push:
 
             def goal(driver: PyBulletDriver) -> Array:
                 if not held:
-                    p = driver.model.poses(driver.observe(cameras=False).q)[workspace.effector]
+                    q = driver.observe(cameras=False).q
+                    assert q is not None
+                    p = driver.model.poses(q)[workspace.effector]
                     held.append(at(p[:2, 3] - distance * heading[0], height))
                 return held[0]
 

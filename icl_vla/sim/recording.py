@@ -8,9 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+
 from icl_vla_embodiments import Embodiment
 from icl_vla_embodiments.store import EmbodimentStore
 from icl_vla_retrieval import CameraSpec, DemoBank, Demonstration
+from icl_vla_retrieval.demonstration import Value
 
 from ..paths import bank_path
 from ..policy.context import index_episodes
@@ -69,7 +71,7 @@ def record_one(base: Path, embodiment: str, task: str, seed: int) -> Demonstrati
     assert cell.task is not None
     cell.reset(seed)
     operator = cell.task.expert(cell.workspace, np.random.default_rng([_OPERATOR_SEED, seed]))
-    provenance: dict[str, object] = {
+    provenance: dict[str, Value] = {
         "operator": "scripted expert",
         "task": task,
         "seed": seed,

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 import yaml
+
 from icl_vla_embodiments import ReportedError, se3
 from icl_vla_embodiments.types import Array
 
@@ -144,7 +145,8 @@ class Scene:
 
 
 def _object(data: dict[str, Any], path: Path) -> ObjectSpec:
-    spec = ObjectSpec(**{k: tuple(v) if isinstance(v, list) else v for k, v in data.items()})
+    fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
+    spec = ObjectSpec(**fields)
     where = f"{path}, object {spec.name!r}"
     if spec.shape not in SHAPES:
         raise ReportedError("an unknown shape", where=where, value=spec.shape, valid=SHAPES)

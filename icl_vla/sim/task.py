@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 import numpy as np
+
 from icl_vla_embodiments import Observation, TaskTarget
 from icl_vla_embodiments.types import Array
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+
 from icl_vla_embodiments import Embodiment, Observation, UnknownName
 from icl_vla_embodiments.geometry import LinkHulls
 from icl_vla_embodiments.plugins import plugins, registered_tasks

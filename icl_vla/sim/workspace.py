@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+
 from icl_vla_embodiments import ReportedError, se3
 from icl_vla_embodiments.robot_model import RobotModel
 from icl_vla_embodiments.types import Array
@@ -94,7 +95,8 @@ class Workspace:
         span = max(self.half)
         return CameraSpec(
             eye=(cx + 2.1 * span, cy + 1.1 * span, 2.6 * span),
-            target=(cx - 0.15 * span, cy, 0.1 * span),
+            target=(cx + 0.02 * span, cy + 0.03 * span, 0.1 * span),
+            fov=38.0,
         )
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
+
 from icl_vla_embodiments import CameraImage, se3
 from icl_vla_embodiments.types import Array
 
@@ -70,11 +72,12 @@ class World:
         if o.shape == "bowl":
             body = self._bowl(o, orientation)
         else:
-            kind, size = {
+            shapes: dict[str, tuple[int, dict[str, Any]]] = {
                 "box": (pybullet.GEOM_BOX, {"halfExtents": [s / 2 for s in o.size]}),
                 "cylinder": (pybullet.GEOM_CYLINDER, {"radius": x / 2}),
                 "sphere": (pybullet.GEOM_SPHERE, {"radius": x / 2}),
-            }[o.shape]
+            }
+            kind, size = shapes[o.shape]
             tall = {"height": height} if o.shape == "cylinder" else {}
             long = {"length": height} if o.shape == "cylinder" else {}
             body = c.createMultiBody(
@@ -106,9 +109,7 @@ class World:
         ]
         angles = [2 * math.pi * i / _BOWL_SEGMENTS for i in range(_BOWL_SEGMENTS)]
         ring = radius - _WALL / 2
-        positions = [
-            [ring * math.cos(a), ring * math.sin(a), _CLEARANCE / 2] for a in angles
-        ]
+        positions = [[ring * math.cos(a), ring * math.sin(a), _CLEARANCE / 2] for a in angles]
         turns = [self.client.getQuaternionFromEuler([0, 0, a]) for a in angles]
         base_z = -height / 2 + _WALL / 2
         shapes = [pybullet.GEOM_BOX] * _BOWL_SEGMENTS + [pybullet.GEOM_CYLINDER]

@@ -1,0 +1,1 @@
+"""Training of learned policies: none yet; the vote has nothing to train."""

@@ -46,7 +46,7 @@ class MpcConfig:
     preference_weight: float = 0.01
     posture_weight: float = 10.0
     posture_speed: float = 0.5
-    damping: float = 0.15
+    damping: float = 0.1
     leash: float = 0.2
     shift_time: float = 0.2
     iterations: int = 200

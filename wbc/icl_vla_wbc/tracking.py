@@ -15,10 +15,10 @@ from .limits import ViableLimits
 from .qp import QuadraticProgram, row_kinds
 
 HESSIAN_SHIFT = 1e-8  # keeps the program strictly convex
+DAMPING_TIME = 0.07  # [s]; how strongly errors damp velocities, beside changes of the plan
 ONE_STEP_DAMPING = 0.05  # of the one-step program's joint velocities [s/rad]
 
 
-TAU2=0.
 class TrackingProgram:
     r"""Gauss-Newton models of the tracking cost around a plan ``U`` ``(K, n)``.
 
@@ -28,9 +28,10 @@ class TrackingProgram:
 
     Gauss-Newton leaves out :math:`r \cdot \partial^2 r`, without which the plan jumps to and fro
     where an arm is stretched towards something out of reach. A Levenberg-Marquardt term
-    proportional to the error stands in for it: per stage :math:`\mu_k \|\delta q_k\|^2 / 2` with
-    :math:`\mu_k = d\, (w_p^2 \|r_p\| + \tfrac12 w_o^2 \|r_o\|)`. It moves no optimum and
-    vanishes on target.
+    proportional to the error stands in for it, :math:`\mu_k \|\delta q_k\|^2 / 2` at each stage
+    with :math:`\mu_k = d\, (w_p^2 \|r_p\| + \tfrac12 w_o^2 \|r_o\|)`, and as that would also keep
+    alive whatever motion the plan holds, :math:`\bar\mu \tau^2 \|v_k\|^2 / 2` calms it. Neither
+    moves the posture of rest, and both vanish on target.
 
     Args:
         kinematics: Of the controlled frame, in all actuated joints.
@@ -64,7 +65,7 @@ class TrackingProgram:
         )
         self._identity = np.eye(n).reshape(-1)
         self._VV = (V.T @ V)[2:]
-        self._Hv = np.kron(self._VV[:, 2:], np.eye(n))
+        self._viscous: Array = np.kron(self._VV[:, 2:], np.eye(n))
         knots = np.eye(config.knots + 2)[2:]
         self._bounded = np.vstack([knots, P[checked], V[checked]])
         self._values = np.vstack([P, self._bounded])
@@ -102,14 +103,14 @@ class TrackingProgram:
         K, n = U.shape
         squares = (J @ J.transpose(0, 2, 1)).reshape(-1, n * n)
         errors = np.sqrt((r * r).reshape(-1, 2, 3).sum(axis=2))  # (N, 2)
-        mu = errors @ self._damping
-        squares += mu[:, None] * self._identity
+        damping = errors @ self._damping
+        squares += damping[:, None] * self._identity
+        viscosity = DAMPING_TIME**2 * float(damping.mean())
         H = (self._PP @ squares).reshape(K, K, n, n).transpose(0, 2, 1, 3)
         g: Array = self._horizon.P[:, 2:].T @ (J @ r[:, :, None])[:, :, 0]
         g += self._prefer.gradient(X, preferred)
-        mv = TAU2 * mu.mean()
-        g += mv * (self._VV @ X)
-        H = self._prefer.H + mv * self._Hv + np.asarray(H.reshape(K * n, K * n), dtype=float)
+        g += viscosity * (self._VV @ X)
+        H = self._prefer.H + viscosity * self._viscous + H.reshape(K * n, K * n)
         return self._program(H, g, values[len(references) :], self._bounds)
 
     def posture(self, q: Array, v: Array, U: Array, goal: Array) -> QuadraticProgram:
@@ -157,8 +158,8 @@ class _JointCost:
         square = smooth + weight**2 * P.T @ P
         self._map = square[2:]
         self._pull = weight**2 * P[:, 2:].sum(axis=0)
-        self.H = np.kron(square[2:, 2:], np.eye(n))
-        self.H += HESSIAN_SHIFT * np.eye(len(self.H))
+        identity = np.eye(len(square[2:]) * n)
+        self.H: Array = np.kron(square[2:, 2:], np.eye(n)) + HESSIAN_SHIFT * identity
 
     def gradient(self, X: Array, posture: Array) -> Array:
         """``(K, n)`` with respect to the knots."""
