@@ -47,5 +47,5 @@ class NearestEpisode(RetrievalEpisode):
         poses[:, :3, 3] += tcp[:3, 3] - self.contexts[k].tcp[pointers[k], :3, 3]
         only = np.eye(len(weights))[k]
         return self._answer(
-            observation, tcp, opening, poses, gripper[k].round(), pointers, only, {}
+            observation, tcp, opening, poses, gripper[k], pointers, only, {}
         )

@@ -216,14 +216,14 @@ class VoteEpisode(RetrievalEpisode):
         commands, gripper = demonstrated(self.contexts, pointers, config.horizon)
         frames = list(frames_now(self.contexts, pointers, tcp, self.tokens, self.correspondence))
         poses, shares = consensus(frames, commands, weights, tcp, config)
-        openings = (weights[:, None] * gripper).sum(axis=0)
+        openings = weighted_median(gripper, weights)  # a gripper is never averaged
         trace: dict[str, object] = {
             "frames": {f.name: float(s) for f, s in zip(frames, shares, strict=True)},
             "shared_tokens": self.correspondence.shared(),
             "tokens": self.tokens.now.positions,
         }
         return self._answer(
-            observation, tcp, opening, poses, openings.round(), pointers, weights, trace
+            observation, tcp, opening, poses, openings, pointers, weights, trace
         )
 
 
@@ -238,6 +238,15 @@ def demonstrated(
     poses = np.stack([c.commands[s] for c, s in zip(contexts, steps, strict=True)])
     gripper = np.stack([c.gripper[s] for c, s in zip(contexts, steps, strict=True)])
     return poses, gripper
+
+
+def weighted_median(values: Array, weights: Array) -> Array:
+    """Median over the first axis: ``(K, H)`` with weights ``(K,)`` to ``(H,)``."""
+    order = np.argsort(values, axis=0, kind="stable")
+    mass = np.cumsum(weights[order], axis=0)
+    middle = np.argmax(mass >= 0.5 * weights.sum(), axis=0)
+    picked = np.take_along_axis(order, middle[None], axis=0)
+    return np.take_along_axis(values, picked, axis=0)[0]
 
 
 def consensus(

@@ -85,6 +85,7 @@ class Push:
         behind = edge * 0.7 + rng.uniform(0.035, 0.045)
         hover = rng.uniform(0.10, 0.14)
         low = 0.2 * workspace.aperture
+        fork = rng.uniform(0.4, 0.5)  # two fingertips apart hold the block in line; one would slip
 
         def line(driver: PyBulletDriver) -> tuple[Array, Array, float]:
             block, mark = driver.world.pose("block")[:2, 3], driver.world.pose("mark")[:2, 3]
@@ -95,7 +96,7 @@ class Push:
         heading = [np.array([1.0, 0.0])]
 
         def at(point: Array, height: float) -> Array:
-            # the closed fingers' broad side faces the block
+            # the line between the fingertips is square to the way
             turn = np.arctan2(heading[0][1], heading[0][0])
             return se3.pose(se3.yaw(turn) @ workspace.grasp, [point[0], point[1], height])
 
@@ -111,7 +112,7 @@ class Push:
             if length > 0.03:  # nearer than this the direction is noise
                 heading[0] = way
             left = length * float(way @ heading[0])  # negative when the block has gone too far
-            return at(block + (left - edge / 2 - 0.012) * heading[0], low)
+            return at(block + (left - edge / 2 - 0.003) * heading[0], low)
 
         def back(distance: float, height: float) -> Callable[[PyBulletDriver], Array]:
             held: list[Array] = []
@@ -127,10 +128,10 @@ class Push:
             return goal
 
         stages = [
-            Stage(approach(hover), 0.0),
-            Stage(approach(low), 0.0, tolerance=0.01, speed=0.8),
-            Stage(push, 0.0, tolerance=0.006, speed=0.45, timeout=90),
-            Stage(back(0.04, low), 0.0, tolerance=0.01, speed=0.6),
-            Stage(back(0.03, hover), 0.0, tolerance=0.02, dwell=1),
+            Stage(approach(hover), fork),
+            Stage(approach(low), fork, tolerance=0.01, speed=0.8),
+            Stage(push, fork, tolerance=0.006, speed=0.45, timeout=90),
+            Stage(back(0.04, low), fork, tolerance=0.01, speed=0.6),
+            Stage(back(0.03, hover), fork, tolerance=0.02, dwell=1),
         ]
         return StagedOperator(workspace.effector, stages, rng)
