@@ -6,7 +6,8 @@ import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from threading import Thread
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -28,7 +29,7 @@ def in_processes(
     before = os.environ.get("OMP_NUM_THREADS")
     os.environ["OMP_NUM_THREADS"] = "1"
     pool = ProcessPoolExecutor(
-        min(workers, len(jobs)), mp_context=get_context("spawn"), initializer=_ignore_interrupts
+        min(workers, len(jobs)), mp_context=get_context("spawn"), initializer=_begin
     )
     try:
         futures = [pool.submit(work, *job) for job in jobs]
@@ -42,5 +43,14 @@ def in_processes(
             os.environ["OMP_NUM_THREADS"] = before
 
 
-def _ignore_interrupts() -> None:
+def _begin() -> None:
+    """Leave interrupts to the parent, and end with it even when it is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)

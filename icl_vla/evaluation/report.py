@@ -14,24 +14,24 @@ _STYLE = """
 * { box-sizing:border-box }
 body { margin:0; background:var(--paper); color:var(--ink);
   font:16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif }
-main { max-width:980px; margin:0 auto; padding:48px 24px 80px }
+main { max-width:1040px; margin:0 auto; padding:48px 24px 80px }
 h1 { font-size:30px; line-height:1.2; margin:0 0 6px; letter-spacing:-.01em }
 h2 { font-size:20px; margin:44px 0 12px }
 p.lead { color:var(--dim); margin:0 0 28px; max-width:70ch }
 table { border-collapse:collapse; width:100%; font-variant-numeric:tabular-nums }
 th { text-align:left; font-weight:600; color:var(--dim); font-size:13px; padding:6px 10px 6px 0 }
 td { padding:8px 10px 8px 0; border-top:1px solid var(--line); vertical-align:middle }
-td.number, th.number { text-align:right }
+td.number, th.number { text-align:right } td:first-child { white-space:nowrap }
 .films { display:grid; grid-template-columns:repeat(auto-fit,minmax(300px,1fr)); gap:20px }
 figure { margin:0 } figcaption { color:var(--dim); font-size:14px; margin-top:6px }
 video, img { width:100%; height:auto; border-radius:8px; border:1px solid var(--line);
   background:#fff; display:block }
-pre { background:#f1efe9; border-radius:8px; padding:14px 16px; overflow-x:auto; font-size:13.5px }
+pre { white-space:pre-wrap; overflow-wrap:anywhere; background:#f1efe9; border-radius:8px; padding:14px 16px; overflow-x:auto; font-size:13.5px }
 svg text { font:12px system-ui, sans-serif; fill:var(--dim) }
 footer { color:var(--dim); font-size:13px; margin-top:48px }
 """
 
-_BAR = 320  # [px] width of a full bar
+_BAR = 280  # [px] width of a full bar
 
 
 def write_report(

@@ -41,7 +41,7 @@ def relative_yaw(then: Array, now: Array) -> tuple[float, bool]:
     if residual.max() < 1.25 * best:
         return 0.0, False
     local = (residual <= np.roll(residual, 1)) & (residual <= np.roll(residual, -1))
-    fits = np.flatnonzero(local & (residual < _AMBIGUOUS * best))
+    fits = np.flatnonzero(local & (residual <= _AMBIGUOUS * best))
     index = int(fits[np.argmin(np.abs(_ANGLES[fits]))])
     left, mid, right = residual[index - 1], residual[index], residual[(index + 1) % _STEPS]
     curvature = left - 2 * mid + right

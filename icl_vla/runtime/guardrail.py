@@ -39,9 +39,13 @@ class FiniteAndNear:
 
     def review(self, chunk: ActionChunk, observation: Observation) -> Review:
         """See :class:`Guardrail`."""
+        numbers = {**chunk.motions, **{f"{e}'s gripper": x for e, x in chunk.grippers.items()}}
+        if chunk.base_twists is not None:
+            numbers["base"] = chunk.base_twists
+        for name, values in numbers.items():
+            if not np.isfinite(values).all():
+                return Review("stop", chunk, f"{name}: the chunk holds a number not finite")
         for effector, motion in chunk.motions.items():
-            if not np.isfinite(motion).all():
-                return Review("stop", chunk, f"{effector}: the chunk holds a number not finite")
             farthest = float(np.linalg.norm(motion[:, :3, 3], axis=-1).max())
             if farthest > self.leap:
                 return Review("replan", chunk, f"{effector}: a step leaps {farthest:.2f} m")

@@ -79,20 +79,25 @@ class Audit:
         self.levels[command.level] = self.levels.get(command.level, 0) + 1
         if command.q is not None:
             over = np.maximum(command.q - self.upper, self.lower - command.q)
-            self.position = max(self.position, float(over.max()))
+            self.position = max(self.position, _worst(over))
         if command.v is not None:
             excess = np.abs(command.v) - self.max_velocity
-            self.velocity = max(self.velocity, float(excess.max()))
+            self.velocity = max(self.velocity, _worst(excess))
             if self._v is not None:
                 acceleration = np.abs(command.v - self._v) / period
-                worst = float((acceleration - self.max_acceleration).max())
-                self.acceleration = max(self.acceleration, worst)
+                excess = acceleration - self.max_acceleration
+                self.acceleration = max(self.acceleration, _worst(excess))
             self._v = command.v.copy()
 
     @property
     def violations(self) -> int:
         """How many of position, velocity and acceleration were ever exceeded (beyond 1e-6)."""
         return sum(x > 1e-6 for x in (self.position, self.velocity, self.acceleration))
+
+
+def _worst(excess: Array) -> float:
+    """The largest; what is not a number is beyond every limit."""
+    return float(np.nan_to_num(excess, nan=np.inf, posinf=np.inf).max())
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from .task import Task
 from .workspace import Workspace
 
 _HOLD = 1.0  # [s] that success must last
+_SETTLE = 2.0  # [s] in which that second must begin
 _STILL = 0.01  # [m/s] below which a thing counts as still
 
 
@@ -82,22 +83,21 @@ class Workcell:
     def judge(self) -> bool:
         """Whether the task's goal holds, with everything still, for a whole second.
 
-        The robot stands still meanwhile. Things get up to one second to come to rest first.
+        The robot stands still meanwhile. The second must begin within two seconds: a thing that was
+        dropped may rock before it rests.
         """
         if self.task is None:
             return False
         world = self.driver.world
         self.driver.stop()
-        for _ in range(60):
-            if all(world.speed(name) < _STILL for name in world.bodies):
-                break
+        held = 0  # ticks of 1/60 s
+        for _ in range(round((_SETTLE + _HOLD) * 60)):
             world.step(4)
-        for _ in range(int(_HOLD * 60)):
-            world.step(4)
-            moving = any(world.speed(name) > _STILL for name in world.bodies)
-            if moving or not self.task.succeeded(self.driver):
-                return False
-        return True
+            still = all(world.speed(name) < _STILL for name in world.bodies)
+            held = held + 1 if still and self.task.succeeded(self.driver) else 0
+            if held >= round(_HOLD * 60):
+                return True
+        return False
 
 
 def find_task(name: str) -> Task:

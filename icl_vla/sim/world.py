@@ -92,7 +92,7 @@ class World:
             -1,
             lateralFriction=o.friction,
             rollingFriction=2e-3,
-            spinningFriction=5e-3,
+            spinningFriction=0.25 * max(o.size[:2]),  # a disc's: 2/3 of its radius
             linearDamping=0.2,
             angularDamping=0.3,
             activationState=pybullet.ACTIVATION_STATE_ENABLE_SLEEPING,

@@ -47,13 +47,21 @@ def test_every_object_gets_a_token_and_the_robot_none(cell, task, seed):
         assert pixels[name] > ENOUGH, f"{name} is hidden at the start: a bad scene to test on"
         off = np.linalg.norm(tokens.positions[:, :2] - place[:2], axis=1).min()
         assert off < 0.012, f"{name}: nearest token {off * 1000:.0f} mm away"
-    # a token's surface lies on some object: none on the robot, none on the bare table
-    specs = cell.driver.world.scene.objects
-    for cloud in tokens.clouds:
-        radii = [0.5 * np.hypot(*o.size[:2]) + 0.015 for o in specs]
-        away = [np.linalg.norm(cloud[:, :2] - places[o.name][:2], axis=1).max() for o in specs]
-        assert any(a < r for a, r in zip(away, radii, strict=True))
     assert len(tokens) == len(places)
+    assert off_objects(cell, tokens) < 0.015  # none on the robot, none on the bare table
+
+
+def off_objects(cell, tokens: SceneTokens) -> float:
+    """How far the worst token's surface reaches beyond every object's circle or height [m]."""
+    places, worst = true_places(cell), -np.inf
+    for cloud in tokens.clouds:
+        beyond = []
+        for o in cell.driver.world.scene.objects:
+            aside = np.linalg.norm(cloud[:, :2] - places[o.name][:2], axis=1)
+            above = cloud[:, 2] - places[o.name][2] - o.size[2] / 2
+            beyond.append(max((aside - 0.5 * np.hypot(*o.size[:2])).max(), above.max()))
+        worst = max(worst, min(beyond))
+    return float(worst)
 
 
 def test_the_mask_follows_the_arm_into_the_view(cell):
@@ -62,26 +70,22 @@ def test_the_mask_follows_the_arm_into_the_view(cell):
     cell.reset(0)
     before = visible_pixels(cell)
     w = cell.workspace
-    rng = np.random.default_rng(3)
-    hidden = 0
-    for _ in range(6):
-        point = [*w.point(*rng.uniform(-0.9, 0.9, 2)), rng.uniform(0.12, 0.3)]
-        R = se3.yaw(rng.uniform(-1.5, 1.5)) @ w.grasp
+    eye = np.array(cell.driver.world.scene.cameras["front"].eye)
+    hidden = unmasked = 0
+    for i, place in enumerate(true_places(cell).values()):
+        point = place + 0.3 * (eye - place)  # between the thing and the camera
+        R = se3.yaw(i - 2.0) @ w.grasp
         q = cell.model.inverse_kinematics({w.effector: se3.pose(R, point)}, cell.model.neutral)
         cell.driver._teleport(q)
         observation = cell.driver.observe()
         tokens = cell.encoder.encode(observation)
         hidden += sum(n < before[k] for k, n in visible_pixels(cell).items())
-        places = np.stack(list(true_places(cell).values()))
-        off = np.linalg.norm(tokens.positions[:, None, :2] - places[None, :, :2], axis=-1)
-        # half an object may be hidden behind the arm, which moves its visible middle
-        assert off.min(axis=1).max() < 0.035
-        assert tokens.positions[:, 2].max() < 0.12
-        # the check can fail: with the links elsewhere, the arm becomes tokens
-        wrong = replace(observation, q=cell.model.neutral)
-        elsewhere = cell.encoder.encode(wrong).positions
-        assert np.linalg.norm(elsewhere[:, None] - places[None], axis=-1).min(axis=1).max() > 0.06
+        assert off_objects(cell, tokens) < 0.015
+        # the check can fail: with the links taken to be elsewhere, the arm becomes tokens
+        wrong = cell.encoder.encode(replace(observation, q=cell.model.neutral))
+        unmasked += off_objects(cell, wrong) > 0.05
     assert hidden > 0, "the arm never covered anything"
+    assert unmasked >= 3
 
 
 def test_an_observation_without_depth_is_refused(cell):
@@ -104,7 +108,7 @@ def tokens_at(positions: np.ndarray, features: np.ndarray, pixels: float = 200.0
     corners = np.array([[x, y, 0] for x in (-0.02, 0.02) for y in (-0.02, 0.02)])
     shape = np.tile(corners, (CLOUD // 4, 1))
     return SceneTokens(
-        np.asarray(positions, float),
+        np.array(positions, float),
         np.asarray(features, float),
         np.full((count, 3), 0.04),
         np.asarray(positions, float)[:, None] + shape,
@@ -165,7 +169,7 @@ def test_matching_is_the_assignment_of_least_cost():
 
 
 def test_a_moved_block_is_followed_in_physics(cell):
-    """The expert carries the cube; the token stays on it within 25 mm whenever it is in view."""
+    """The expert carries the cube; the token stays on it whenever it is in view."""
     cell = cell("pick-place")
     observation = cell.reset(5)
     memory, rng = SceneMemory(), np.random.default_rng(0)
@@ -191,41 +195,80 @@ def test_a_moved_block_is_followed_in_physics(cell):
             cell.driver.command(command, 1 / 60)
     assert np.linalg.norm(truth - start) > 0.1, "the cube was not carried"
     assert len(errors) > 20
-    assert np.max(errors) < 0.025
+    # fingers hide up to half of it: never farther off than its own width, mostly much nearer
+    assert np.max(errors) < 0.04
+    assert np.median(errors) < 0.012
 
 
-def surface(outline: str, rng: np.random.Generator, points: int = CLOUD) -> np.ndarray:
-    """Points of a flat thing a few centimetres wide, evenly spread."""
-    grid = np.linspace(-0.03, 0.03, 25)
-    p = np.stack(np.meshgrid(grid, grid), axis=-1).reshape(-1, 2)
-    inside = {
+def outline(shape: str, p: np.ndarray) -> np.ndarray:
+    """Which points ``(N, 2)`` [m] belong to a flat thing a few centimetres wide."""
+    return {
         "square": np.abs(p).max(1) <= 0.025,
-        "rectangle": (np.abs(p[:, 0]) <= 0.03) & (np.abs(p[:, 1]) <= 0.012),
+        "rectangle": (np.abs(p[:, 0]) <= 0.04) & (np.abs(p[:, 1]) <= 0.015),
         "ell": (np.abs(p).max(1) <= 0.03) & ~((p[:, 0] > -0.01) & (p[:, 1] > -0.01)),
-        "disc": np.hypot(*p.T) <= 0.03,
-    }[outline]
-    p = p[inside]
-    chosen = p[np.linspace(0, len(p) - 1, points).astype(int)]
-    return np.column_stack([chosen, rng.normal(0, 5e-4, points)])
+    }[shape]
 
 
-@pytest.mark.parametrize(
-    ("outline", "symmetry"), [("square", 4), ("rectangle", 2), ("ell", 1), ("disc", np.inf)]
-)
-def test_registered_turn_is_the_true_one_up_to_symmetry(outline, symmetry):
+def even_surface(shape: str) -> np.ndarray:
+    """Points that are as symmetric as the thing."""
+    grid = np.linspace(-0.042, 0.042, 15)
+    p = np.stack(np.meshgrid(grid, grid), axis=-1).reshape(-1, 2)
+    return np.pad(p[outline(shape, p)], ((0, 0), (0, 1)))
+
+
+def seen_surface(shape: str, turn: float, rng: np.random.Generator) -> np.ndarray:
+    """What a camera's raster, 2.5 mm a pixel, keeps of it when it is turned."""
+    raster = np.arange(-0.06, 0.06, 0.0025)
+    seen = np.stack(np.meshgrid(raster, raster, indexing="ij"), axis=-1).reshape(-1, 2)
+    seen = np.pad(seen + rng.uniform(0, 0.0025, 2), ((0, 0), (0, 1)))
+    points = seen[outline(shape, (seen @ se3.yaw(turn)[:, :2]))]
+    chosen = points[np.linspace(0, len(points) - 1, CLOUD).astype(int)]
+    return chosen + rng.normal(0, 5e-4, (CLOUD, 3))
+
+
+SYMMETRIES = [("square", 4), ("rectangle", 2), ("ell", 1)]
+
+
+def off_by(turn: float, true: float, symmetry: int) -> float:
+    """Difference up to the thing's symmetry [deg]."""
+    period = 2 * np.pi / symmetry
+    return float(np.degrees(abs((turn - true + period / 2) % period - period / 2)))
+
+
+@pytest.mark.parametrize(("shape", "symmetry"), SYMMETRIES)
+def test_a_turn_is_found_up_to_symmetry_and_the_least_one_is_taken(shape, symmetry):
     rng = np.random.default_rng(1)
-    then = surface(outline, rng)
-    for true in rng.uniform(-np.pi, np.pi, 30):
-        shift = rng.uniform(-0.3, 0.3, 3)
-        now = then @ se3.yaw(true).T + shift
-        found, resolved = relative_yaw(then, now[rng.permutation(len(now))])
-        if outline == "disc":
-            assert (found, resolved) == (0.0, False)
-            continue
-        turn = 2 * np.pi / symmetry
-        wrong = (found - true + turn / 2) % turn - turn / 2
+    then = even_surface(shape)
+    for true in rng.uniform(-np.pi, np.pi, 40):
+        now = then @ se3.yaw(true).T + rng.uniform(-0.3, 0.3, 3)
+        turn, resolved = relative_yaw(then, now[rng.permutation(len(now))])
         assert resolved
-        # half of the 10 degree search step: the parabola must not make it worse
-        assert abs(np.degrees(wrong)) < 5.0
-        # of equal fits, the least turn
-        assert abs(found) <= turn / 2 + np.radians(5)
+        assert off_by(turn, true, symmetry) < 5  # half of the 10 degree search step
+        assert abs(turn) <= np.pi / symmetry + np.radians(5)
+
+
+@pytest.mark.parametrize(("shape", "symmetry"), SYMMETRIES)
+def test_a_turn_is_found_between_two_sparse_views(shape, symmetry):
+    rng = np.random.default_rng(2)
+    wrong = []
+    for before, after in rng.uniform(-np.pi, np.pi, (60, 2)):
+        now = seen_surface(shape, after, rng) + rng.uniform(-0.3, 0.3, 3)
+        turn, resolved = relative_yaw(seen_surface(shape, before, rng), now)
+        if resolved:
+            wrong.append(off_by(turn, after - before, symmetry))
+    assert len(wrong) > 45
+    # 48 points of a thing 5 cm wide lie 7 mm apart: 7 mm / 30 mm = 13 degrees a point
+    assert np.median(wrong) < 8
+
+
+def test_an_unchanged_view_is_not_turned():
+    cloud = seen_surface("ell", 0.3, np.random.default_rng(3))
+    assert relative_yaw(cloud, cloud + [0.1, 0.2, 0.0]) == (pytest.approx(0.0, abs=1e-6), True)
+
+
+def test_a_disc_has_no_turn():
+    angles = np.arange(72) * np.radians(5)
+    ring = 0.03 * np.stack([np.cos(angles), np.sin(angles), 0 * angles], axis=-1)
+    disc = np.concatenate([ring, ring / 2])
+    for true in (0.0, 0.3, 2.0):
+        assert relative_yaw(disc, disc @ se3.yaw(true).T + [0.1, 0.2, 0]) == (0.0, False)
