@@ -306,8 +306,9 @@ class ActionSpace:
 
         Args:
             native: ``(H, D)``, consecutive actions.
-            state: What deltas count from. Step 0 counts from ``state``; later steps of a delta count
-                from the target before them (from ``state`` where the reference is the chunk start).
+            state: What deltas count from. Step 0 counts from ``state``; later steps of a delta
+                count from the target before them, or from ``state`` where the reference is the
+                chunk's start.
             model: Forward kinematics; joint actions then also yield effector poses.
 
         Returns:
@@ -396,9 +397,10 @@ class ActionSpace:
                 values = _scatter(si[indices], [dim.component for _, dim in group], T[:3, 3])
                 if delta:
                     step = _scatter(si[indices], [dim.component for _, dim in group], np.zeros(3))
-                    values = _pose(origin, effector, self)[:3, 3] + _axes(
-                        d.frame, origin, effector, self, state
-                    ) @ step
+                    values = (
+                        _pose(origin, effector, self)[:3, 3]
+                        + _axes(d.frame, origin, effector, self, state) @ step
+                    )
                 elif d.frame is Frame.WORLD:
                     values = se3.act(_base_world(state), values[None])[0]
                 T[:3, 3] = values
@@ -505,9 +507,7 @@ class ActionSpace:
                 si[indices] = d.rotation.coordinates(R)[components]
             elif kind is Kind.GRIPPER:
                 opening = target.grippers.get(effector, previous.grippers.get(effector, 0.0))
-                si[indices[0]] = opening - (
-                    origin.grippers.get(effector, 0.0) if delta else 0.0
-                )
+                si[indices[0]] = opening - (origin.grippers.get(effector, 0.0) if delta else 0.0)
         return si
 
     @property

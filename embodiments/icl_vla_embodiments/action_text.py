@@ -23,7 +23,6 @@ from .action_space import (
     Frame,
     Kind,
     Reference,
-    Rotation,
 )
 from .errors import ActionSpaceError
 
@@ -69,10 +68,14 @@ def _describe_dimension(d: Dimension) -> str:
     return f"{d.name}: {', '.join(parts)}"
 
 
-_HEADER = re.compile(r'action space "(?P<name>[^"]*)": (?P<count>\d+) dimensions at (?P<rate>\S+) Hz')
+_HEADER = re.compile(
+    r'action space "(?P<name>[^"]*)": (?P<count>\d+) dimensions at (?P<rate>\S+) Hz'
+)
 _AXES_LINE = re.compile(r'controlled axes of "(?P<effector>[^"]*)": (?P<axes>.+)')
 _LINE = re.compile(r"\d+\. (?P<name>[^:]+): (?P<body>.+)")
-_OF = re.compile(r'(?P<what>.+?) of (?P<role>\S+) "(?P<effector>[^"]*)"(?: joint "(?P<joint>[^"]*)")?')
+_OF = re.compile(
+    r'(?P<what>.+?) of (?P<role>\S+) "(?P<effector>[^"]*)"(?: joint "(?P<joint>[^"]*)")?'
+)
 
 
 def parse(text: str) -> ActionSpace:

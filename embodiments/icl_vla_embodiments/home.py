@@ -12,7 +12,11 @@ import platformdirs
 def home() -> Path:
     """The folder that holds embodiments, banks, runs and checkpoints."""
     chosen = os.environ.get("ICL_VLA_HOME")
-    return Path(chosen).expanduser().resolve() if chosen else Path(platformdirs.user_data_dir("icl-vla"))
+    return (
+        Path(chosen).expanduser().resolve()
+        if chosen
+        else Path(platformdirs.user_data_dir("icl-vla"))
+    )
 
 
 def write_atomically(path: Path, data: str | bytes) -> None:

@@ -23,7 +23,7 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 @hookspec
 def register_embodiments(register: Callable[..., None]) -> None:
-    """Call ``register(name, source)``; ``source()`` returns the path of a URDF, or an Embodiment."""
+    """Call ``register(name, source)``; ``source()`` returns a URDF's path or an Embodiment."""
 
 
 @hookspec

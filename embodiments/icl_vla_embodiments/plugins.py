@@ -142,5 +142,7 @@ def list_plugins() -> list[dict[str, Any]]:
                 "error": errors.pop(name, None),
             }
         )
-    rows += [{"name": n, "version": versions.get(n), "hooks": [], "error": e} for n, e in errors.items()]
+    rows += [
+        {"name": n, "version": versions.get(n), "hooks": [], "error": e} for n, e in errors.items()
+    ]
     return rows

@@ -67,6 +67,12 @@ def _report(error: Exception) -> bool:
         )
     elif isinstance(error, PermissionError):
         error = ReportedError("permission denied", where=error.filename)
+    elif isinstance(error, OSError) and error.filename is not None:
+        error = ReportedError(
+            str(error.strerror).lower(),
+            where=error.filename,
+            remedy="check this path; ICL_VLA_HOME must be a folder that you can write to",
+        )
     if not isinstance(error, ReportedError):
         return False
     from .output import show_error

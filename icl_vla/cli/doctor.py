@@ -26,6 +26,7 @@ _NEEDED = {
     "yaml": ("pyyaml", "embodiment files"),
     "platformdirs": ("platformdirs", "where things are kept"),
     "rich": ("rich", "the command line"),
+    "typer": ("typer", "the command line"),
 }
 
 

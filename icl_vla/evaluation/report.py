@@ -26,7 +26,8 @@ td.number, th.number { text-align:right } td:first-child { white-space:nowrap }
 figure { margin:0 } figcaption { color:var(--dim); font-size:14px; margin-top:6px }
 video, img { width:100%; height:auto; border-radius:8px; border:1px solid var(--line);
   background:#fff; display:block }
-pre { white-space:pre-wrap; overflow-wrap:anywhere; background:#f1efe9; border-radius:8px; padding:14px 16px; overflow-x:auto; font-size:13.5px }
+pre { white-space:pre-wrap; overflow-wrap:anywhere; background:#f1efe9; border-radius:8px;
+  padding:14px 16px; overflow-x:auto; font-size:13.5px }
 svg text { font:12px system-ui, sans-serif; fill:var(--dim) }
 footer { color:var(--dim); font-size:13px; margin-top:48px }
 """

@@ -38,7 +38,7 @@ def relative_yaw(then: Array, now: Array) -> tuple[float, bool]:
     squared = ((turned[:, :, None] - b[None, None]) ** 2).sum(-1)
     residual = np.sqrt(squared.min(2)).mean(1) + np.sqrt(squared.min(1)).mean(1)
     best = residual.min()
-    if residual.max() < 1.25 * best:
+    if residual.max() < 1.25 * best + 1e-6:
         return 0.0, False
     local = (residual <= np.roll(residual, 1)) & (residual <= np.roll(residual, -1))
     fits = np.flatnonzero(local & (residual <= _AMBIGUOUS * best))

@@ -46,6 +46,4 @@ class NearestEpisode(RetrievalEpisode):
         poses = commands[k].copy()
         poses[:, :3, 3] += tcp[:3, 3] - self.contexts[k].tcp[pointers[k], :3, 3]
         only = np.eye(len(weights))[k]
-        return self._answer(
-            observation, tcp, opening, poses, gripper[k], pointers, only, {}
-        )
+        return self._answer(observation, tcp, opening, poses, gripper[k], pointers, only, {})

@@ -222,9 +222,7 @@ class VoteEpisode(RetrievalEpisode):
             "shared_tokens": self.correspondence.shared(),
             "tokens": self.tokens.now.positions,
         }
-        return self._answer(
-            observation, tcp, opening, poses, openings, pointers, weights, trace
-        )
+        return self._answer(observation, tcp, opening, poses, openings, pointers, weights, trace)
 
 
 def demonstrated(

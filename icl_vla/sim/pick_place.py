@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 
@@ -13,7 +12,7 @@ from icl_vla_embodiments.types import Array
 from .driver import PyBulletDriver
 from .operator import Stage, StagedOperator, nearest_quarter, upright_yaw
 from .scene import ObjectSpec, Scene
-from .task import PALETTE, distractors, footprint, place_apart, start
+from .task import PALETTE, distractors, place_apart, start
 from .workspace import Workspace
 
 
@@ -46,11 +45,7 @@ class PickPlace:
         ]
         zones = [(-0.95, 0.95, -0.95, 0.95)] * len(things)
         # the hand needs room beside the cube, and the bowl is wide
-        spots = place_apart(workspace, rng, [footprint(o) for o in things], zones, gap=0.045)
-        objects = tuple(
-            replace(o, position=(float(p[0]), float(p[1]), o.position[2]))
-            for o, p in zip(things, spots, strict=True)
-        )
+        objects = tuple(place_apart(workspace, rng, things, zones, gap=0.045, needed=2))
         return Scene(
             objects,
             {"front": workspace.camera()},
@@ -74,8 +69,8 @@ class PickPlace:
 
     def expert(self, workspace: Workspace, rng: np.random.Generator) -> StagedOperator:
         edge = 0.5 * workspace.aperture
-        hover = rng.uniform(0.10, 0.14)
-        lift = rng.uniform(0.14, 0.18)
+        hover = rng.uniform(0.45, 0.6) * workspace.start_height
+        lift = rng.uniform(0.6, 0.75) * workspace.start_height
         release = 0.55 * workspace.aperture + edge / 2 + rng.uniform(0.015, 0.03)
 
         def over(name: str, height: float) -> Callable[[PyBulletDriver], Array]:
@@ -114,6 +109,6 @@ class PickPlace:
             Stage(over("bowl", lift), 0.0, tolerance=0.012),
             Stage(over("bowl", release), 0.0, tolerance=0.01, dwell=1, speed=0.7),
             Stage(over("bowl", release), 1.0, tolerance=0.02, dwell=5),
-            Stage(over("bowl", lift + 0.05), 1.0, tolerance=0.02, dwell=1),
+            Stage(over("bowl", 1.25 * lift), 1.0, tolerance=0.02, dwell=1),
         ]
         return StagedOperator(workspace.effector, stages, rng)

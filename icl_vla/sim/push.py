@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 
@@ -13,7 +12,7 @@ from icl_vla_embodiments.types import Array
 from .driver import PyBulletDriver
 from .operator import Stage, StagedOperator
 from .scene import ObjectSpec, Scene
-from .task import PALETTE, distractors, footprint, place_apart, start
+from .task import PALETTE, distractors, place_apart, start
 from .workspace import Workspace
 
 TOLERANCE = 0.01  # [m] of the block's centre to the painted mark
@@ -43,17 +42,13 @@ class Push:
             ]
             zones = [(-0.6, 0.0, -0.7, 0.7), (0.3, 0.95, -0.8, 0.8)]
             zones += [(-0.95, 0.95, -0.95, 0.95)] * (len(things) - 2)
-            spots = place_apart(workspace, rng, [footprint(o) for o in things], zones, gap=0.03)
-            if self._path_is_clear(spots, edge):
+            objects = place_apart(workspace, rng, things, zones, gap=0.03, needed=2)
+            if self._path_is_clear([np.array(o.position[:2]) for o in objects], edge):
                 break
         else:
-            raise RuntimeError("no scene with a clear way from block to mark was found")
-        objects = tuple(
-            replace(o, position=(float(p[0]), float(p[1]), o.position[2]))
-            for o, p in zip(things, spots, strict=True)
-        )
+            objects = objects[:2]
         return Scene(
-            objects,
+            tuple(objects),
             {"front": workspace.camera()},
             start=start(workspace, rng),
             seed=int(rng.integers(2**31)),
@@ -83,7 +78,7 @@ class Push:
     def expert(self, workspace: Workspace, rng: np.random.Generator) -> StagedOperator:
         edge = 0.6 * workspace.aperture
         behind = edge * 0.7 + rng.uniform(0.035, 0.045)
-        hover = rng.uniform(0.10, 0.14)
+        hover = rng.uniform(0.45, 0.6) * workspace.start_height
         low = 0.2 * workspace.aperture
         fork = rng.uniform(0.4, 0.5)  # two fingertips apart hold the block in line; one would slip
 

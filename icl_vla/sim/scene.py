@@ -130,8 +130,11 @@ class Scene:
             raise ReportedError("a scene needs a list `objects`", where=path)
         try:
             objects = tuple(_object(o, path) for o in data.pop("objects"))
-            cameras = {n: CameraSpec(**c) for n, c in (data.pop("cameras", None) or {}).items()}
-            scene = cls(objects=objects, cameras=cameras, **data)
+            given = (data.pop("cameras", None) or {}).items()
+            cameras = {n: CameraSpec(**_numbers(c, {"eye": 3, "target": 3})) for n, c in given}
+            start = {e: _vector(e, x, 6) for e, x in (data.pop("start", None) or {}).items()}
+            rest = _numbers(data, {"table_color": 3, "light": 3})
+            scene = cls(objects=objects, cameras=cameras, start=start, **rest)
         except (TypeError, ValueError, AttributeError) as error:
             raise ReportedError("a scene is malformed", where=path, value=str(error)) from error
         names = [o.name for o in scene.objects]
@@ -156,6 +159,17 @@ def _object(data: dict[str, Any], path: Path) -> ObjectSpec:
     if not np.isfinite(numbers).all() or min(spec.size) <= 0:
         raise ReportedError("sizes must be positive and numbers finite", where=where, value=numbers)
     return spec
+
+
+def _numbers(data: Mapping[str, Any], vectors: Mapping[str, int]) -> dict[str, Any]:
+    """The same fields, those that are vectors as tuples of so many numbers."""
+    return {k: _vector(k, v, vectors[k]) if k in vectors else v for k, v in data.items()}
+
+
+def _vector(name: str, value: Any, size: int) -> tuple[float, ...]:
+    if not isinstance(value, list) or len(value) != size or not np.isfinite(value).all():
+        raise ValueError(f"{name} has {size} finite numbers, not {value!r}")
+    return tuple(float(x) for x in value)
 
 
 def _plain(value: Any) -> Any:

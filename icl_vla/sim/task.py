@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
 
-from icl_vla_embodiments import Observation, TaskTarget
-from icl_vla_embodiments.types import Array
+from icl_vla_embodiments import Observation, ReportedError, TaskTarget, se3
 
 from .driver import PyBulletDriver
 from .scene import ObjectSpec, Scene
@@ -57,27 +57,41 @@ class Task(Protocol):
 def place_apart(
     workspace: Workspace,
     rng: np.random.Generator,
-    radii: Sequence[float],
+    things: Sequence[ObjectSpec],
     zones: Sequence[tuple[float, float, float, float]],
-    gap: float = 0.03,
-) -> list[Array]:
-    """Positions ``(2,)`` in zones (x0, x1, y0, y1 in patch coordinates), ``gap`` [m] apart."""
-    for _ in range(1000):
-        spots: list[Array] = []
-        for radius, (x0, x1, y0, y1) in zip(radii, zones, strict=True):
-            for _ in range(50):
-                p = workspace.point(rng.uniform(x0, x1), rng.uniform(y0, y1))
-                if all(
-                    np.linalg.norm(p - other) > radius + r + gap
-                    for other, r in zip(spots, radii, strict=False)
-                ):
-                    spots.append(p)
+    gap: float,
+    needed: int,
+) -> list[ObjectSpec]:
+    """Put things in zones (x0, x1, y0, y1 in patch coordinates), ``gap`` [m] apart.
+
+    Where a small patch has no room for all, the last ones are left out.
+
+    Raises:
+        ReportedError: There is no room for the first ``needed`` ones.
+    """
+    for count in range(len(things), needed - 1, -1):
+        for _ in range(200):
+            placed: list[ObjectSpec] = []
+            for thing, (x0, x1, y0, y1) in zip(things[:count], zones, strict=False):
+                for _ in range(30):
+                    p = workspace.point(rng.uniform(x0, x1), rng.uniform(y0, y1))
+                    if all(
+                        np.linalg.norm(p - other.position[:2])
+                        > footprint(thing) + footprint(other) + gap
+                        for other in placed
+                    ):
+                        place = (float(p[0]), float(p[1]), thing.position[2])
+                        placed.append(replace(thing, position=place))
+                        break
+                else:
                     break
-            else:
-                break
-        if len(spots) == len(radii):
-            return spots
-    raise RuntimeError(f"no room for {len(radii)} things in {zones}")
+            if len(placed) == count:
+                return placed
+    raise ReportedError(
+        "the robot's table-top patch has no room for the task's things",
+        value=f"{2 * workspace.half[0]:.2f} m by {2 * workspace.half[1]:.2f} m,"
+        f" things of {2 * max(footprint(t) for t in things[:needed]):.2f} m",
+    )
 
 
 def distractors(
@@ -107,8 +121,6 @@ def start(workspace: Workspace, rng: np.random.Generator) -> dict[str, tuple[flo
     """A start pose of the tool above the patch, pointing down, scattered by a few centimetres."""
     x, y = workspace.point(*rng.uniform(-0.6, 0.6, 2))
     z = workspace.start_height * rng.uniform(0.9, 1.15)
-    from icl_vla_embodiments import se3
-
     return {workspace.effector: (x, y, z, *se3.log3(workspace.grasp))}
 
 

