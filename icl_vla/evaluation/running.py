@@ -12,13 +12,13 @@ import numpy as np
 
 from icl_vla_embodiments import ReportedError, UnknownName
 from icl_vla_embodiments.home import write_atomically
-from icl_vla_embodiments.plugins import registered_drivers, registered_tasks
+from icl_vla_embodiments.plugins import registered_drivers
 from icl_vla_embodiments.store import EmbodimentStore
 from icl_vla_retrieval import DemoBank
 
 from ..paths import bank_path, run_path
 from ..sim.scene import Scene
-from ..sim.workcell import Workcell, find_task
+from ..sim.workcell import Workcell, find_task, task_names
 from .film import Filmer, contact_sheet
 from .methods import METHODS, find_method
 from .trials import Result, ResultLog, Trial, run_trials, summarise
@@ -192,27 +192,17 @@ def _run_in_file(
 def demonstrated_tasks(bank: DemoBank) -> list[str]:
     """Registered tasks whose instruction the bank holds."""
     known = set(bank.instructions)
-    find_task_names = _task_names()
-    return [name for name in find_task_names if find_task(name).instruction in known]
-
-
-def _task_names() -> list[str]:
-    from icl_vla_embodiments.plugins import plugins
-
-    from ..sim import builtin
-
-    plugins().register(builtin, "simulation")
-    return list(registered_tasks())
+    return [name for name in task_names() if find_task(name).instruction in known]
 
 
 def _task_of(instruction: str) -> str:
-    for name in _task_names():
+    for name in task_names():
         if find_task(name).instruction == instruction:
             return name
     raise ReportedError(
         "no simulated task has this instruction",
         value=instruction,
-        valid=[f"{n}: {find_task(n).instruction}" for n in _task_names()],
+        valid=[f"{n}: {find_task(n).instruction}" for n in task_names()],
         remedy="name scenes with --scene NAME, or a scene file with --scene FILE.yaml",
     )
 

@@ -9,6 +9,7 @@ task-parameterised regression (Calinon 2016) with retrieval for the phase and SE
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -86,7 +87,7 @@ class VotePolicy:
         return VoteEpisode(self, contexts, action_space, effector)
 
 
-class RetrievalEpisode:
+class RetrievalEpisode(ABC):
     """What retrieval policies share: perception, memory, correspondence and phase."""
 
     def __init__(
@@ -153,6 +154,7 @@ class RetrievalEpisode:
             out.append(cost + np.abs(context.opening - opening))
         return out
 
+    @abstractmethod
     def _chunk(
         self,
         observation: Observation,
@@ -161,7 +163,7 @@ class RetrievalEpisode:
         pointers: NDArray[np.int64],
         weights: Array,
     ) -> ActionChunk:
-        raise NotImplementedError
+        """The motion, from pointers ``(K,)`` and weights ``(K,)`` of the demonstrations."""
 
     def _answer(
         self,
@@ -284,10 +286,8 @@ def consensus(
     alpha /= alpha.sum(axis=0)
     position = np.einsum("fh,fhi->hi", alpha, mean)
 
-    R = _one_mode(votes[..., :3, :3], share, tcp[:3, :3], config.turn_noise)
-    turned, support = R
-    spread = 1 - support
-    beta = prior[:, None] * (spread + config.turn_noise**2) ** -config.sharpness
+    turned, support = _one_mode(votes[..., :3, :3], share, tcp[:3, :3], config.turn_noise)
+    beta = prior[:, None] * (1 - support + config.turn_noise**2) ** -config.sharpness
     rotation = se3.mean_rotation(turned, beta)
     return se3.pose(rotation, position), alpha.mean(axis=1)
 

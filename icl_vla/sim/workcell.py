@@ -100,11 +100,20 @@ class Workcell:
         return False
 
 
-def find_task(name: str) -> Task:
-    """A registered task by name."""
+def task_names() -> list[str]:
+    """Names of all registered tasks, the built-in ones included."""
     plugins().register(builtin, "simulation")
-    tasks = registered_tasks()
-    if name not in tasks:
-        raise UnknownName("task", name, tasks)
-    task: Task = tasks[name]()
+    return list(registered_tasks())
+
+
+def find_task(name: str) -> Task:
+    """A registered task by name.
+
+    Raises:
+        UnknownName: There is none; the message lists the known ones.
+    """
+    known = task_names()
+    if name not in known:
+        raise UnknownName("task", name, known)
+    task: Task = registered_tasks()[name]()
     return task
