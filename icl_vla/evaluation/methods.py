@@ -11,6 +11,7 @@ from icl_vla_embodiments import ActionChunk, Observation, UnknownName
 from icl_vla_retrieval import DemoBank
 
 from ..policy.nearest import NearestPolicy
+from ..policy.retrieval import RetrievalPolicy
 from ..policy.vote import VotePolicy
 from ..runtime.loop import Outcome, execute, run_episode
 from ..sim.workcell import Workcell
@@ -36,7 +37,7 @@ class Method:
     run: Runner
 
 
-def _policy(kind: type[VotePolicy]) -> Runner:
+def _policy(kind: type[RetrievalPolicy]) -> Runner:
     def run(
         cell: Workcell, bank: DemoBank, instruction: str, seed: int, watch: Watch | None
     ) -> Outcome:

@@ -100,7 +100,11 @@ class World:
         return int(body)
 
     def _bowl(self, o: ObjectSpec, orientation: list[float]) -> int:
-        """A round base with a ring of upright plates; its origin is the centre of its height."""
+        """A round base with a ring of upright plates; its origin is the centre of its height.
+
+        In contact the base is two square slabs, the upper one turned by an eighth: a disc on a
+        plane has contact points that wander, and what lies in such a bowl may rock for ever.
+        """
         radius, height = o.size[0] / 2, o.size[2]
         plate = [
             _WALL / 2,
@@ -112,26 +116,29 @@ class World:
         positions = [[ring * math.cos(a), ring * math.sin(a), _CLEARANCE / 2] for a in angles]
         turns = [self.client.getQuaternionFromEuler([0, 0, a]) for a in angles]
         base_z = -height / 2 + _WALL / 2
-        shapes = [pybullet.GEOM_BOX] * _BOWL_SEGMENTS + [pybullet.GEOM_CYLINDER]
-        halves = [*([plate] * _BOWL_SEGMENTS), [0.0, 0.0, 0.0]]
-        common = {
-            "shapeTypes": shapes,
-            "halfExtents": halves,
-            "radii": [*([0.0] * _BOWL_SEGMENTS), radius],
-            "lengths": [*([0.0] * _BOWL_SEGMENTS), _WALL],
-        }
-        look = {
-            "rgbaColors": [[*o.color, 1]] * len(shapes),
-            "visualFramePositions": [*positions, [0, 0, base_z]],
-            "visualFrameOrientations": [*turns, [0, 0, 0, 1]],
-        }
-        collide = {
-            "collisionFramePositions": [*positions, [0, 0, base_z]],
-            "collisionFrameOrientations": [*turns, [0, 0, 0, 1]],
-        }
+        slab = [0.7 * radius, 0.7 * radius, _WALL / 2]
         c = self.client
-        visual = c.createVisualShapeArray(**common, **look)
-        collision = c.createCollisionShapeArray(**common, **collide)
+        collision = c.createCollisionShapeArray(
+            shapeTypes=[pybullet.GEOM_BOX] * (_BOWL_SEGMENTS + 2),
+            halfExtents=[*([plate] * _BOWL_SEGMENTS), slab, slab],
+            radii=[0.0] * (_BOWL_SEGMENTS + 2),
+            lengths=[0.0] * (_BOWL_SEGMENTS + 2),
+            collisionFramePositions=[*positions, [0, 0, base_z], [0, 0, base_z + _CLEARANCE / 2]],
+            collisionFrameOrientations=[
+                *turns,
+                [0, 0, 0, 1],
+                c.getQuaternionFromEuler([0, 0, math.pi / 4]),
+            ],
+        )
+        visual = c.createVisualShapeArray(
+            shapeTypes=[pybullet.GEOM_BOX] * _BOWL_SEGMENTS + [pybullet.GEOM_CYLINDER],
+            halfExtents=[*([plate] * _BOWL_SEGMENTS), [0.0, 0.0, 0.0]],
+            radii=[*([0.0] * _BOWL_SEGMENTS), radius],
+            lengths=[*([0.0] * _BOWL_SEGMENTS), _WALL],
+            rgbaColors=[[*o.color, 1]] * (_BOWL_SEGMENTS + 1),
+            visualFramePositions=[*positions, [0, 0, base_z]],
+            visualFrameOrientations=[*turns, [0, 0, 0, 1]],
+        )
         body = c.createMultiBody(o.mass, collision, visual, o.position, orientation)
         for link in range(-1, c.getNumJoints(body)):
             c.changeVisualShape(body, link, specularColor=[0, 0, 0])

@@ -14,7 +14,8 @@ from icl_vla.policy.context import DemoContext
 from icl_vla.policy.frames import Correspondence, FrameVotes, frames_now
 from icl_vla.policy.interface import Episode, Policy
 from icl_vla.policy.nearest import NearestPolicy
-from icl_vla.policy.vote import VoteConfig, VotePolicy, consensus, demonstrated
+from icl_vla.policy.retrieval import RetrievalConfig, demonstrated
+from icl_vla.policy.vote import VotePolicy, consensus
 from icl_vla.runtime.loop import run_episode
 from icl_vla_embodiments import ReportedError, SpaceState, se3
 from icl_vla_retrieval import RetrievalError
@@ -22,7 +23,7 @@ from icl_vla_retrieval.phase import PhaseTracker
 
 LOOKS = 3.0 * np.eye(2)  # features of two things that nobody takes for each other
 DOWN = np.diag([1.0, -1.0, -1.0])
-CONFIG = VoteConfig()
+CONFIG = RetrievalConfig()
 
 
 def discs(places: np.ndarray, turn: float = 0.0) -> np.ndarray:
