@@ -12,10 +12,12 @@ app = typer.Typer(help="Plugins: embodiments, tasks and drivers.", no_args_is_he
 @app.command("list")
 def list_(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """Show every plugin, what it adds, and those that could not be loaded."""
-    from icl_vla_embodiments.plugins import list_plugins
+    from icl_vla_embodiments.plugins import list_plugins, plugins
 
+    from ..sim import builtin
     from . import output
 
+    plugins().register(builtin, "simulation")
     found = list_plugins()
     if as_json:
         output.show_json(found)

@@ -144,7 +144,8 @@ class ResultLog:
                 result = Result(**json.loads(line))
             except (json.JSONDecodeError, TypeError) as error:
                 if number == len(lines):
-                    break
+                    self._rewrite()
+                    return
                 raise ReportedError(
                     "a result log is damaged",
                     where=f"{path}, line {number}",
@@ -152,7 +153,6 @@ class ResultLog:
                     remedy=f"delete {path}; the trials are then run again",
                 ) from error
             self.results[result.key] = result
-        self._rewrite()
 
     def forget(self, keys: Iterable[tuple[str, str, int, str]]) -> None:
         """Drop results, so that they are made again."""

@@ -11,6 +11,7 @@ from icl_vla_embodiments import (
     CameraImage,
     Driver,
     Observation,
+    ReportedError,
     SpaceState,
     TaskTarget,
 )
@@ -77,6 +78,11 @@ def record_episode(
         now = driver.clock()
         execute(driver, controller, [target], [now + dt], now + dt, audit)
         last = target
+    if not observations:
+        raise ReportedError(
+            "the operator finished before the first step: there is nothing to keep",
+            value=instruction,
+        )
     names = observations[0].cameras
     return Demonstration(
         times=np.array([o.time for o in observations]),

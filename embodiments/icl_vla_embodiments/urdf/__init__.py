@@ -117,9 +117,12 @@ def _missing(document: Document, allowed: bool) -> str:
         f"{len(files)} mesh file{'s are' if len(files) > 1 else ' is'} missing",
         where=document.path,
         value=listed,
-        remedy=f"--package {package}=FOLDER says where the package {package} is"
-        if package
-        else "put the files where the URDF says",
+        remedy=(
+            f"--package {package}=FOLDER says where the package {package} is"
+            if package
+            else "put the files where the URDF says"
+        )
+        + "; --allow-missing-meshes goes on without them",
     )
 
 

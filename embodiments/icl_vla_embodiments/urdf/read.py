@@ -91,7 +91,9 @@ def _read_bytes(path: Path) -> bytes:
     except OSError as error:
         raise UrdfError("cannot read the file", where=path, value=str(error)) from error
     if not data.strip(b"\0 \t\r\n"):
-        raise UrdfError("the file is empty", where=path)
+        raise UrdfError(
+            "the file is empty", where=path, remedy="give a URDF: XML with a <robot> element"
+        )
     return data
 
 
@@ -137,6 +139,7 @@ def parse_xml(text: bytes, path: Path) -> ET.Element:
             f"XML syntax error: {expat.ErrorString(error.code)}",
             where=f"{path}, line {error.lineno}, column {error.offset + 1}",
             value=line[0][:80].decode(errors="replace"),
+            remedy="mend the XML there; xmllint shows more",
         ) from None
     except (ValueError, LookupError) as error:  # an encoding that Python does not have
         raise UrdfError("the file cannot be decoded", where=path, value=str(error)) from error
