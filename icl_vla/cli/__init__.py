@@ -17,6 +17,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 _settings = {"debug": False}
+_INTERRUPTED = 130  # typer's exit code after Ctrl-C
 
 
 @app.callback()
@@ -41,11 +42,12 @@ def main() -> None:
     """Entry point: errors that a user can act on end in one block and exit code 2."""
     try:
         app()
-    except KeyboardInterrupt:
-        print(
-            "\nInterrupted. What was finished is kept; the same command goes on.", file=sys.stderr
-        )
-        raise SystemExit(130) from None
+    except SystemExit as ended:
+        if ended.code == _INTERRUPTED:
+            print(
+                "Interrupted. What was finished is kept; the same command goes on.", file=sys.stderr
+            )
+        raise
     except Exception as error:
         if _settings["debug"] or not _report(error):
             raise
