@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import sys
 from collections.abc import Iterator
@@ -20,6 +21,8 @@ def _quietly() -> Iterator[None]:
         os.dup2(nowhere, 2)
         yield
     finally:
+        if os.name == "posix":  # into a pipe C writes late: now, not when it is ours again
+            ctypes.CDLL(None).fflush(None)
         for number, original in enumerate(saved, 1):
             os.dup2(original, number)
             os.close(original)
