@@ -11,6 +11,7 @@ from .action_space import (
 )
 from .embodiment import (
     Embodiment,
+    Flag,
     FrameSpec,
     Group,
     JointLimits,
@@ -49,6 +50,7 @@ __all__ = [
     "EffectorState",
     "Embodiment",
     "EmbodimentError",
+    "Flag",
     "Frame",
     "FrameNotFound",
     "FrameSpec",

@@ -14,6 +14,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -294,6 +295,19 @@ class ActionSpace:
         from .action_text import parse
 
         return parse(text)
+
+    def to_yaml(self) -> str:
+        """The space as YAML that a person can write; :meth:`from_yaml` reads it back."""
+        from .action_yaml import to_yaml
+
+        return to_yaml(self)
+
+    @staticmethod
+    def from_yaml(source: Path | str) -> ActionSpace:
+        """Read a YAML file (or text) written by hand; no URDF is needed."""
+        from .action_yaml import from_yaml
+
+        return from_yaml(source)
 
     def clip(self, native: ArrayLike) -> Array:
         """Native vectors ``(..., D)`` clipped to the limits."""

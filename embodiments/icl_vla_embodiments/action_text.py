@@ -26,7 +26,7 @@ from .action_space import (
 )
 from .errors import ActionSpaceError
 
-_TASK_AXES = ("x", "y", "z", "rx", "ry", "rz")
+TASK_AXES = ("x", "y", "z", "rx", "ry", "rz")
 _ROTATIONS = (Kind.EE_ROTATION, Kind.BASE_ROTATION)
 _JOINTS = (Kind.JOINT_POSITION, Kind.JOINT_VELOCITY, Kind.JOINT_TORQUE)
 _FRAMELESS = (*_JOINTS, Kind.GRIPPER, Kind.IGNORED)
@@ -39,7 +39,7 @@ def describe(space: ActionSpace) -> str:
         *(f"{i}. {_describe_dimension(d)}" for i, d in enumerate(space.dimensions, 1)),
     ]
     for effector, flags in space.task_axes.items():
-        names = " ".join(a for a, on in zip(_TASK_AXES, flags, strict=True) if on) or "none"
+        names = " ".join(a for a, on in zip(TASK_AXES, flags, strict=True) if on) or "none"
         lines.append(f'controlled axes of "{effector}": {names}')
     lines += [f"note: {line}" for line in space.notes.splitlines()]
     return "\n".join(lines) + "\n"
@@ -100,7 +100,7 @@ def parse(text: str) -> ActionSpace:
             notes.append(line.removeprefix("note: "))
         elif match := _AXES_LINE.fullmatch(line):
             words = match["axes"].split()
-            task_axes[match["effector"]] = tuple(a in words for a in _TASK_AXES)
+            task_axes[match["effector"]] = tuple(a in words for a in TASK_AXES)
         elif match := _LINE.fullmatch(line):
             dimensions.append(_parse_dimension(match["name"], match["body"], number))
         else:

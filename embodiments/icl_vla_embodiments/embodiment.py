@@ -42,6 +42,24 @@ class Provenance:
     certain: bool = True
 
 
+FlagField = Literal["family", "base", "arms", "ee", "gripper", "feet", "wheels"]
+
+
+@dataclass(frozen=True)
+class Flag:
+    """A doubt about one field that a person can settle.
+
+    Attributes:
+        field: What is doubted.
+        question: The doubt, as a question with its reason.
+        guess: What is taken until somebody answers.
+    """
+
+    field: FlagField
+    question: str
+    guess: str
+
+
 @dataclass(frozen=True)
 class Group:
     """Joints that belong together.
@@ -136,6 +154,7 @@ class Embodiment:
         provenance: Field name -> source and reason.
         repairs: What was mended in the URDF.
         warnings: What the user should know.
+        flags: Doubts that nobody has settled yet, at most one for each field.
         schema: Version of the file format.
     """
 
@@ -160,6 +179,7 @@ class Embodiment:
     provenance: Mapping[str, Provenance] = field(default_factory=dict)
     repairs: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    flags: tuple[Flag, ...] = ()
     schema: int = 1
 
     def of_kind(self, kind: GroupKind) -> tuple[Group, ...]:

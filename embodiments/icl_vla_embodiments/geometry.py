@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -133,8 +134,10 @@ def shape_points(shape: Shape) -> Array:
     return se3.act(shape.T_link_shape, points)
 
 
-def hulls_of_tree(tree: KinematicTree) -> tuple[dict[str, tuple[Hull, ...]], list[str]]:
-    """Hulls of every link, one for each collision shape (visual where there is none).
+def hulls_of_tree(
+    tree: KinematicTree, role: Literal["collision", "visual"] = "collision"
+) -> tuple[dict[str, tuple[Hull, ...]], list[str]]:
+    """Hulls of every link, one for each shape of a role (of the other where there is none).
 
     Returns:
         The hulls, and what could not be read.
@@ -143,8 +146,8 @@ def hulls_of_tree(tree: KinematicTree) -> tuple[dict[str, tuple[Hull, ...]], lis
     hulls: dict[str, tuple[Hull, ...]] = {}
     problems: list[str] = []
     for link, shapes in tree.shapes.items():
-        for role in ("collision", "visual"):
-            parts = [h for s in shapes if s.role == role and (h := _cached(s, made, problems))]
+        for wanted in (role, "visual" if role == "collision" else "collision"):
+            parts = [h for s in shapes if s.role == wanted and (h := _cached(s, made, problems))]
             if parts:
                 hulls[link] = tuple(parts)
                 break
@@ -234,13 +237,14 @@ def hulls_of_embodiment(
     from .urdf.normalise import tree_of_text
 
     file = None if cache is None else cache / "hulls.npz"
+    key = hashlib.sha256(embodiment.urdf.encode()).hexdigest()
     if file is not None and file.is_file():
-        stored = _load(file, embodiment.urdf_sha256)
+        stored = _load(file, key)
         if stored is not None:
             return stored
     hulls, _ = hulls_of_tree(tree_of_text(embodiment.urdf, embodiment.urdf_path))
     if file is not None:
-        save_hulls(file, hulls, embodiment.urdf_sha256)
+        save_hulls(file, hulls, key)
     return hulls
 
 

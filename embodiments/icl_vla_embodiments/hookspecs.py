@@ -1,4 +1,4 @@
-"""Everything a plugin can add. Entry-point group: ``icl_vla``.
+"""Everything a plugin can add. Entry-point group: ``icl_vla``. Guide: docs/plugins.md.
 
 A plugin is a module (or object) with functions of these names marked by :data:`hookimpl`::
 
@@ -7,6 +7,9 @@ A plugin is a module (or object) with functions of these names marked by :data:`
     @hookimpl
     def register_embodiments(register):
         register("acme_arm", lambda: Path(__file__).parent / "acme_arm.urdf")
+
+Registering must be cheap: what is slow or heavy belongs into the factory, which is called when
+somebody asks for that name.
 """
 
 from __future__ import annotations
@@ -27,13 +30,13 @@ def register_embodiments(register: Callable[..., None]) -> None:
 
 
 @hookspec
-def register_tasks(register: Callable[..., None]) -> None:
-    """Call ``register(name, factory)``; ``factory()`` returns a simulated task."""
-
-
-@hookspec
 def register_drivers(register: Callable[..., None]) -> None:
     """Call ``register(name, factory)``; ``factory(embodiment, **options)`` returns a Driver."""
 
 
-HOOKS: tuple[Callable[..., Any], ...] = (register_embodiments, register_tasks, register_drivers)
+@hookspec
+def register_tasks(register: Callable[..., None]) -> None:
+    """Call ``register(name, factory)``; ``factory()`` returns a simulated task."""
+
+
+HOOKS: tuple[Callable[..., Any], ...] = (register_embodiments, register_drivers, register_tasks)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from .embodiment import Embodiment
 from .errors import EmbodimentError, PluginError, UnknownName
@@ -88,6 +89,10 @@ class EmbodimentStore:
         finally:
             shutil.rmtree(made, ignore_errors=True)
         return embodiment
+
+    def edited(self, name: str) -> dict[str, Any]:
+        """Field -> value in file form, of what a person set in an added embodiment."""
+        return user_fields(self.folder(name)) if name in self._added() else {}
 
     def remove(self, name: str) -> None:
         """Forget an added embodiment and what was derived from it."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from . import se3
 from .action_space import ActionSpace
 from .embodiment import (
     Embodiment,
+    Flag,
     FrameSpec,
     Group,
     JointLimits,
@@ -59,6 +60,7 @@ def save_embodiment(embodiment: Embodiment, folder: Path) -> Path:
             "normalised": f"{embodiment.name}.urdf",
         },
         "fields": fields,
+        "flags": [_plain(flag) for flag in embodiment.flags],
         "repairs": list(embodiment.repairs),
         "warnings": list(embodiment.warnings),
     }
@@ -91,7 +93,7 @@ def load_embodiment(folder: Path) -> Embodiment:
         provenance[field] = Provenance(
             entry.get("source", "user"), str(entry.get("why", "")), entry.get("certain", True)
         )
-    source = Path(about["path"])
+    source = file.parent / about["path"]  # a relative path is relative to this file
     warnings = [str(w) for w in document.get("warnings", [])]
     if source.is_file() and sha256_of(source) != about["sha256"]:
         warnings.append(f"{source} has changed since this robot was added: add it again")
@@ -104,6 +106,7 @@ def load_embodiment(folder: Path) -> Embodiment:
         provenance=provenance,
         repairs=tuple(str(r) for r in document.get("repairs", [])),
         warnings=tuple(warnings),
+        flags=_read_flags(document.get("flags", []), file),
         **values,
     )
 
@@ -121,6 +124,10 @@ def user_fields(folder: Path) -> dict[str, Any]:
 def apply_overrides(embodiment: Embodiment, overrides: Mapping[str, Any]) -> Embodiment:
     """Replace fields by values in file form (or nouns); mappings are merged key by key.
 
+    ``groups`` may also be given by name: ``{arm: {joints: [a, b]}, leg_1: null}`` changes one and
+    drops another. What follows from a group's joints (links, closed and open positions) is left
+    empty where they change, for the analysis to fill in. A flag on an overridden field is settled.
+
     Raises:
         EmbodimentError: No such field, or a value that it cannot have.
     """
@@ -131,9 +138,37 @@ def apply_overrides(embodiment: Embodiment, overrides: Mapping[str, Any]) -> Emb
         old = getattr(embodiment, field, None)
         if field in _CODECS and isinstance(old, Mapping) and isinstance(value, Mapping):
             value = _merged(_CODECS[field].write(old), value)
+        if field == "groups" and isinstance(value, Mapping):
+            value = _merged_groups(embodiment.groups, value)
         changes[field] = _decode(field, value, "overrides")
     origin = {field: Provenance("user", "given by the user") for field in changes}
-    return embodiment.with_(**changes, provenance={**embodiment.provenance, **origin})
+    open_ = tuple(f for f in embodiment.flags if not _settled(f, changes))
+    return embodiment.with_(**changes, provenance={**embodiment.provenance, **origin}, flags=open_)
+
+
+def _settled(flag: Flag, given: Mapping[str, Any]) -> bool:
+    return flag.field in given or (flag.field not in ("family", "base") and "groups" in given)
+
+
+def _merged_groups(old: Sequence[Group], new: Mapping[str, Any]) -> list[Any]:
+    groups = {g.name: _plain(g) for g in old}
+    for name, change in new.items():
+        if change is None:
+            groups.pop(name, None)
+            continue
+        if not isinstance(change, Mapping) or (name not in groups and "kind" not in change):
+            raise EmbodimentError(
+                f"the group {name!r} cannot be made",
+                where="overrides",
+                value=change,
+                valid=groups,
+                remedy="write NAME: {kind: arm, joints: [a, b]}; null drops a group",
+            )
+        kept = groups.get(name, {})
+        if "joints" in change:
+            kept = {k: v for k, v in kept.items() if k in ("name", "kind", "effector")}
+        groups[name] = {"base_link": "", "tip_link": "", "name": name, **kept, **change}
+    return list(groups.values())
 
 
 def _merged(old: Any, new: Any) -> Any:
@@ -249,6 +284,18 @@ def _read_group(value: Any) -> Group:
         return value
     tuples = {k: tuple(v) for k, v in value.items() if isinstance(v, list | tuple)}
     return Group(**{**value, **tuples})
+
+
+def _read_flags(values: Any, where: object) -> tuple[Flag, ...]:
+    try:
+        return tuple(Flag(**value) for value in values)
+    except TypeError as error:
+        raise EmbodimentError(
+            "flags have a form that they cannot have",
+            where=where,
+            value=values,
+            remedy="each needs field, question and guess; remove what is settled",
+        ) from error
 
 
 def _read_limits(value: Any) -> JointLimits:

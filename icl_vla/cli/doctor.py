@@ -23,6 +23,8 @@ _NEEDED = {
     "torch": ("torch", "learned policies"),
     "transformers": ("transformers", "learned policies"),
     "pluggy": ("pluggy", "plugins"),
+    "packaging": ("packaging", "plugins"),
+    "xacro": ("xacro", "robot descriptions"),
     "yaml": ("pyyaml", "embodiment files"),
     "platformdirs": ("platformdirs", "where things are kept"),
     "rich": ("rich", "the command line"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -70,6 +70,16 @@ def results_table(rows: Sequence[Mapping[str, Any]]) -> None:
             for row in rows
         ],
     )
+
+
+@contextmanager
+def working(label: str, *, quiet: bool = False) -> Iterator[Callable[[str], None]]:
+    """A spinner with a changing label, for work of unknown length."""
+    if quiet:
+        yield lambda _: None
+        return
+    with console.status(f"  {label}") as status:
+        yield lambda text: status.update(f"  {text}")
 
 
 class Advance:

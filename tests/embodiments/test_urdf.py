@@ -1,6 +1,5 @@
 """What is derived from a URDF, held against the robots themselves."""
 
-import json
 import time
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -13,8 +12,6 @@ from icl_vla_embodiments import EmbodimentError, se3
 from icl_vla_embodiments.robot_model import RobotModel
 from icl_vla_embodiments.urdf import embodiment_from_urdf
 from icl_vla_embodiments.urdf.limits import ACCELERATION
-
-SHARED = Path(__file__).parents[3] / "shared" / "robots"
 
 
 def test_panda_is_what_it_is(panda):
@@ -198,33 +195,3 @@ def test_other_robots(data, file, family, base, wheels, feet):
         assert 0.02 < wheel.radius < 0.3
         assert np.linalg.norm(wheel.axle) == pytest.approx(1)
     RobotModel(robot).link_poses(robot.neutral_q)
-
-
-@pytest.mark.skipif(not SHARED.is_dir(), reason="the labelled robots are not here")
-def test_labelled_robots():
-    """Every field of every labelled robot; a share below today's is a regression."""
-    labels = json.loads((SHARED / "labels_dev.json").read_text())
-    right, wrong = 0, []
-    for name, label in labels.items():
-        if ":" in label["urdf"]:
-            continue
-        robot = embodiment_from_urdf(SHARED / label["urdf"], allow_missing_meshes=True)
-        hands = [*robot.of_kind("gripper"), *robot.of_kind("hand")]
-        checks = {
-            "family": robot.family in label["family"],
-            "base": robot.base in label["base"],
-            "arms": sorted(a.joints for a in robot.arms)
-            == sorted(tuple(a["joints"]) for a in label["arms"]),
-            "gripper": sorted(j for h in hands for j in h.joints)
-            == sorted(label["gripper_joints"]),
-            "wheels": sorted(w.joints[0] for w in robot.of_kind("wheel"))
-            == sorted(label["wheel_joints"]),
-            "feet": len(robot.of_kind("leg")) == len(label["feet"]),
-        }
-        right += all(checks.values())
-        wrong += [f"{name}: {field}" for field, ok in checks.items() if not ok]
-        model = RobotModel(robot)
-        q = robot.neutral_q
-        assert (q >= model.lower).all() and (q <= model.upper).all(), name
-    assert not wrong, wrong
-    assert right > 30

@@ -61,9 +61,8 @@ BODIES = {
     "words": (joint(f'<origin rpy="zero 0 0"/>{JOINT}{LIMIT}'), "rpy needs 3 finite numbers"),
     "too few": (joint(f'<origin xyz="0 1"/>{JOINT}{LIMIT}'), "xyz needs 3 finite numbers"),
     "axis": (joint(JOINT.replace("0 0 1", "0 0 0") + LIMIT), "axis is zero"),
-    "macro": ('<xacro:include filename="x"/><link name="a"/>', "xacro robot.urdf"),
-    "expression": ('<link name="${prefix}a"/>', "xacro"),
-    "mimic": (joint(JOINT + LIMIT + '<mimic joint="ghost"/>'), "ghost"),
+    "macro": ('<xacro:include filename="x"/><link name="a"/>', "unbound prefix"),
+    "expression": ('<link name="${prefix}a"/>', "'prefix' is not defined"),
     "self mimic": (joint(JOINT + LIMIT + '<mimic joint="j"/>'), "j -> j"),
     "shape": (
         '<link name="a"><visual><geometry><torus/></geometry></visual></link>',
@@ -147,6 +146,20 @@ def test_repairs(write):
     assert robot.limits["swapped"].lower == -1 and robot.limits["placeholder"].upper == np.pi
     assert np.isinf(robot.limits["endless"].upper)
     assert all(x.velocity > 0 and x.effort > 0 for x in robot.limits.values())
+
+
+def test_a_follower_without_master(write):
+    """It follows the one that is meant (its own prefix), or is driven by itself."""
+    links = '<link name="a"/><link name="b"/><link name="c"/><link name="d"/>'
+    body = links
+    for i, (name, mimic) in enumerate((("l_one", ""), ("l_two", "one"), ("l_three", "ghost"))):
+        follows = f'<mimic joint="{mimic}"/>' if mimic else ""
+        body += f'''<joint name="{name}" type="revolute"><parent link="{"abc"[i]}"/>
+            <child link="{"bcd"[i]}"/><axis xyz="0 0 1"/>{LIMIT}{follows}</joint>'''
+    robot = embodiment_from_urdf(write(body))
+    assert [(m.joint, m.master) for m in robot.mimic] == [("l_two", "l_one")]
+    assert robot.joints == ("l_one", "l_three")
+    assert sum("mimics" in r for r in robot.repairs) == 2
 
 
 def test_limits_of_any_size_are_placeholders(write):

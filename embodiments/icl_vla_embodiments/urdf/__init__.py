@@ -18,13 +18,15 @@ from ..yaml_io import apply_overrides
 from .analyse import Structure, analyse
 from .collision import CollisionScene, collision_pairs
 from .evidence import Evidence
+from .given import complete_groups, hands_of, joints_of
 from .limits import ACCELERATION, joint_limits
 from .normalise import Document
 from .posture import neutral_posture
-from .read import read_xml
+from .read import parse_xml, read_xml
 from .simulation import simulation_urdf
 from .spaces import action_spaces
 from .tcp import find_tcp
+from .xacro import expand, has_macros
 
 __all__ = ["embodiment_from_urdf", "simulation_urdf"]
 
@@ -40,24 +42,33 @@ def embodiment_from_urdf(
     tcp: tuple[Vector, Vector] | None = None,
     overrides: Mapping[str, Any] | None = None,
     allow_missing_meshes: bool = False,
+    xacro_arguments: Mapping[str, str] | None = None,
 ) -> Embodiment:
     """Analyse a URDF.
 
     Args:
-        path: The URDF file.
+        path: The URDF or xacro file.
         name: Name of the embodiment; by default the robot's in the file.
-        packages: ROS package name -> folder, for ``package://`` file names.
+        packages: ROS package name -> folder, for ``package://`` file names and ``$(find NAME)``.
         tcp: ``(xyz [m], rpy [rad])`` of the tool centre point in the last link of the only arm.
         overrides: Field -> value in the form of the embodiment file (``yaml_io.py``); they win,
             and everything derived from them follows.
         allow_missing_meshes: Go on where mesh files are missing, with a warning.
+        xacro_arguments: Values of ``$(arg NAME)`` in a xacro file.
 
     Raises:
         UrdfError: The file cannot be read, or is no robot; the message says where and what to do.
     """
     path = Path(path).expanduser().absolute()
+    folders = {k: Path(v) for k, v in (packages or {}).items()}
     root, data, repairs = read_xml(path)
-    document = Document(root, path, {k: Path(v) for k, v in (packages or {}).items()})
+    if has_macros(root, path):
+        root = parse_xml(expand(path, folders, xacro_arguments or {}), path)
+    elif xacro_arguments:
+        raise UrdfError(
+            "a URDF without macros takes no arguments", where=path, value=", ".join(xacro_arguments)
+        )
+    document = Document(root, path, folders)
     warnings = list(document.warnings)
     if document.missing:
         warnings.append(_missing(document, allow_missing_meshes))
@@ -65,8 +76,12 @@ def embodiment_from_urdf(
     hulls, unread = hulls_of_tree(tree)
     warnings += unread
     evidence = Evidence(tree, hulls)
-    structure = analyse(evidence, floating_root=document.floating_root)
-    joints = [j for j in tree.moving if j.mimic is None and j.name not in structure.passive]
+    structure = analyse(
+        evidence, floating_root=document.floating_root, masterless=document.masterless
+    )
+    given = dict(overrides or {})
+    passive = structure.passive - joints_of(given.get("groups"))
+    joints = [j for j in tree.moving if j.mimic is None and j.name not in passive]
     limits, assumed = joint_limits(joints)
     robot = Embodiment(
         name=name or tree.name,
@@ -83,8 +98,10 @@ def embodiment_from_urdf(
         mount=FrameSpec.at("world"),
         provenance=_provenance(structure),
     )
-    given = dict(overrides or {})
     robot = apply_overrides(robot, given)
+    if "groups" in given:
+        given["groups"] = complete_groups(evidence, robot)
+        robot = robot.with_(groups=given["groups"])
     robot = _with_tcp(robot, evidence, structure, tcp, given)
     scene = CollisionScene(tree, hulls)
     robot = robot.with_(collision_pairs=collision_pairs(scene))
@@ -98,7 +115,8 @@ def embodiment_from_urdf(
     robot = robot.with_(
         action_spaces=spaces,
         repairs=(*repairs, *document.repairs),
-        warnings=(*warnings, *assumed, *posture.warnings, *_doubts(structure)),
+        warnings=(*warnings, *assumed, *posture.warnings),
+        flags=structure.flags,
     )
     robot = apply_overrides(robot, given)
     for warning in robot.warnings:
@@ -150,7 +168,8 @@ def _with_tcp(
         chosen = {arm.name: FrameSpec.at(arm.tip_link, T)}
         why = {**robot.provenance, "tcp": Provenance("user", f"given in {arm.tip_link}")}
         return robot.with_(tcp=chosen, provenance=why)
-    found = {a.name: find_tcp(evidence, a, structure.hands.get(a.name)) for a in robot.arms}
+    hands = structure.hands if "groups" not in given else hands_of(evidence, robot)
+    found = {a.name: find_tcp(evidence, a, hands.get(a.name)) for a in robot.arms}
     reason = "; ".join(f"{arm}: {why}" for arm, (_, why) in found.items()) or "no arm"
     return robot.with_(
         tcp={arm: spec for arm, (spec, _) in found.items()},
@@ -174,10 +193,10 @@ def _provenance(structure: Structure) -> dict[str, Provenance]:
         "action_spaces": "derived from groups and limits; the first is the default",
     }
     why |= structure.why
-    declared = {"mimic"}
+    doubtful = {f.field if f.field in why else "groups" for f in structure.flags}
     return {
         field: Provenance(
-            "declared" if field in declared else "heuristic", reason, field not in structure.doubts
+            "declared" if field == "mimic" else "heuristic", reason, field not in doubtful
         )
         for field, reason in why.items()
     }
@@ -189,10 +208,6 @@ def _explained(robot: Embodiment, field: str, why: str) -> dict[str, Provenance]
     if old is not None and old.source == "user":
         return dict(robot.provenance)
     return {**robot.provenance, field: Provenance("heuristic", why)}
-
-
-def _doubts(structure: Structure) -> list[str]:
-    return [f"please check {field}: {why}" for field, why in structure.doubts.items()]
 
 
 def _cameras(evidence: Evidence) -> dict[str, FrameSpec]:

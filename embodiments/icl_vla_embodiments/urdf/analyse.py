@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
-from ..embodiment import Base, Family, Group
+from ..embodiment import Base, Family, Flag, Group
+from .doubts import Finding, find_flags
 from .evidence import Evidence
 from .hands import MAX_GRIPPER_JOINTS, Hand, closed_and_open, find_hands
 from .limbs import Limb, find_limbs, mirrored
@@ -25,7 +26,7 @@ class Structure:
         hands: Arm name (or the hand's own name) -> its hand, for the search of the TCP.
         passive: Names of joints that nothing drives.
         why: "family", "base", "groups" -> reason.
-        doubts: Field -> why it may be wrong.
+        flags: Questions for a person.
     """
 
     family: Family
@@ -34,11 +35,19 @@ class Structure:
     hands: dict[str, Hand]
     passive: frozenset[str]
     why: dict[str, str]
-    doubts: dict[str, str] = field(default_factory=dict)
+    flags: tuple[Flag, ...] = ()
 
 
-def analyse(evidence: Evidence, *, floating_root: bool = False) -> Structure:
-    """Name the parts of a robot."""
+def analyse(
+    evidence: Evidence, *, floating_root: bool = False, masterless: Sequence[str] = ()
+) -> Structure:
+    """Name the parts of a robot.
+
+    Args:
+        evidence: The robot.
+        floating_root: Whether the file says that its root floats.
+        masterless: Joints that mimic a joint which does not exist.
+    """
     tree = evidence.tree
     wheels = find_wheels(evidence)
     rotors, flies = find_rotors(evidence)
@@ -46,7 +55,6 @@ def analyse(evidence: Evidence, *, floating_root: bool = False) -> Structure:
     hands = find_hands(evidence, aside)
     aside |= {j.name for h in hands for j in h.joints}
     limbs = find_limbs(evidence, aside, hands, wheels.driven)
-    doubts: dict[str, str] = {}
     if _is_hand(evidence, hands, limbs, wheels):
         arms: list[Limb] = []
         limbs = []
@@ -79,14 +87,10 @@ def analyse(evidence: Evidence, *, floating_root: bool = False) -> Structure:
     why |= {
         "groups": "; ".join([reason, *(h.why for h in hands)]).strip("; ") or "no moving joints"
     }
-    for limb in limbs:
-        if not limb.sure:
-            doubts["groups"] = f"{limb.kind} from {limb.chain[0].name}: {limb.why}"
-    if family == "other":
-        doubts["family"] = "no arm, leg, wheel, hand or rotor was recognised"
+    flags = find_flags(evidence, Finding(family, base, limbs, hands, wheels, flies), masterless)
     passive = {j.name for j in (*wheels.passive, *rotors)}
     passive |= {j.name for j in wheels.carriers if evidence.horizontal(j)}  # suspension
-    return Structure(family, base, tuple(groups), carried, frozenset(passive), why, doubts)
+    return Structure(family, base, tuple(groups), carried, frozenset(passive), why, flags)
 
 
 def _is_hand(
@@ -131,6 +135,8 @@ def _family(
     }
     if not arms and hands:
         return "hand", base, why | {"family": "fingers and no arm"}
+    if not arms and floating and not wheels.driven:
+        return "drone", base, why | {"family": "it floats and has no limbs"}
     if not arms:
         return "other", base, why
     return ("arm" if len(arms) == 1 else "bimanual"), base, why

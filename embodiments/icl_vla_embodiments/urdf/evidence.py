@@ -25,7 +25,8 @@ WRIST = r"yaw|roll|pitch|rotate|rotation|wrist|arm|shoulder|elbow|extension|spin
 WHEEL = r"wheel|wheels|tire|tyre"
 CASTER = r"caster|castor|passive|swivel"
 STEERING = r"steering|steer|handlebar|fork|ackermann"
-ROTOR = r"rotor|rotors|propeller|prop|quadrotor|thruster|multirotor|hexacopter|quadcopter|uav|drone"
+ROTOR = r"rotor|rotors|propeller|prop|thruster"
+FLYING = r"flying|aerial|quadrotor|multirotor|hexacopter|quadcopter|octocopter|uav|drone"
 STUB = r"spring|rod|achilles|plantar|passive|dummy"
 _LONG = 4  # letters from which a word is found inside a longer token ("leftfoot")
 
@@ -57,6 +58,17 @@ class Evidence:
             for token in self.words(names)
             for word in words
         )
+
+    def called(self, pattern: str, *names: str) -> bool:
+        """Whether a whole word of ``pattern`` stands in a name, be it common to all or not."""
+        return bool({*pattern.split("|")} & {t for name in names for t in tokens(name)})
+
+    @cached_property
+    def nameless(self) -> bool:
+        """Whether hardly any moving joint or link is called by a word of the trade."""
+        trade = "|".join((LEG, ARM, HEAD, FINGER, WHEEL, CASTER, ROTOR))
+        told = sum(self.says(trade, *self.own(j)) for j in self.tree.moving)
+        return told < 0.2 * max(len(self.tree.moving), 1)
 
     def own(self, joint: Joint) -> tuple[str, str]:
         """The joint's name and its child link's."""

@@ -53,6 +53,20 @@ def _package_candidates(
     return found
 
 
+def find_package(name: str, folder: Path, packages: Mapping[str, Path]) -> Path | None:
+    """The folder of a ROS package, looked for as by :func:`resolve`, or None."""
+    if not name or name != Path(name).name or name in (".", ".."):
+        return None
+    found = _package_candidates(name, "", folder, packages)
+    beside = [p for base in (folder, *list(folder.parents)[:4]) for p in _packages_in(base, name)]
+    return next((p.absolute() for p in (*found, *beside) if p.is_dir()), None)
+
+
+def _packages_in(folder: Path, name: str) -> list[Path]:
+    """Folders in a folder whose package.xml has that name."""
+    return [m.parent for m in sorted(folder.glob("*/package.xml")) if _package_name(m) == name]
+
+
 def _package_name(manifest: Path) -> str | None:
     from ..errors import UrdfError
 

@@ -14,6 +14,9 @@ from .tree import Joint
 
 FINGER_REACH = 0.28  # [m], the longest finger of a robot that people work beside
 MAX_GRIPPER_JOINTS = 3  # more independent joints make a hand
+JAW_ARM = 5  # joints before a single jaw that nobody calls so
+JAW_TURN = 2.6  # [rad], a jaw's widest range
+BESIDE = 0.9  # share of a jaw's length that the body which it closes against reaches along it
 
 
 @dataclass(frozen=True)
@@ -24,11 +27,13 @@ class Hand:
         base: Body that carries the fingers.
         fingers: For each finger, its joints from base to tip, mimic followers included.
         why: Reason.
+        sure: Whether more than shapes says so.
     """
 
     base: str
     fingers: tuple[tuple[Joint, ...], ...]
     why: str
+    sure: bool = True
 
     @property
     def joints(self) -> tuple[Joint, ...]:
@@ -47,7 +52,11 @@ def find_hands(evidence: Evidence, excluded: Iterable[str]) -> list[Hand]:
     bodies = [tree.root, *(j.child for j in tree.moving)]
     for body in bodies:
         children = [j for j in tree.children.get(body, []) if j.name not in taken]
-        hand = _branching(evidence, body, children) or _called(evidence, body, children)
+        hand = (
+            _branching(evidence, body, children)
+            or _called(evidence, body, children)
+            or _jaw(evidence, body, children)
+        )
         if hand is not None:
             hands.append(hand)
             taken |= {j.name for j in hand.joints}
@@ -63,19 +72,39 @@ def _branching(evidence: Evidence, body: str, children: Sequence[Joint]) -> Hand
     names = [n for s in subtrees for j in s for n in evidence.own(j)]
     if evidence.says(LEG, *names) and not evidence.says(FINGER, *names):
         return None
+    if not evidence.says(FINGER, *names) and underfoot(evidence, body):
+        return None
     longest = max(evidence.reach(j) for j in children)
     if longest > FINGER_REACH:
         return None
+    if len(above) == 1 and any(len(s) > 1 for s in subtrees):
+        return None  # a torso with arms
     if above:
         carried = evidence.length([*above, children[0]]) + float(
             np.linalg.norm(evidence.origin(above[0]))
         )
-        if len(above) < 2 or longest > 0.6 * carried:
+        if longest > 0.6 * carried:
             return None
     elif np.ptp(evidence.cloud, axis=0).max() > 2 * FINGER_REACH:
         return None
     why = f"{len(children)} short chains start from {body}"
     return Hand(body, tuple(tuple(s) for s in subtrees), why)
+
+
+def underfoot(evidence: Evidence, body: str) -> bool:
+    """Whether a body with only short ends stands on the ground, on a leg below the root."""
+    tree = evidence.tree
+    root = evidence.points(tree.root)
+    chain = tree.chain(tree.above[body]) if body != tree.root else []
+    beyond = tree.children.get(body, [])
+    if len(chain) < 4 or tree.body[chain[0].parent] != tree.root or not len(root):
+        return False
+    if not beyond or any(tree.children.get(j.child) for j in beyond):
+        return False
+    clear = float(root[:, 2].min()) > evidence.lowest + 0.4 * evidence.height
+    low = float(evidence.outline(beyond)[:, 2].min()) < evidence.lowest + 0.03 * evidence.height
+    inside = abs(float(evidence.origin(chain[0])[1])) < 0.25 * evidence.length(chain)
+    return bool(clear and low and inside)
 
 
 def _called(evidence: Evidence, body: str, children: Sequence[Joint]) -> Hand | None:
@@ -96,6 +125,37 @@ def _called(evidence: Evidence, body: str, children: Sequence[Joint]) -> Hand | 
         return None
     why = f"{fingers[0][0].name} on {body} is called a gripper"
     return Hand(body, tuple(fingers), why)
+
+
+def _jaw(evidence: Evidence, body: str, children: Sequence[Joint]) -> Hand | None:
+    """One short last link that turns beside a part of the link before it, as long as itself."""
+    tree = evidence.tree
+    movers = [j for j in children if j.mimic is None]
+    if len(movers) != 1 or body == tree.root or not movers[0].turns or movers[0].unlimited:
+        return None
+    joint = movers[0]
+    lower, upper = joint.range
+    other = "|".join((WRIST, HEAD, LEG))
+    if (
+        any(j.mimic is None for j in tree.subtree(joint)[1:])
+        or upper - lower > JAW_TURN
+        or len(tree.chain(joint)) <= JAW_ARM
+        or evidence.reach(joint) > FINGER_REACH
+        or evidence.says(other, *evidence.own(joint))
+    ):
+        return None
+    pivot, palm = evidence.origin(joint), evidence.points(body)
+    beside = 0.0
+    for q in np.linspace(lower, upper, 9):
+        reach = evidence.points(joint.child, tree.poses({joint.name: float(q)})) - pivot
+        if not len(reach) or not len(palm):
+            return None
+        far = reach[np.argmax(np.linalg.norm(reach, axis=1))]
+        beside = max(beside, float(((palm - pivot) @ far).max() / (far @ far)))
+    if beside < BESIDE:
+        return None
+    why = f"{joint.name} turns a link beside a part of {body} as long as itself"
+    return Hand(body, (tuple(j for c in children for j in tree.subtree(c)),), why, sure=False)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from .evidence import ARM, HEAD, LEG, STUB, Evidence
-from .hands import Hand
+from .hands import Hand, underfoot
 from .tree import Joint
 
 LimbKind = Literal["arm", "leg", "torso", "head", "other"]
@@ -51,11 +51,11 @@ def find_limbs(
     trunk, ends = _split(evidence, set(excluded))
     held = {h.base for h in hands}
     rolled = {evidence.tree.body[w.parent] for w in wheels}
-    grounded = _grounded(evidence, ends)
+    grounded = _below_trunk(evidence, trunk, ends) or _grounded(evidence, ends)
     limbs = [Limb("torso", chain, "lies between the root and branchings") for chain in trunk]
     for chain in ends:
         limbs.append(_name(evidence, chain, ends, held, rolled, grounded))
-    return limbs
+    return [_perhaps_head(evidence, limb, limbs) for limb in limbs]
 
 
 def _split(
@@ -74,7 +74,10 @@ def _split(
             for j in rest
             if not tree.children.get(j.child) and evidence.says(STUB, *evidence.own(j))
         ]
-        return [j for j in rest if j not in stubs] or rest[:1]
+        rest = [j for j in rest if j not in stubs] or rest[:1]
+        if len(rest) > 1 and underfoot(evidence, body):  # a linkage moves the foot
+            return [min(rest, key=lambda j: float(evidence.outline([j])[:, 2].min()))]
+        return rest
 
     stack: list[tuple[Joint, ...]] = [(j,) for j in reversed(children(tree.root))]
     while stack:
@@ -102,9 +105,54 @@ def _grounded(evidence: Evidence, ends: Sequence[tuple[Joint, ...]]) -> set[str]
     down = [c for c in ends if tips[c[-1].name] < evidence.lowest + slack and len(c) >= 2]
     root = evidence.points(evidence.tree.root)
     root_low = float(root[:, 2].min()) if len(root) else 0.0
-    if len(down) < 2 or len({len(c) for c in down}) > 1 or root_low < evidence.lowest + slack:
+    starts = {evidence.tree.body[c[0].parent] for c in down}
+    if len(down) < 2 or len({len(c) for c in down}) > 1 or len(starts) > 1:
+        return set()
+    on_root = any(evidence.tree.body[c[0].parent] == evidence.tree.root for c in ends)
+    if root_low < evidence.lowest + slack or not on_root:  # what hangs from a torso is an arm
         return set()
     return {c[-1].name for c in down}
+
+
+def _below_trunk(
+    evidence: Evidence, trunk: Sequence[tuple[Joint, ...]], ends: Sequence[tuple[Joint, ...]]
+) -> set[str]:
+    """Last joints of two like chains from the root, where two more start beyond a trunk.
+
+    Those beyond are taken where they reach clearly lower: then the root is the chest.
+    """
+    root = evidence.tree.root
+    long = [c for c in ends if len(c) >= 4]
+    pairs = [
+        [c for c in long if (evidence.tree.body[c[0].parent] == root) == on_root]
+        for on_root in (True, False)
+    ]
+    if not trunk or any(len(pair) != 2 or len(pair[0]) != len(pair[1]) for pair in pairs):
+        return set()
+    low = [min(float(evidence.outline(c[-1:])[:, 2].min()) for c in pair) for pair in pairs]
+    legs = pairs[1] if low[1] < low[0] - 0.2 * evidence.height else pairs[0]
+    return {c[-1].name for c in legs}
+
+
+def _perhaps_head(evidence: Evidence, limb: Limb, limbs: Sequence[Limb]) -> Limb:
+    """A short chain in the middle between two arms is a head."""
+    if limb.kind not in ("arm", "other") or limb.why.startswith("ends in") or len(limb.chain) > 4:
+        return limb
+    start = evidence.tree.body[limb.chain[0].parent]
+    arms = [
+        other
+        for other in limbs
+        if other is not limb
+        and other.kind == "arm"
+        and len(other.chain) >= 4
+        and evidence.tree.body[other.chain[0].parent] == start
+    ]
+    if len(arms) < 2 or sum(evidence.says(ARM, *evidence.own(j)) for j in limb.chain):
+        return limb
+    aside = [abs(y) for y in mirrored(evidence, [limb.chain, *(a.chain for a in arms)])]
+    if aside[0] > 0.3 * min(aside[1:]):
+        return limb
+    return Limb("head", limb.chain, "a short chain in the middle between arms")
 
 
 def _corners(evidence: Evidence, ends: Sequence[tuple[Joint, ...]]) -> set[str]:

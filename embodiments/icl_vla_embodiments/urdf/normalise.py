@@ -16,7 +16,7 @@ from ..embodiment import Mimic
 from ..errors import UrdfError
 from ..types import Array
 from .files import resolve
-from .read import line_of, name_of, number, numbers, parse_xml, place, refuse_xacro
+from .read import line_of, name_of, number, numbers, parse_xml, place
 from .tree import Joint, KinematicTree, Shape
 from .write import joint_element, shape_element
 
@@ -38,6 +38,7 @@ class Document:
         repairs: What was mended.
         warnings: What the user should know.
         missing: Mesh file names that were not found.
+        masterless: Joints that mimic a joint which does not exist.
         floating_root: Whether the file itself joins the root by a floating joint.
     """
 
@@ -46,11 +47,11 @@ class Document:
         self.repairs: list[str] = []
         self.warnings: list[str] = []
         self.missing: list[str] = []
+        self.masterless: list[str] = []
         self.floating_root = False
         self._found: dict[str, Path | None] = {}
         self.root = root
         self._mend_text()
-        refuse_xacro(root, path)
         self.links = self._unique("link")
         if not self.links:
             raise UrdfError("the robot has no links", where=path)
@@ -255,17 +256,12 @@ class Document:
         return root
 
     def _check_mimic(self, joints: dict[str, Joint]) -> None:
+        for joint in list(joints.values()):
+            self._find_master(joint, joints)
         for name, joint in list(joints.items()):
             seen, here = [name], joint
             while here.mimic is not None:
                 master = here.mimic.master
-                if master not in joints:
-                    raise UrdfError(
-                        "a joint mimics one that does not exist",
-                        where=f"{self.path}, joint {here.name!r}",
-                        value=master,
-                        valid=[n for n, j in joints.items() if j.moves][:40],
-                    )
                 if master in seen:
                     raise UrdfError(
                         "joints mimic each other in a circle",
@@ -277,6 +273,27 @@ class Document:
             if joint.mimic is not None and not here.moves:
                 self.repairs.append(f"joint {name} mimics the fixed joint {here.name}: fixed")
                 joints[name] = Joint(name, "fixed", joint.parent, joint.child, joint.T, joint.axis)
+
+    def _find_master(self, joint: Joint, joints: dict[str, Joint]) -> None:
+        """A master that does not exist: the one meant, with the follower's prefix, or none."""
+        if joint.mimic is None or joint.mimic.master in joints:
+            return
+        wanted = joint.mimic.master
+        meant = [
+            n
+            for n, j in joints.items()
+            if wanted and j.moves and n.endswith(wanted) and n != joint.name
+            if joint.name.startswith(n.removesuffix(wanted))
+        ]
+        if len(meant) == 1:
+            joints[joint.name] = replace(joint, mimic=replace(joint.mimic, master=meant[0]))
+            self.repairs.append(f"joint {joint.name} mimics {wanted!r}: {meant[0]} is meant")
+            return
+        joints[joint.name] = replace(joint, mimic=None)
+        self.masterless.append(joint.name)
+        self.repairs.append(
+            f"joint {joint.name} mimics {wanted!r}, which does not exist: it is driven by itself"
+        )
 
     def _shapes(self, element: ET.Element) -> Iterable[Shape]:
         for role in ("visual", "collision"):
@@ -324,10 +341,10 @@ class Document:
         if material is None:
             return None
         colour = material.find("color")
+        rgba = self._colours.get(material.get("name"))
         if colour is not None and colour.get("rgba"):
-            return tuple(float(x) for x in numbers(colour, "rgba", (0, 0, 0, 1), self.path))
-        named = self._colours.get(material.get("name"))
-        return None if named is None else tuple(float(x) for x in named)
+            rgba = numbers(colour, "rgba", (0, 0, 0, 1), self.path)
+        return None if rgba is None else tuple(float(x) for x in np.clip(rgba, 0, 1))
 
     def _write(self) -> str:
         """The robot again, with nothing but links and joints, and absolute mesh paths."""
@@ -347,7 +364,7 @@ class Document:
 
     def _usable_inertial(self, name: str, inertial: ET.Element) -> bool:
         mass, inertia = inertial.find("mass"), inertial.find("inertia")
-        if mass is None or inertia is None:
+        if mass is None or inertia is None or not mass.get("value"):
             self.repairs.append(f"link {name}: incomplete inertial removed")
             return False
         for key in ("ixx", "ixy", "ixz", "iyy", "iyz", "izz"):

@@ -214,7 +214,7 @@ def _elbow_up(model: RobotModel, arm: Group, q: Array, shoulder: Array, reach: f
 def _bend(
     model: RobotModel, q: Array, leg: Group, columns: Sequence[int], like: Array | None
 ) -> Array:
-    """Put a foot below its hip at 0.8 of the leg's length (position only).
+    """Put a foot below its hip at 0.8 of the leg's length, turned as at zero if it has ankles.
 
     ``like`` is a leg of as many joints that stands already; this one bends as much, to either side.
     """
@@ -222,28 +222,34 @@ def _bend(
     frame = model.frame_id(leg.tip_link)
     rng = np.random.default_rng(0)
     best, best_error = q, np.inf
+    zero = q.copy()
+    zero[columns] = 0.0
+    upright = model.link_poses(zero)[leg.tip_link][:3, :3]
     straight = model.link_poses(q)
     joints = [np.array(model.data.oMi[model.model.getJointId(j)].translation) for j in leg.joints]
     joints.append(straight[leg.tip_link][:3, 3])
     length = float(np.linalg.norm(np.diff(joints[1:], axis=0), axis=1).sum())
     aside = joints[min(2, len(joints) - 1)] if len(joints) > 3 else joints[0]
     target = np.array([aside[0], aside[1], aside[2] - 0.8 * length])
+    rows = 6 if len(columns) >= 6 else 3
     middle = 0.5 * (lower + upper)[columns]
     starts = [
+        0.7 * np.clip(0.0, lower[columns], upper[columns]) + 0.3 * middle,
         middle,
         *(middle + 0.3 * (upper - lower)[columns] * rng.uniform(-1, 1, (6, len(columns)))),
         *([] if like is None else [like, -like]),
     ]
     for start in starts:
         here = q.copy()
-        here[columns] = start
+        here[columns] = np.clip(start, lower[columns], upper[columns])
         for _ in range(60):
-            point = model.link_poses(here)[leg.tip_link][:3, 3]
-            error = target - point
+            foot = model.link_poses(here)[leg.tip_link]
+            turn = se3.log3(upright @ foot[:3, :3].T)
+            error = np.concatenate([target - foot[:3, 3], turn])[:rows]
             if np.linalg.norm(error) < 1e-3:
                 break
-            J = _point_jacobian(model, here, frame)[:, columns]
-            step = J.T @ np.linalg.solve(J @ J.T + 1e-4 * np.eye(3), error)
+            J = _frame_jacobian(model, here, frame)[:rows, columns]
+            step = J.T @ np.linalg.solve(J @ J.T + 1e-4 * np.eye(rows), error)
             here[columns] += step * min(1.0, 0.3 / max(float(np.abs(step).max()), 1e-9))
             here[columns] = np.clip(here[columns], lower[columns], upper[columns])
         size = float(np.linalg.norm(error)) + 0.02 * float(np.abs(here[columns]).max())
@@ -254,10 +260,10 @@ def _bend(
     return best
 
 
-def _point_jacobian(model: RobotModel, q: Array, frame: int) -> Array:
+def _frame_jacobian(model: RobotModel, q: Array, frame: int) -> Array:
     import pinocchio as pin
 
     J = pin.computeFrameJacobian(
         model.model, model.data, model.full(q), frame, pin.LOCAL_WORLD_ALIGNED
     )
-    return np.asarray(J[:3] @ model.G)
+    return np.asarray(J @ model.G)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from pathlib import Path
@@ -38,9 +37,10 @@ def line_of(element: ET.Element) -> int:
     return element.line if isinstance(element, Element) else 0
 
 
-def read_xml(path: Path, *, root: str = "robot") -> tuple[ET.Element, bytes, list[str]]:
+def read_xml(path: Path, *, root: str | None = "robot") -> tuple[ET.Element, bytes, list[str]]:
     """The root element of an XML file, its bytes, and what was mended on the way.
 
+    ``root`` is the name that the root element must have; None: any.
     Document types are refused before anything in them is expanded, so entity bombs are harmless.
 
     Raises:
@@ -62,10 +62,10 @@ def read_xml(path: Path, *, root: str = "robot") -> tuple[ET.Element, bytes, lis
             "not a URDF: the file does not begin with XML",
             where=path,
             value=data[:16],
-            remedy=f"give a text file whose root element is <{root}>",
+            remedy=f"give a text file whose root element is <{root or 'robot'}>",
         )
     element = parse_xml(text, path)
-    if element.tag.rpartition("}")[2] != root:
+    if root is not None and element.tag.rpartition("}")[2] != root:
         raise UrdfError(
             f"not a URDF: the root element is not <{root}>",
             where=place(path, element),
@@ -144,28 +144,6 @@ def parse_xml(text: bytes, path: Path) -> ET.Element:
     except (ValueError, LookupError) as error:  # an encoding that Python does not have
         raise UrdfError("the file cannot be decoded", where=path, value=str(error)) from error
     return builder.close()
-
-
-def refuse_xacro(root: ET.Element, path: Path) -> None:
-    """Raise where macros were left unexpanded."""
-    for tag in ("link", "joint", "material"):
-        for element in root.iter(tag):
-            for part in element.iter():
-                for key, value in part.attrib.items():
-                    if re.search(r"\$[{(]", value):
-                        raise _xacro(path, part, f"{key}={value!r}")
-    for element in root.iter():
-        if element.tag.startswith("xacro:"):
-            raise _xacro(path, element, f"<{element.tag}>")
-
-
-def _xacro(path: Path, element: ET.Element, value: str) -> UrdfError:
-    return UrdfError(
-        "xacro macros are not expanded",
-        where=place(path, element),
-        value=value,
-        remedy=f"xacro {path.name} > robot.urdf",
-    )
 
 
 def name_of(element: ET.Element, path: Path) -> str:

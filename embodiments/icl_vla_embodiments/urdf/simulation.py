@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +31,8 @@ def simulation_urdf(embodiment: Embodiment, folder: Path) -> Path:
     again.
     """
     folder = Path(folder)
-    file = folder / f"{embodiment.name}.{embodiment.urdf_sha256[:12]}.sim.urdf"
+    digest = hashlib.sha256(embodiment.urdf.encode()).hexdigest()  # a xacro file has many URDFs
+    file = folder / f"{embodiment.name}.{digest[:12]}.sim.urdf"
     if file.is_file():
         return file
     robot = ET.fromstring(embodiment.urdf)
@@ -54,8 +56,9 @@ def simulation_urdf(embodiment: Embodiment, folder: Path) -> Path:
 
 
 def _give_mass(link: ET.Element) -> None:
-    mass = link.find("inertial/mass")
-    if mass is not None and float(mass.get("value", "0")) > 0:
+    mass, inertia = link.find("inertial/mass"), link.find("inertial/inertia")
+    if mass is not None and inertia is not None and float(mass.get("value", "0")) > 0:
+        _mend_inertia(inertia)
         return
     old = link.find("inertial")
     if old is not None:
@@ -65,6 +68,28 @@ def _give_mass(link: ET.Element) -> None:
     ET.SubElement(
         inertial, "inertia", ixx="1e-9", ixy="0", ixz="0", iyy="1e-9", iyz="0", izz="1e-9"
     )
+
+
+def _mend_inertia(inertia: ET.Element) -> None:
+    """Make principal moments positive, none above the sum of the other two."""
+    xx, xy, xz, yy, yz, zz = (float(inertia.get(k, "0")) for k in _MOMENTS)
+    moments, axes = np.linalg.eigh([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
+    mended = np.maximum(moments, 1e-9)
+    mended[2] = min(mended[2], mended[0] + mended[1])
+    if not np.array_equal(mended, moments):
+        tensor = axes @ np.diag(mended) @ axes.T
+        for key, (i, j) in _MOMENTS.items():
+            inertia.set(key, repr(float(tensor[i, j])))
+
+
+_MOMENTS = {
+    "ixx": (0, 0),
+    "ixy": (0, 1),
+    "ixz": (0, 2),
+    "iyy": (1, 1),
+    "iyz": (1, 2),
+    "izz": (2, 2),
+}
 
 
 def _light(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..embodiment import Base
-from .evidence import CASTER, ROTOR, STEERING, WHEEL, Evidence
+from .evidence import CASTER, FLYING, ROTOR, STEERING, WHEEL, Evidence
 from .tree import Joint
 
 
@@ -21,6 +22,7 @@ class Wheels:
         carriers: Joints between the root and driven wheels that are no legs: steering, suspension.
         base: How they let the base move; None without wheels.
         why: Reason.
+        sure: Whether names or shapes say that they are wheels, not their places alone.
     """
 
     driven: tuple[Joint, ...] = ()
@@ -28,13 +30,16 @@ class Wheels:
     carriers: tuple[Joint, ...] = ()
     base: Base | None = None
     why: str = ""
+    sure: bool = True
 
 
 def find_wheels(evidence: Evidence) -> Wheels:
     """Discs that turn without a stop about a horizontal axis near the ground, or called wheels."""
     tree = evidence.tree
     found = [j for j in tree.moving if _is_wheel(evidence, j)]
-    if len(found) < 2 and not any(evidence.says(WHEEL, *evidence.names(j)) for j in found):
+    sure = bool(found)
+    found = found or _pair(evidence)
+    if len(found) == 1 and not any(evidence.says(WHEEL, *evidence.names(j)) for j in found):
         found = []
     passive: dict[str, Joint] = {}
     for joint in tree.moving:
@@ -42,7 +47,7 @@ def find_wheels(evidence: Evidence) -> Wheels:
             passive[joint.name] = joint
     driven = [j for j in found if j.name not in passive]
     swivelled = [j for j in driven if _lone_swivel(evidence, j, driven)]
-    if len(swivelled) < len(driven):
+    if len(swivelled) < len(driven) - 1:  # a bicycle's front wheel is no caster
         for joint in swivelled:
             passive |= {j.name: j for j in (joint, tree.up(joint)) if j is not None}
         driven = [j for j in driven if j not in swivelled]
@@ -50,7 +55,8 @@ def find_wheels(evidence: Evidence) -> Wheels:
         return _fixed_wheels(evidence, tuple(passive.values()))
     carriers = {j.name: j for w in driven for j in tree.chain(w)[:-1] if len(tree.chain(w)) == 2}
     base, why = _base(evidence, driven, list(carriers.values()))
-    return Wheels(tuple(driven), tuple(passive.values()), tuple(carriers.values()), base, why)
+    aside = tuple(passive.values()), tuple(carriers.values())
+    return Wheels(tuple(driven), *aside, base, why, sure or not driven)
 
 
 def _is_wheel(evidence: Evidence, joint: Joint) -> bool:
@@ -68,6 +74,26 @@ def _is_wheel(evidence: Evidence, joint: Joint) -> bool:
     points = evidence.points(joint.child)
     grounded = len(points) and points[:, 2].min() < evidence.lowest + 0.03 * evidence.height + 0.005
     return bool(joint.unlimited and disc and grounded and radius > 0.01)
+
+
+def _pair(evidence: Evidence) -> list[Joint]:
+    """Two endless joints on one lateral axis, low on the base, whatever they look like."""
+    tree = evidence.tree
+    low = evidence.lowest + 0.15 * evidence.height
+    ends = [
+        j
+        for j in tree.children.get(tree.root, [])
+        if j.unlimited
+        and not tree.children.get(j.child)
+        and evidence.horizontal(j)
+        and evidence.origin(j)[2] < low
+    ]
+    for one, other in itertools.combinations(ends, 2):
+        apart = evidence.origin(one) - evidence.origin(other)
+        width = float(np.linalg.norm(apart))
+        if width > 0.05 and min(abs(evidence.axis(j) @ apart) for j in (one, other)) > 0.95 * width:
+            return [one, other]
+    return []
 
 
 def _lone_swivel(evidence: Evidence, wheel: Joint, driven: list[Joint]) -> bool:
@@ -90,11 +116,17 @@ def _fixed_wheels(evidence: Evidence, passive: tuple[Joint, ...]) -> Wheels:
         if evidence.says(WHEEL, link) and not evidence.says(CASTER, link)
     ]
     fixed = [link for link in wheels if tree.body[link] == tree.root]
+    swivels = [
+        link
+        for link in tree.members[tree.root]
+        if evidence.says(WHEEL, link) and evidence.says(CASTER, link)
+    ]
     steered = [j for j in passive if evidence.says(WHEEL, *evidence.names(j))]
     if len(steered) >= 3:
         return Wheels((), passive, (), "planar_holo", "all wheels hang on swivels")
-    if len(fixed) >= 3:
-        return Wheels((), passive, (), "planar_holo", f"{len(fixed)} wheels without joints")
+    if not passive and (len(fixed) >= 3 or (not fixed and len(swivels) >= 3)):
+        count = len(fixed) or len(swivels)
+        return Wheels((), passive, (), "planar_holo", f"{count} wheels without joints")
     return Wheels((), passive)
 
 
@@ -104,11 +136,14 @@ def _base(evidence: Evidence, driven: list[Joint], carriers: list[Joint]) -> tup
         return "planar_holo", "all wheels hang on swivels"
     axles = np.array([evidence.axis(w) for w in driven])
     centres = np.array([evidence.origin(w) for w in driven])
-    vertical = [j for j in carriers if abs(evidence.axis(j)[2]) > 0.7]
+    vertical = [j for j in carriers if j.turns and abs(evidence.axis(j)[2]) > 0.7]
     steering = [j for j in vertical if not j.unlimited or evidence.says(STEERING, *evidence.own(j))]
     if steering:
         return "planar_ackermann", f"{len(steering)} wheels are steered"
-    if any(j.unlimited for j in vertical):
+    carried = [w for w in driven if evidence.tree.up(w) in vertical]
+    if carried and len(carried) < len(driven):
+        return "planar_ackermann", f"{len(carried)} of {len(driven)} wheels turn on a swivel"
+    if carried:
         return "planar_holo", "the wheels turn together on a swivel"
     if np.abs(axles @ axles[0]).min() < 0.9:
         return "planar_holo", "axles point in different directions"
@@ -127,14 +162,31 @@ def find_rotors(evidence: Evidence) -> tuple[list[Joint], bool]:
     joints = [
         j
         for j in tree.moving
-        if evidence.says(ROTOR, *evidence.own(j))
+        if evidence.called(ROTOR, *evidence.own(j))
         and not tree.children.get(j.child)
         and abs(evidence.axis(j)[2]) > 0.5
-    ]
+    ] or _propellers(evidence)
     links = [
         link for link in tree.members[tree.root] if evidence.says(ROTOR, link) and link != tree.root
     ]
-    called = evidence.says(
-        r"quadrotor|multirotor|hexacopter|quadcopter|uav|drone", tree.name, tree.root
-    )
+    meshes = [s.mesh.stem for s in tree.shapes[tree.root] if s.mesh is not None]
+    names = (tree.name, tree.root, *meshes, *(n for j in tree.ordered for n in evidence.own(j)))
+    called = evidence.called(FLYING, *names)
     return joints, len(joints) >= 3 or len(links) >= 3 or called
+
+
+def _propellers(evidence: Evidence) -> list[Joint]:
+    """Three or more flat things that turn endlessly about the vertical around the root's middle."""
+    tree = evidence.tree
+    found = []
+    for joint in tree.children.get(tree.root, []):
+        points = evidence.points(joint.child) - evidence.origin(joint)
+        upright = joint.unlimited and abs(evidence.axis(joint)[2]) > 0.9
+        if upright and not tree.children.get(joint.child) and len(points):
+            flat = np.ptp(points[:, 2]) < 0.3 * np.linalg.norm(points[:, :2], axis=1).max()
+            found += [joint] if flat else []
+    if len(found) < 3:
+        return []
+    places = np.array([evidence.origin(j)[:2] for j in found])
+    spread = np.linalg.norm(places - places.mean(axis=0), axis=1)
+    return found if spread.min() > 0.5 * spread.max() else []
