@@ -1,4 +1,4 @@
-"""``icl-vla demos``: record and look at demonstrations."""
+"""``icl-vla demos record``: demonstrations by a scripted operator in simulation."""
 
 from __future__ import annotations
 
@@ -6,10 +6,7 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="Demonstrations of a robot.", no_args_is_help=True)
 
-
-@app.command("record")
 def record(
     embodiment: Annotated[str, typer.Argument(help="Name of an embodiment.")],
     task: Annotated[str, typer.Option(help="Simulated task to demonstrate.")],
@@ -19,7 +16,7 @@ def record(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Record demonstrations by a task's scripted operator, in physics, unfiltered."""
-    from . import output
+    from .. import output
 
     summary = record_and_index(embodiment, task, range(seed, seed + episodes), workers, as_json)
     if as_json:
@@ -30,9 +27,9 @@ def record_and_index(
     embodiment: str, task: str, seeds: range, workers: int, quiet: bool
 ) -> dict[str, object]:
     """Record what is missing, then read its scenes into tokens."""
-    from ..paths import home
-    from ..sim.recording import index_bank, record_demonstrations
-    from . import output
+    from ...paths import home
+    from ...sim.recording import index_bank, record_demonstrations
+    from .. import output
 
     base = home()
     with output.progress(f"recording {task}", len(seeds), quiet=quiet) as advance:
@@ -61,25 +58,3 @@ def record_and_index(
         "successes": successes,
         "indexed": new,
     }
-
-
-@app.command("list")
-def list_(
-    embodiment: Annotated[str, typer.Argument(help="Name of an embodiment.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
-    """Show what a robot's bank holds."""
-    from icl_vla_embodiments.store import EmbodimentStore
-    from icl_vla_retrieval import DemoBank
-
-    from ..paths import bank_path, home
-    from . import output
-
-    base = home()
-    EmbodimentStore(base).get(embodiment)
-    summary = DemoBank.open(bank_path(base, embodiment)).summary()
-    if as_json:
-        output.show_json(summary)
-        return
-    rows = list(summary["instructions"].items())
-    output.table(f"Demonstrations of {embodiment}", ("instruction", "episodes"), rows)
