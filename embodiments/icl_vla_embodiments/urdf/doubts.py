@@ -130,6 +130,7 @@ def _nameless(evidence: Evidence, found: Finding) -> list[Question]:
         asked.append(("family", f"Does it fly? {by}."))
     elif found.base == "fixed" and arms and not _plain_arm(evidence, found):
         asked += [("family", f"Is the base mobile? {by}."), ("base", f"Is the base mobile? {by}.")]
+        asked.append(("arms", f"Where does each arm begin and end? {by}."))
     elif arms and found.base == "fixed" and _perhaps_jaw(evidence, found):
         question = f"Does the last joint open a gripper? {by}."
         asked += [("gripper", question), ("arms", question), ("ee", question)]

@@ -74,7 +74,7 @@ def _branching(evidence: Evidence, body: str, children: Sequence[Joint]) -> Hand
         return None
     if not evidence.says(FINGER, *names) and underfoot(evidence, body):
         return None
-    if all(j.unlimited for j in children):
+    if all(j.type == "continuous" for j in children):
         return None  # a finger has a stop; these are gears, wheels or rotors
     longest = max(evidence.reach(j) for j in children)
     why = f"{len(children)} short chains start from {body}"

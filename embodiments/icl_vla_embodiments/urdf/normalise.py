@@ -446,7 +446,7 @@ def base_of_joints(chain: Sequence[Joint]) -> tuple[Base | None, int]:
         up = [abs(float(a[2])) > UPRIGHT for a in axes]
         level = [abs(float(a[2])) < 1 - UPRIGHT for a in axes]
         flat = all(u if k == "R" else h for k, u, h in zip(kinds, up, level, strict=True))
-        if flat and sorted(kinds) == ["P", "P", "R"] or (flat and kinds == "RPR"):
+        if (flat and sorted(kinds) == ["P", "P", "R"]) or (flat and kinds == "RPR"):
             found = "planar_holo", i + 1
         elif flat and kinds == "RP":
             found = "planar_diff", i + 1
