@@ -14,7 +14,7 @@ from icl_vla_embodiments import ReportedError, UnknownName
 from icl_vla_embodiments.home import write_atomically
 from icl_vla_embodiments.plugins import registered_drivers
 from icl_vla_embodiments.store import EmbodimentStore
-from icl_vla_retrieval import DemoBank
+from icl_vla_retrieval import DemoBank, choose_instruction
 
 from ..paths import bank_path, run_path
 from ..sim.scene import Scene
@@ -87,14 +87,7 @@ def run_in_scenes(
             f"the driver {driver!r} has no simulated scenes", remedy="use --driver pybullet"
         )
     bank = _bank(base, embodiment)
-    if instruction not in bank.instructions:
-        raise ReportedError(
-            "no demonstration has this instruction",
-            where=bank.path,
-            value=instruction,
-            valid=bank.instructions,
-            remedy="use one of these instructions, or record demonstrations of this one",
-        )
+    instruction = choose_instruction(instruction, bank.instructions)
     if scene is not None and Path(scene).suffix in (".yaml", ".yml"):
         return _run_in_file(base, embodiment, instruction, Path(scene), method, bank)
     task = find_task(scene or _task_of(instruction))

@@ -150,9 +150,13 @@ class LeRobotReader:
     def names(self, key: str) -> tuple[str, ...]:
         """Names of a vector feature's numbers; empty where the dataset has none."""
         names = self.features[key].get("names")
-        if isinstance(names, dict):  # {"motors": [...]} of older recordings
-            names = [n for group in names.values() for n in group]
-        return tuple(names or ())
+        if isinstance(names, dict):
+            if all(isinstance(place, int) for place in names.values()):  # {"x": 0, "y": 1}
+                names = sorted(names, key=lambda n: names[n])
+            else:  # {"motors": [...]} of older recordings
+                groups = [g if isinstance(g, list) else [g] for g in names.values()]
+                names = [n for group in groups for n in group]
+        return tuple(map(str, names)) if isinstance(names, list) else ()
 
     def _stored_columns(self, data: Path) -> list[str]:
         return _parquet(pq.read_schema, data).names

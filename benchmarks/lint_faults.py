@@ -1,0 +1,472 @@
+"""Does lint find faults of stated sizes, and is it quiet where there are none?
+
+Faults of every kind are injected into demonstrations recorded in simulation, and into datasets
+that LeRobot wrote. Thresholds were chosen on ``--sets development``; ``--sets held-out`` has other
+seeds and other robots.
+
+    python benchmarks/lint_faults.py --home FOLDER [--sets held-out] [--injections 50]
+
+``FOLDER`` keeps the recorded demonstrations; what is missing there is recorded first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pybullet_data
+
+from icl_vla.paths import bank_path
+from icl_vla.sim.recording import record_demonstrations
+from icl_vla_embodiments import Embodiment, SpaceState, TaskTarget, se3
+from icl_vla_embodiments.robot_model import RobotModel
+from icl_vla_embodiments.store import EmbodimentStore
+from icl_vla_embodiments.urdf import embodiment_from_urdf
+from icl_vla_retrieval import CameraTrack, DemoBank, Demonstration, LeRobotReader
+from icl_vla_retrieval.lint import KINDS, Finding, cut, lint
+from icl_vla_retrieval.lint.motion import Motion
+
+SHARED = Path(os.environ.get("ICL_VLA_SHARED", Path(__file__).parents[2] / "shared"))
+TASKS = ("pick-place", "push")
+SETS = {  # robot -> first seed
+    "development": {"panda": 0, "fr3": 100, "piper": 6000, "vx300s": 6000},
+    "held-out": {"panda": 7000, "wxai_follower": 7000, "xarm7_gripper": 7000},
+}
+LEROBOT = {
+    "development": ("v30_noimg", "v21_video", "v30_image", "v30_multichunk"),
+    "held-out": ("v21_noimg", "v30_video"),
+}
+EPISODES = 10
+
+
+@dataclass(frozen=True)
+class Set:
+    """Clean demonstrations of one instruction."""
+
+    name: str
+    robot: Embodiment
+    model: RobotModel
+    demos: tuple[Demonstration, ...]
+    real: bool = False  # of LeRobot's: its actions do not follow from its states
+
+
+def recorded_sets(home: Path, robots: dict[str, int]) -> list[Set]:
+    store = EmbodimentStore(home)
+    sets = []
+    for name, seed in robots.items():
+        if not store.folder(name).exists():
+            store.add(embodiment_from_urdf(urdf_of(name)).with_(name=name))
+        robot = store.get(name)
+        model = RobotModel(robot)
+        for task in TASKS:
+            record_demonstrations(home, name, task, range(seed, seed + EPISODES))
+        bank = DemoBank.open(bank_path(home, name))
+        for task in TASKS:
+            seeds = range(seed, seed + EPISODES)
+            chosen = [
+                d for d in bank if d.provenance["task"] == task and d.provenance["seed"] in seeds
+            ]
+            sets.append(Set(f"{name} {task}", robot, model, tuple(chosen)))
+            joint = tuple(in_joints(d, robot, model) for d in chosen)
+            sets.append(Set(f"{name} {task}, joint actions", robot, model, joint))
+    return sets
+
+
+def urdf_of(name: str) -> Path:
+    if name == "panda":
+        return Path(pybullet_data.getDataPath()) / "franka_panda/panda.urdf"
+    return SHARED / "robots" / name / "robot.urdf"
+
+
+def in_joints(d: Demonstration, robot: Embodiment, model: RobotModel) -> Demonstration:
+    """The same motion commanded in joint positions."""
+    space = robot.action_space("joint_position")
+    (arm,) = d.commands
+    actions = []
+    for t in range(len(d)):
+        target = TaskTarget(
+            poses={arm: d.commands[arm][t]}, grippers={arm: float(d.gripper_commands[arm][t])}
+        )
+        actions.append(space.encode([target], SpaceState(q=d.q[t]), model)[0])
+    return rebuilt(replace_actions(d, np.stack(actions), space), model)
+
+
+def replace_actions(d: Demonstration, actions: np.ndarray, space) -> Demonstration:
+    return replace(d, actions=actions, action_space=space)
+
+
+def rebuilt(d: Demonstration, model: RobotModel) -> Demonstration:
+    """What an importer would make of these states and actions."""
+    return Demonstration.from_arrays(
+        q=d.q,
+        actions=d.actions,
+        action_space=d.action_space,
+        embodiment=d.embodiment,
+        instruction=d.instruction,
+        times=d.times,
+        grippers=d.grippers,
+        cameras=d.cameras,
+        provenance=d.provenance,
+        model=model,
+    )
+
+
+def lerobot_sets(names: Sequence[str]) -> list[Set]:
+    """Datasets that LeRobot wrote, their numbers taken as radians of an arm that fits them."""
+    if not (SHARED / "datasets" / "lerobot").is_dir():
+        return []
+    robot = embodiment_from_urdf(SHARED / "robots" / "so101_new" / "robot.urdf")
+    model = RobotModel(robot)
+    lower, upper = robot.array("lower"), robot.array("upper")
+    centre, half = 0.5 * (lower + upper), 0.4 * (upper - lower)
+    sets = []
+    for name in names:
+        reader = LeRobotReader(SHARED / "datasets" / "lerobot" / name)
+        joints = [d.joint for d in robot.action_space("joint_position").dimensions if d.joint]
+        base = robot.action_space("joint_position")
+        dims = tuple(d for d in base.dimensions if d.joint)
+        space = replace(base, dimensions=dims, rate=reader.fps)
+        demos = []
+        for episode in reader:
+            q = centre + half * episode.state  # they are normalised to -1..1
+            pick = [robot.joints.index(j) for j in joints]
+            actions = (centre + half * episode.action)[:, pick]
+            cameras = {
+                key.rpartition(".")[2]: CameraTrack(frames)
+                for key, frames in episode.frames.items()
+            }
+            demos.append(
+                Demonstration.from_arrays(
+                    q=q,
+                    actions=actions,
+                    action_space=space,
+                    embodiment=robot.name,
+                    instruction=episode.task,
+                    cameras=cameras,
+                    model=model,
+                )
+            )
+        sets.append(Set(f"lerobot {name}", robot, model, tuple(demos), real=True))
+    return sets
+
+
+Injection = Callable[[np.random.Generator, Set, int], Sequence[Demonstration] | None]
+"""Random numbers, a set, an episode -> the demonstrations to lint (None: does not apply)."""
+
+
+def moving(d: Demonstration, robot: Embodiment) -> np.ndarray:
+    """Frames in whose neighbourhood the robot moves more than usual."""
+    step = np.abs(np.diff(d.q, axis=0) / robot.array("velocity")).max(axis=1)
+    fast = step > np.median(step)
+    return np.flatnonzero(fast[1:-2] & fast[2:-1] & fast[:-3]) + 1
+
+
+def within_limits(rng: np.random.Generator, s: Set, k: int):
+    """Five frames 0.05 rad, or 5 mm, beyond a joint's limit."""
+    d, robot = s.demos[k], s.robot
+    slides = Motion(d, k, robot, s.model).prismatic
+    bounded = np.flatnonzero(np.isfinite(robot.array("lower") + robot.array("upper")))
+    j, t = rng.choice(bounded), rng.integers(2, len(d) - 7)
+    low, high = robot.array("lower")[j], robot.array("upper")[j]
+    by = 0.005 if slides[j] else 0.05
+    q = d.q.copy()
+    q[t : t + 5, j] = high + by if rng.random() < 0.5 else low - by
+    return [rebuilt(replace(d, q=q), s.model)]
+
+
+def jump(rng: np.random.Generator, s: Set, k: int):
+    """A step of three times the velocity limit in one joint; the rest of the episode is shifted."""
+    d, robot = s.demos[k], s.robot
+    j, t = rng.integers(len(robot.joints)), rng.integers(2, len(d) - 2)
+    step = 3 * robot.array("velocity")[j] / d.action_space.rate
+    q = d.q.copy()
+    q[t:, j] += step * rng.choice([-1, 1])
+    return [rebuilt(replace(d, q=q), s.model)]
+
+
+def gap(rng: np.random.Generator, s: Set, k: int):
+    """One to three frames lost; the times tell."""
+    d = s.demos[k]
+    t = int(rng.integers(2, len(d) - 5))
+    keep = np.delete(np.arange(len(d)), range(t, t + int(rng.integers(1, 4))))
+    return [replace(cut(d, keep), times=d.times[keep])]
+
+
+def hidden_gap(rng: np.random.Generator, s: Set, k: int):
+    """Three frames lost in the middle of a motion; the times were written evenly."""
+    d = s.demos[k]
+    at = moving(d, s.robot)
+    at = at[(at > 1) & (at < len(d) - 5) & np.isin(at + 3, at)]
+    if not len(at):
+        return None
+    t = int(rng.choice(at))
+    return [cut(d, np.delete(np.arange(len(d)), range(t, t + 3)))]
+
+
+def repeated(rng: np.random.Generator, s: Set, k: int):
+    """One to three copies of a frame while the robot moves."""
+    d = s.demos[k]
+    t = int(rng.choice(moving(d, s.robot)))
+    keep = np.sort(np.append(np.arange(len(d)), [t] * int(rng.integers(1, 4))))
+    times = np.arange(len(keep)) / d.action_space.rate
+    return [replace(cut(d, keep), times=times)]
+
+
+def frozen_camera(rng: np.random.Generator, s: Set, k: int):
+    """A camera that shows one picture for three frames while the robot moves."""
+    d = s.demos[k]
+    at = moving(d, s.robot)
+    if not d.cameras or not len(at):
+        return None
+    t = min(int(rng.choice(at)), len(d) - 4)
+    name, track = next(iter(d.cameras.items()))
+    rgb = track.rgb.copy()
+    rgb[t + 1 : t + 3] = rgb[t]
+    return [replace(d, cameras={**d.cameras, name: replace(track, frames=lambda: rgb)})]
+
+
+def idle(rng: np.random.Generator, s: Set, k: int):
+    """0.5 s of standing still at the beginning or the end, with 1e-4 of sensor noise."""
+    d = s.demos[k]
+    n = round(0.5 * d.action_space.rate)
+    frames = np.arange(len(d))
+    head = rng.random() < 0.5
+    keep = np.concatenate([[0] * n, frames] if head else [frames, [len(d) - 1] * n])
+    q = d.q[keep] + 1e-4 * rng.standard_normal((len(keep), d.q.shape[1]))
+    times = np.arange(len(keep)) / d.action_space.rate
+    still = cut(d, keep)
+    return [replace(still, q=q, times=times)]
+
+
+def echo(rng: np.random.Generator, s: Set, k: int):
+    """The action is the measured state."""
+    d = s.demos[k]
+    arms = list(s.model.poses(d.q[0]))
+    motion = Motion(d, k, s.robot, s.model)
+    actions = d.actions.copy()
+    for t in range(len(d)):
+        target = TaskTarget(
+            poses={a: motion.poses[a][t] for a in arms},
+            posture=d.q[t],
+            grippers={a: float(g[t]) for a, g in d.grippers.items()},
+        )
+        actions[t] = d.action_space.encode([target], SpaceState(q=d.q[t]), s.model)[0]
+    return [rebuilt(replace(d, actions=actions), s.model)]
+
+
+def wrong_units(rng: np.random.Generator, s: Set, k: int):
+    """Degrees for radians in states or actions, millimetres for metres in actions."""
+    d = s.demos[k]
+    slides = Motion(d, k, s.robot, s.model).prismatic
+    in_degrees = np.where(slides, 1.0, 180 / np.pi)
+    joint = any(dim.joint for dim in d.action_space.dimensions)
+    choices = ["state"] if s.real else ["state", "action"]
+    choice = rng.choice([*choices, "state too small"] if joint and not s.real else choices)
+    if choice == "state":
+        return [rebuilt(replace(d, q=d.q * in_degrees), s.model)]
+    if choice == "state too small":
+        return [rebuilt(replace(d, q=d.q / in_degrees), s.model)]
+    actions = d.actions.copy()
+    for i, dim in enumerate(d.action_space.dimensions):
+        if dim.unit == "m" and not dim.joint:
+            actions[:, i] *= 1000
+        elif dim.joint and dim.unit == "rad":
+            actions[:, i] *= 180 / np.pi
+    return [rebuilt(replace(d, actions=actions), s.model)]
+
+
+def exchanged(rng: np.random.Generator, s: Set, k: int):
+    """Two columns of the state exchanged, of arm joints at least 0.3 rad apart on average."""
+    d = s.demos[k]
+    if s.real:
+        return None
+    index = [s.robot.joints.index(j) for j in s.robot.arms[0].joints]
+    pairs = [
+        (i, j)
+        for i in index
+        for j in index
+        if i < j and np.abs(d.q[:, i] - d.q[:, j]).mean() > 0.3
+    ]
+    i, j = pairs[rng.integers(len(pairs))]
+    q = d.q.copy()
+    q[:, [i, j]] = q[:, [j, i]]
+    return [rebuilt(replace(d, q=q), s.model)]
+
+
+def turned_gripper(rng: np.random.Generator, s: Set, k: int):
+    """Commands or measured openings of a gripper that is opened and closed, turned round."""
+    d = s.demos[k]
+    if not d.grippers or max(np.ptp(g) for g in d.gripper_commands.values()) < 0.3:
+        return None
+    if rng.random() < 0.5:
+        return [replace(d, grippers={a: 1 - g for a, g in d.grippers.items()})]
+    actions = d.actions.copy()
+    for i, dim in enumerate(d.action_space.dimensions):
+        if dim.role == "gripper":
+            actions[:, i] = 1 - actions[:, i]
+    return [rebuilt(replace(d, actions=actions), s.model)]
+
+
+def moved_camera(rng: np.random.Generator, s: Set, k: int, *, turn: bool = False):
+    """A camera 10 mm beside where its calibration says."""
+    d = s.demos[k]
+    tracks = {n: c for n, c in d.cameras.items() if c.T_mount_camera is not None}
+    if not tracks:
+        return None
+    axis = rng.standard_normal(3)
+    axis /= np.linalg.norm(axis)
+    error = se3.pose(se3.exp3(np.deg2rad(5.0) * axis)) if turn else se3.pose(p=0.01 * axis)
+    name, track = next(iter(tracks.items()))
+    out = []
+    for other in s.demos:  # a calibration is all episodes'
+        wrong = replace(other.cameras[name], T_mount_camera=track.T_mount_camera @ error)
+        out.append(replace(other, cameras={**other.cameras, name: wrong}))
+    return out
+
+
+def turned_camera(rng: np.random.Generator, s: Set, k: int):
+    """A camera turned by 5 degrees about a random axis."""
+    return moved_camera(rng, s, k, turn=True)
+
+
+def without_depth(injection: Injection) -> Injection:
+    """The same, seen in colour alone."""
+
+    def inject(rng: np.random.Generator, s: Set, k: int):
+        faulty = injection(rng, s, k)
+        return faulty and [
+            replace(d, cameras={n: replace(c, depths=None) for n, c in d.cameras.items()})
+            for d in faulty
+        ]
+
+    return inject
+
+
+def half(rng: np.random.Generator, s: Set, k: int):
+    """One episode of ten ends half way."""
+    if s.real:
+        return None
+    return [cut(d, np.arange(len(d) // 2)) if i == k else d for i, d in enumerate(s.demos)]
+
+
+def too_few(rng: np.random.Generator, s: Set, k: int):
+    """One to four demonstrations of an instruction."""
+    if s.real:
+        return None
+    return list(s.demos[: int(rng.integers(1, 5))])
+
+
+def all_alike(rng: np.random.Generator, s: Set, k: int):
+    """Ten recordings of one motion, each slower or faster by up to 5% and 0.005 rad off."""
+    d = s.demos[k]
+    if s.real:
+        return None
+    out = []
+    for _ in range(EPISODES):
+        n = round(len(d) * rng.uniform(0.95, 1.05))
+        keep = np.round(np.linspace(0, len(d) - 1, n)).astype(int)
+        other = replace(cut(d, keep), times=np.arange(n) / d.action_space.rate)
+        q = other.q + 0.005 * rng.standard_normal(d.q.shape[1])
+        out.append(rebuilt(replace(other, q=q), s.model))
+    return out
+
+
+FAULTS: dict[str, tuple[str, Injection]] = {
+    "limits": ("limits", within_limits),
+    "jump": ("jump", jump),
+    "dropped, times tell": ("dropped", gap),
+    "dropped, even times": ("dropped", hidden_gap),
+    "duplicated": ("duplicated", repeated),
+    "duplicated pictures": ("duplicated", frozen_camera),
+    "idle": ("idle", idle),
+    "action equals state": ("action-equals-state", echo),
+    "units": ("units", wrong_units),
+    "swapped joints": ("swapped-joints", exchanged),
+    "inverted gripper": ("inverted-gripper", turned_gripper),
+    "camera 10 mm": ("calibration", moved_camera),
+    "camera 5 deg": ("calibration", turned_camera),
+    "camera 10 mm, colour": ("calibration", without_depth(moved_camera)),
+    "camera 5 deg, colour": ("calibration", without_depth(turned_camera)),
+    "outlier: half": ("outlier", half),
+    "too few": ("too-few", too_few),
+    "all alike": ("all-alike", all_alike),
+}
+
+
+def other_tasks(rng: np.random.Generator, sets: Sequence[Set]) -> tuple[Set, list[Demonstration], int]:
+    """One demonstration of another task under an instruction."""
+    recorded = [s for s in sets if not s.real and "joint" not in s.name]
+    s = recorded[rng.integers(len(recorded))]
+    others = [o for o in recorded if o.robot is s.robot and o is not s]
+    other = others[0].demos[rng.integers(EPISODES)]
+    k = int(rng.integers(len(s.demos)))
+    strange = replace(other, instruction=s.demos[0].instruction)
+    return s, [strange if i == k else d for i, d in enumerate(s.demos)], k
+
+
+def hit(findings: Sequence[Finding], kind: str, episode: int | None) -> bool:
+    return any(f.kind == kind and episode in (f.episode, None) or f.kind == kind and f.episode is None for f in findings)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--home", type=Path, required=True)
+    parser.add_argument("--sets", choices=list(SETS), default="held-out")
+    parser.add_argument("--injections", type=int, default=50)
+    parser.add_argument("--only", default="")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    sets = recorded_sets(options.home, SETS[options.sets]) + lerobot_sets(LEROBOT[options.sets])
+    rng = np.random.default_rng(0 if options.sets == "development" else 1)
+    print(f"{len(sets)} sets, {sum(len(s.demos) for s in sets)} clean demonstrations")
+    recall: dict[str, list[bool]] = {}
+    for name, (kind, inject) in FAULTS.items():
+        if options.only not in name:
+            continue
+        recall[name] = []
+        for _ in range(40 * options.injections):
+            if len(recall[name]) == options.injections:
+                break
+            s = sets[rng.integers(len(sets))]
+            k = int(rng.integers(len(s.demos)))
+            faulty = inject(rng, s, k)
+            if faulty is None:
+                continue
+            findings = lint(faulty, s.robot, cameras=kind == "calibration")
+            wanted = [f for f in findings if f.kind == kind]
+            if name.startswith("outlier"):
+                wanted = [f for f in wanted if f.episode == k]
+            recall[name].append(bool(wanted))
+            if not wanted and options.only:
+                print("  missed", s.name, k, [(f.kind, f.value) for f in findings if f.kind != "too-few"])
+    if "outlier: other task".find(options.only) >= 0:
+        recall["outlier: other task"] = []
+        for _ in range(options.injections):
+            s, faulty, k = other_tasks(rng, sets)
+            findings = lint(faulty, s.robot, cameras=False)
+            recall["outlier: other task"].append(any(f.kind == "outlier" and f.episode == k for f in findings))
+    print(f"{'fault':24}{'found':>10}{'recall':>9}")
+    for name, found in recall.items():
+        print(f"{name:24}{sum(found):>6}/{len(found):<3}{np.mean(found):>8.0%}")
+    episodes = sum(len(s.demos) for s in sets)
+    alarms: Counter[str] = Counter()
+    for s in sets:
+        findings = [f for f in lint(s.demos, s.robot, cameras="joint" not in s.name) if not (s.real and f.kind == "too-few")]
+        alarms.update({(f.kind, f.episode) for f in findings} and [k for k, _ in {(f.kind, f.episode) for f in findings}])
+        for f in findings:
+            print("  clean:", s.name, f.kind, f.place, f.value)
+    print(f"{'false alarms':24}{'episodes':>10}{'share':>9}")
+    for kind in KINDS:
+        print(f"{kind:24}{alarms[kind]:>6}/{episodes:<3}{alarms[kind] / episodes:>8.1%}")
+    if options.json:
+        options.json.write_text(json.dumps({"recall": {k: float(np.mean(v)) for k, v in recall.items()}, "alarms": dict(alarms), "episodes": episodes}, indent=2))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+"""What was decided about recorded columns, and what a person should be asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from ..formats.raw import Given
+
+Option = Literal["map", "unit", "rate"]
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One decision, its reason, and whether it should be asked about.
+
+    Attributes:
+        aspect: What is decided: "joints", "unit", "gripper", "actions", "rate", "pose" ...
+        column: The column that it is about; empty for the whole recording.
+        value: The decision, as the option on the command line takes it.
+        why: Its reason.
+        certain: Whether the data leave no reasonable doubt.
+        option: Option that settles it.
+    """
+
+    aspect: str
+    column: str
+    value: str
+    why: str
+    certain: bool = True
+    option: Option = "map"
+
+    @property
+    def question(self) -> str:
+        """The doubt in words."""
+        of = f" of {self.column!r}" if self.column else ""
+        return f"{self.aspect}{of}: {self.why}"
+
+    def flag(self) -> dict[str, str]:
+        """The doubt as JSON."""
+        key = f"{self.column}={self.value}" if self.column else self.value
+        return {
+            "field": self.aspect,
+            "column": self.column,
+            "question": self.question,
+            "guess": self.value,
+            "settle": f"--{self.option} {key!r}" if " " in key else f"--{self.option} {key}",
+        }
+
+    def answered(self, answer: str) -> Given:
+        """What a person's answer settles."""
+        if self.option == "rate":
+            return Given(rate=float(answer))
+        return Given(**{self.option: {self.column: answer}})  # type: ignore[arg-type]
+
+    def to_json(self) -> Mapping[str, Any]:
+        """Everything, ready for JSON."""
+        return {
+            "field": self.aspect,
+            "column": self.column,
+            "value": self.value,
+            "why": self.why,
+            "certain": self.certain,
+        }
