@@ -157,7 +157,7 @@ class RobotModel:
         J = pin.computeFrameJacobian(
             self.model, self.data, self.full(q), self.tcp_id(effector), pin.LOCAL_WORLD_ALIGNED
         )
-        return np.asarray(J @ self.G)
+        return np.reshape(J, (6, -1)) @ self.G  # Pinocchio drops the axis of a single column
 
     def inverse_kinematics(
         self,

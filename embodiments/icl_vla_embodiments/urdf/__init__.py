@@ -68,7 +68,8 @@ def embodiment_from_urdf(
         raise UrdfError(
             "a URDF without macros takes no arguments", where=path, value=", ".join(xacro_arguments)
         )
-    document = Document(root, path, folders)
+    given = dict(overrides or {})
+    document = Document(root, path, folders, keep_base_joints=given.get("base") == "fixed")
     warnings = list(document.warnings)
     if document.missing:
         warnings.append(_missing(document, allow_missing_meshes))
@@ -76,10 +77,7 @@ def embodiment_from_urdf(
     hulls, unread = hulls_of_tree(tree)
     warnings += unread
     evidence = Evidence(tree, hulls)
-    structure = analyse(
-        evidence, floating_root=document.floating_root, masterless=document.masterless
-    )
-    given = dict(overrides or {})
+    structure = analyse(evidence, said_base=document.base, masterless=document.masterless)
     passive = structure.passive - joints_of(given.get("groups"))
     joints = [j for j in tree.moving if j.mimic is None and j.name not in passive]
     limits, assumed = joint_limits(joints)

@@ -39,13 +39,13 @@ class Structure:
 
 
 def analyse(
-    evidence: Evidence, *, floating_root: bool = False, masterless: Sequence[str] = ()
+    evidence: Evidence, *, said_base: Base | None = None, masterless: Sequence[str] = ()
 ) -> Structure:
     """Name the parts of a robot.
 
     Args:
         evidence: The robot.
-        floating_root: Whether the file says that its root floats.
+        said_base: How the file itself says that its root moves, if it does.
         masterless: Joints that mimic a joint which does not exist.
     """
     tree = evidence.tree
@@ -62,7 +62,7 @@ def analyse(
         arms = [limb for limb in limbs if limb.kind == "arm"]
     legs = [limb for limb in limbs if limb.kind == "leg"]
     flies = flies and not legs and not wheels.driven
-    family, base, why = _family(arms, legs, hands, wheels, flies=flies, floating=floating_root)
+    family, base, why = _family(arms, legs, hands, wheels, flies=flies, said=said_base)
     arm_names = _sides(evidence, [a.chain for a in arms], "arm")
     groups = [_limb_group(tree.body, a, n) for a, n in zip(arms, arm_names, strict=True)]
     carried: dict[str, Hand] = {}
@@ -89,7 +89,9 @@ def analyse(
     }
     flags = find_flags(evidence, Finding(family, base, limbs, hands, wheels, flies), masterless)
     passive = {j.name for j in (*wheels.passive, *rotors)}
-    passive |= {j.name for j in wheels.carriers if evidence.horizontal(j)}  # suspension
+    passive |= {
+        j.name for j in wheels.carriers if j.type == "prismatic" or evidence.horizontal(j)
+    }  # suspension
     return Structure(family, base, tuple(groups), carried, frozenset(passive), why, flags)
 
 
@@ -111,7 +113,7 @@ def _family(
     wheels: Wheels,
     *,
     flies: bool,
-    floating: bool,
+    said: Base | None,
 ) -> tuple[Family, Base, dict[str, str]]:
     parts = f"{len(arms)} arms, {len(legs)} legs, {len(wheels.driven)} driven wheels"
     family: Family
@@ -125,21 +127,23 @@ def _family(
         else:
             family = "humanoid" if arms else "biped"
         return family, "floating", {"family": parts, "base": "it stands on legs"}
-    if wheels.base is not None:
+    rolls = said if said and said.startswith("planar") else wheels.base
+    if rolls is not None:
         family = "mobile_manipulator" if arms else "mobile_base"
-        return family, wheels.base, {"family": parts, "base": wheels.why}
-    base = "floating" if floating else "fixed"
-    why = {
+        why = "joints of the file move the root so" if rolls == said else wheels.why
+        return family, rolls, {"family": parts, "base": why}
+    base = said or "fixed"
+    reasons = {
         "family": parts,
-        "base": "the root is a floating joint" if floating else "neither legs, wheels nor rotors",
+        "base": "the root is free" if said else "neither legs, wheels nor rotors",
     }
     if not arms and hands:
-        return "hand", base, why | {"family": "fingers and no arm"}
-    if not arms and floating and not wheels.driven:
-        return "drone", base, why | {"family": "it floats and has no limbs"}
+        return "hand", base, reasons | {"family": "fingers and no arm"}
+    if not arms and said and not wheels.driven:
+        return "drone", base, reasons | {"family": "it floats and has no limbs"}
     if not arms:
-        return "other", base, why
-    return ("arm" if len(arms) == 1 else "bimanual"), base, why
+        return "other", base, reasons
+    return ("arm" if len(arms) == 1 else "bimanual"), base, reasons
 
 
 def _sides(evidence: Evidence, chains: Sequence[Sequence[Joint]], noun: str) -> list[str]:

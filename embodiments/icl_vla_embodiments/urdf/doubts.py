@@ -71,7 +71,12 @@ def _family(evidence: Evidence, found: Finding) -> list[Question]:
             ("base", f"Does it stand, drive or fly? {why}."),
         ]
     if found.family == "other":
-        return [("family", "What sort of robot is it? No arm, leg, hand, wheel or rotor found.")]
+        none = "No arm, leg, hand, wheel or rotor was found"
+        asked: list[Question] = [("family", f"What sort of robot is it? {none}.")]
+        if any(len(limb.joints) >= 2 for limb in found.limbs):
+            question = f"Is one of its chains an arm? {none}."
+            asked += [("arms", question), ("ee", question)]
+        return asked
     for limb in found.limbs:
         if limb.kind == "arm" and not limb.sure:
             return [("family", f"Is it an arm? There is {limb.why} only.")]
@@ -125,6 +130,7 @@ def _nameless(evidence: Evidence, found: Finding) -> list[Question]:
         asked.append(("family", f"Does it fly? {by}."))
     elif found.base == "fixed" and arms and not _plain_arm(evidence, found):
         asked += [("family", f"Is the base mobile? {by}."), ("base", f"Is the base mobile? {by}.")]
+        asked.append(("arms", f"Where does each arm begin and end? {by}."))
     elif arms and found.base == "fixed" and _perhaps_jaw(evidence, found):
         question = f"Does the last joint open a gripper? {by}."
         asked += [("gripper", question), ("arms", question), ("ee", question)]

@@ -74,9 +74,17 @@ def _branching(evidence: Evidence, body: str, children: Sequence[Joint]) -> Hand
         return None
     if not evidence.says(FINGER, *names) and underfoot(evidence, body):
         return None
+    if all(j.type == "continuous" for j in children):
+        return None  # a finger has a stop; these are gears, wheels or rotors
     longest = max(evidence.reach(j) for j in children)
+    why = f"{len(children)} short chains start from {body}"
+    alone = len(above) <= 2 and np.ptp(evidence.cloud, axis=0).max() < 2 * FINGER_REACH
+    if not above and all(evidence.called(FINGER, *evidence.own(j)) for s in subtrees for j in s):
+        return Hand(body, tuple(tuple(s) for s in subtrees), f"{why}, called fingers")
     if longest > FINGER_REACH:
         return None
+    if alone and above:  # a hand with its wrist
+        return Hand(body, tuple(tuple(s) for s in subtrees), why)
     if len(above) == 1 and any(len(s) > 1 for s in subtrees):
         return None  # a torso with arms
     if above:
@@ -87,7 +95,6 @@ def _branching(evidence: Evidence, body: str, children: Sequence[Joint]) -> Hand
             return None
     elif np.ptp(evidence.cloud, axis=0).max() > 2 * FINGER_REACH:
         return None
-    why = f"{len(children)} short chains start from {body}"
     return Hand(body, tuple(tuple(s) for s in subtrees), why)
 
 

@@ -12,6 +12,8 @@ from .evidence import ARM, HEAD, LEG, STUB, Evidence
 from .hands import Hand, underfoot
 from .tree import Joint
 
+WHOLE_ARM = 6  # turning joints
+STRIDE = 0.1  # [m], a slide longer than this is in no leg
 LimbKind = Literal["arm", "leg", "torso", "head", "other"]
 
 
@@ -49,10 +51,13 @@ def find_limbs(
         wheels: Driven wheels; a chain of two joints or more that ends in one is a leg.
     """
     trunk, ends = _split(evidence, set(excluded))
+    ends, carriages = _without_carriages(ends)
+    trunk += carriages
     held = {h.base for h in hands}
     rolled = {evidence.tree.body[w.parent] for w in wheels}
-    grounded = _below_trunk(evidence, trunk, ends) or _grounded(evidence, ends)
-    limbs = [Limb("torso", chain, "lies between the root and branchings") for chain in trunk]
+    standing = [c for c in ends if not _slides(evidence, c)]
+    grounded = _below_trunk(evidence, trunk, standing) or _grounded(evidence, standing)
+    limbs = [Limb("torso", chain, "lies between the root and limbs") for chain in trunk]
     for chain in ends:
         limbs.append(_name(evidence, chain, ends, held, rolled, grounded))
     return [_perhaps_head(evidence, limb, limbs) for limb in limbs]
@@ -91,6 +96,26 @@ def _split(
             trunk.append(chain)
             stack += [(j,) for j in reversed(beyond)]
     return trunk, ends
+
+
+def _without_carriages(
+    ends: Sequence[tuple[Joint, ...]],
+) -> tuple[list[tuple[Joint, ...]], list[tuple[Joint, ...]]]:
+    """Chains without the slides that carry a whole arm (lift, rail, gantry), and these."""
+    kept: list[tuple[Joint, ...]] = []
+    carriages: list[tuple[Joint, ...]] = []
+    for chain in ends:
+        n = next((i for i, j in enumerate(chain) if j.type != "prismatic"), 0)
+        n = n if sum(j.turns for j in chain[n:]) >= WHOLE_ARM else 0
+        kept.append(chain[n:])
+        carriages += [chain[:n]] if n else []
+    return kept, carriages
+
+
+def _slides(evidence: Evidence, chain: tuple[Joint, ...]) -> bool:
+    """Whether a long slide lies between the root and the end of a chain."""
+    joints = evidence.tree.chain(chain[-1])
+    return any(j.type == "prismatic" and j.range[1] - j.range[0] > STRIDE for j in joints)
 
 
 def _grounded(evidence: Evidence, ends: Sequence[tuple[Joint, ...]]) -> set[str]:

@@ -14,6 +14,8 @@ from ..errors import UrdfError
 from ..types import Array
 from .read import read_xml
 
+OTHER = (".ply", ".glb", ".gltf", ".off", ".3mf")  # read by trimesh
+
 
 def mesh_points(path: Path) -> Array:
     """``(N, 3)`` vertices in the file's own axes and, for COLLADA, scaled to metres.
@@ -23,10 +25,18 @@ def mesh_points(path: Path) -> Array:
     Raises:
         UrdfError: The file cannot be read as a mesh.
     """
-    reader = {".stl": _stl, ".obj": _obj, ".dae": _dae}.get(path.suffix.lower(), _other)
+    suffix = path.suffix.lower()
+    reader = {".stl": _stl, ".obj": _obj, ".dae": _dae}.get(suffix, _other)
+    if reader is _other and suffix not in OTHER:
+        raise UrdfError(
+            "not a mesh file that can be read",
+            where=path,
+            value=suffix or "no suffix",
+            valid=[".stl", ".obj", ".dae", *OTHER],
+        )
     try:
         points = reader(path)
-    except (ValueError, OSError, LookupError) as error:
+    except (ValueError, OSError, LookupError, RecursionError) as error:
         raise UrdfError("cannot read the mesh", where=path, value=str(error)[:200]) from error
     points = points[np.isfinite(points).all(axis=1)]
     if not len(points):
@@ -47,6 +57,8 @@ def _stl(path: Path) -> Array:
 
 def _obj(path: Path) -> Array:
     rows = [line for line in path.read_bytes().splitlines() if line[:2] in (b"v ", b"v\t")]
+    if not rows:
+        return np.zeros((0, 3))
     text = b"\n".join(b" ".join(row.split()[1:4]) for row in rows)
     return np.loadtxt(io.BytesIO(text), ndmin=2).reshape(-1, 3)
 
@@ -54,7 +66,10 @@ def _obj(path: Path) -> Array:
 def _other(path: Path) -> Array:
     import trimesh
 
-    return np.asarray(trimesh.load_mesh(path).vertices, dtype=np.float64)
+    try:
+        return np.asarray(trimesh.load_mesh(path).vertices, dtype=np.float64)
+    except Exception as error:  # whatever its many parsers raise on a damaged file
+        raise ValueError(f"{type(error).__name__}: {error}") from error
 
 
 def _dae(path: Path) -> Array:

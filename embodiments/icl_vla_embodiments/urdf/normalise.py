@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import re
 import xml.etree.ElementTree as ET
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from .. import se3
-from ..embodiment import Mimic
+from ..embodiment import Base, Mimic
 from ..errors import UrdfError
 from ..types import Array
 from .files import resolve
@@ -20,6 +20,9 @@ from .read import line_of, name_of, number, numbers, parse_xml, place
 from .tree import Joint, KinematicTree, Shape
 from .write import joint_element, shape_element
 
+FREE = 8  # joints, fixed ones included, within which a base's motion is looked for
+NO_LENGTH = 0.05  # [m] between the axes of a base's joints
+UPRIGHT = 0.95  # cosine
 NO_STOP = 1e4  # [rad or m], a limit beyond this is a placeholder
 TYPES = ("revolute", "continuous", "prismatic", "fixed", "floating", "planar")
 
@@ -39,16 +42,25 @@ class Document:
         warnings: What the user should know.
         missing: Mesh file names that were not found.
         masterless: Joints that mimic a joint which does not exist.
-        floating_root: Whether the file itself joins the root by a floating joint.
+        base: How the file itself lets the root move: by a floating or planar joint, or by a chain
+            of joints between links without shape. Such joints are taken out, so that a base is one
+            thing however a file spells it. None where it says nothing.
     """
 
-    def __init__(self, root: ET.Element, path: Path, packages: Mapping[str, Path]) -> None:
+    def __init__(
+        self,
+        root: ET.Element,
+        path: Path,
+        packages: Mapping[str, Path],
+        *,
+        keep_base_joints: bool = False,
+    ) -> None:
         self.path, self.packages = path, packages
         self.repairs: list[str] = []
         self.warnings: list[str] = []
         self.missing: list[str] = []
         self.masterless: list[str] = []
-        self.floating_root = False
+        self.base: Base | None = None
         self._found: dict[str, Path | None] = {}
         self.root = root
         self._mend_text()
@@ -62,7 +74,9 @@ class Document:
         }
         joints = {n: self._joint(n, e) for n, e in self._unique("joint").items()}
         root_link = self._root_link(joints)
-        root_link = self._drop_floating_root(root_link, joints)
+        root_link = self._drop_free_root(root_link, joints)
+        if not keep_base_joints:
+            root_link = self._drop_base_joints(root_link, joints)
         self._check_mimic(joints)
         shapes = {name: tuple(self._shapes(element)) for name, element in self.links.items()}
         self.tree = KinematicTree(
@@ -97,6 +111,10 @@ class Document:
                 if "$(optenv" in value:
                     element.set(key, _OPTENV.sub(_environment, value))
                     self.repairs.append(f"line {line_of(element)}: {value} replaced by its default")
+            for key in ("xyz", "rpy", "scale"):
+                if len(words := (element.get(key) or "").split()) > 3:
+                    element.set(key, " ".join(words[:3]))
+                    self.repairs.append(f"line {line_of(element)}: {key} cut to three numbers")
             for key in ("xyz", "rpy", "size", "scale", "rgba"):
                 if "," in (element.get(key) or ""):
                     element.set(key, (element.get(key) or "").replace(",", " "))
@@ -240,11 +258,11 @@ class Document:
             )
         return roots[0]
 
-    def _drop_floating_root(self, root: str, joints: dict[str, Joint]) -> str:
+    def _drop_free_root(self, root: str, joints: dict[str, Joint]) -> str:
         """A floating or planar joint at the root is the base's motion; elsewhere it is fixed."""
         from_root = [j for j in joints.values() if j.parent == root]
         if len(from_root) == 1 and from_root[0].type in ("floating", "planar"):
-            self.floating_root = from_root[0].type == "floating"
+            self.base = "floating" if from_root[0].type == "floating" else "planar_holo"
             self.repairs.append(f"{from_root[0].type} joint {from_root[0].name} is the base's")
             del joints[from_root[0].name]
             del self.links[root]
@@ -254,6 +272,32 @@ class Document:
                 self.warnings.append(f"joint {name} is {joint.type}; it is taken as fixed")
                 joints[name] = Joint(name, "fixed", joint.parent, joint.child, joint.T, joint.axis)
         return root
+
+    def _drop_base_joints(self, root: str, joints: dict[str, Joint]) -> str:
+        """Slides and turns between links without shape, at the root, are the base's motion."""
+        chain: list[Joint] = []
+        here = root
+        while len(chain) < FREE and not any(
+            self.links[here].find(role) is not None for role in ("visual", "collision")
+        ):
+            beyond = [j for j in joints.values() if j.parent == here]
+            if len(beyond) != 1:
+                break
+            chain += beyond
+            here = beyond[0].child
+        base, count = base_of_joints(chain)
+        if base is None:
+            return root
+        self.base = base
+        names = ", ".join(j.name for j in chain[:count] if j.moves)
+        self.repairs.append(
+            f"joints {names} move the whole robot: they are the {base} base's motion"
+            " (--set base=fixed keeps them as joints)"
+        )
+        for joint in chain[:count]:
+            del joints[joint.name]
+            del self.links[joint.parent]
+        return chain[count - 1].child
 
     def _check_mimic(self, joints: dict[str, Joint]) -> None:
         for joint in list(joints.values()):
@@ -376,6 +420,39 @@ class Document:
                 "a negative mass", where=f"{self.path}, link {name!r}", value=mass.get("value")
             )
         return True
+
+
+def base_of_joints(chain: Sequence[Joint]) -> tuple[Base | None, int]:
+    """The base that joints from the root amount to, and how many of them (fixed ones included).
+
+    Two slides and a turn in the plane, in any order, let it move anywhere; a turn and then a slide
+    let it move forwards; three slides and three turns let it float.
+    """
+    moving: list[Joint] = []
+    turned = np.eye(3)  # of a joint's axes in the root, at zero
+    axes: list[Array] = []
+    found: tuple[Base | None, int] = (None, 0)
+    for i, joint in enumerate(chain):
+        if moving and np.linalg.norm(joint.T[:3, 3]) > NO_LENGTH:
+            break
+        turned = turned @ joint.T[:3, :3]
+        if not joint.moves:
+            continue
+        if joint.mimic is not None:
+            break
+        moving.append(joint)
+        axes.append(turned @ joint.axis)
+        kinds = "".join("R" if j.turns else "P" for j in moving)
+        up = [abs(float(a[2])) > UPRIGHT for a in axes]
+        level = [abs(float(a[2])) < 1 - UPRIGHT for a in axes]
+        flat = all(u if k == "R" else h for k, u, h in zip(kinds, up, level, strict=True))
+        if (flat and sorted(kinds) == ["P", "P", "R"]) or (flat and kinds == "RPR"):
+            found = "planar_holo", i + 1
+        elif flat and kinds == "RP":
+            found = "planar_diff", i + 1
+        elif sorted(kinds) == [*"PPPRRR"]:
+            found = "floating", i + 1
+    return found
 
 
 def _plain_shapes(capsule: Shape) -> list[Shape]:

@@ -266,4 +266,4 @@ def _frame_jacobian(model: RobotModel, q: Array, frame: int) -> Array:
     J = pin.computeFrameJacobian(
         model.model, model.data, model.full(q), frame, pin.LOCAL_WORLD_ALIGNED
     )
-    return np.asarray(J @ model.G)
+    return np.reshape(J, (6, -1)) @ model.G  # Pinocchio drops the axis of a single column

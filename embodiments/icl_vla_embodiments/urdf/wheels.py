@@ -11,6 +11,8 @@ from ..embodiment import Base
 from .evidence import CASTER, FLYING, ROTOR, STEERING, WHEEL, Evidence
 from .tree import Joint
 
+LEG = 6  # joints from the root to a wheel that nobody calls so
+
 
 @dataclass(frozen=True)
 class Wheels:
@@ -69,10 +71,15 @@ def _is_wheel(evidence: Evidence, joint: Joint) -> bool:
     if evidence.says(ROTOR, joint.name) and not evidence.says(WHEEL, *evidence.names(joint)):
         return False
     radius, disc = evidence.roundness(joint)
+    points = evidence.points(joint.child)
+    bottom = float(points[:, 2].min()) if len(points) else evidence.lowest
+    if evidence.says(STEERING, *evidence.own(joint)) and bottom > evidence.lowest + radius:
+        return False  # a driver's
     if evidence.says(WHEEL, *evidence.names(joint)):
         return joint.unlimited or disc
-    points = evidence.points(joint.child)
-    grounded = len(points) and points[:, 2].min() < evidence.lowest + 0.03 * evidence.height + 0.005
+    if len(tree.chain(joint)) > LEG:
+        return False  # the flange of an arm that hangs
+    grounded = len(points) and bottom < evidence.lowest + 0.03 * evidence.height + 0.005
     return bool(joint.unlimited and disc and grounded and radius > 0.01)
 
 
