@@ -14,8 +14,8 @@ Variants:
     rgb-d: colour and depth, intrinsics unknown.
     ... 2 px: every frame shifted by Gaussian noise of 2 px (standard deviation) in x and in y,
         which also blurs the background.
-    rgb, other shapes: as ``rgb``, with the collision shapes of the URDF in place of those that the
-        simulator draws, as real robots do not look like their hulls.
+    rgb-d, collision: as ``rgb-d``, but the robot is taken to look like its collision shapes, which
+        are not what the simulator draws: a real robot does not look like its hulls, either.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import argparse
 import json
 import tempfile
 import time
+import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -36,6 +37,7 @@ from icl_vla.sim.driver import PyBulletDriver
 from icl_vla.sim.scene import CameraSpec, Scene
 from icl_vla.sim.workcell import Workcell
 from icl_vla.sim.workspace import Workspace
+from icl_vla_embodiments import Embodiment
 from icl_vla_embodiments.robot_model import RobotModel
 from icl_vla_embodiments.store import EmbodimentStore
 from icl_vla_embodiments.urdf import embodiment_from_urdf, simulation_urdf
@@ -46,7 +48,7 @@ from icl_vla_retrieval.calibration import CalibrationError, Pinhole, calibrate_c
 DEVELOPMENT, MEASURED = 1, 100  # seeds of cameras; scenes count up from there
 EPISODES = 10
 NOISE = 2.0  # [px]
-VARIANTS = ("rgb", "rgb, known f", "rgb-d", "rgb, 2 px", "rgb-d, 2 px")
+VARIANTS = ("rgb", "rgb, known f", "rgb-d", "rgb, 2 px", "rgb-d, 2 px", "rgb-d, collision")
 
 
 @dataclass(frozen=True)
@@ -142,8 +144,21 @@ def withheld(d: Demonstration, camera: str, noise: np.random.Generator | None) -
     return replace(d, cameras={camera: CameraTrack.from_arrays(rgb, depth)})
 
 
+def in_collision_shapes(embodiment: Embodiment) -> Embodiment:
+    """The robot with its collision shapes drawn, where a link has some."""
+    robot = ET.fromstring(embodiment.urdf)
+    for link in robot.findall("link"):
+        shapes = link.findall("collision")
+        for part in link.findall("visual") if shapes else ():
+            link.remove(part)
+        for shape in shapes:
+            shape.tag = "visual"
+    return embodiment.with_(urdf=ET.tostring(robot, encoding="unicode"))
+
+
 def measure(bank: DemoBank, model: RobotModel, variants: Sequence[str], seed: int) -> Iterator[Row]:
     """Calibrate every camera of a bank in every way."""
+    simple = RobotModel(in_collision_shapes(model.embodiment))
     for camera in bank.spec.cameras:
         demonstrations = list(bank)
         track = demonstrations[0].cameras[camera]
@@ -157,7 +172,7 @@ def measure(bank: DemoBank, model: RobotModel, variants: Sequence[str], seed: in
                 found = calibrate_camera(
                     given,
                     camera,
-                    model,
+                    simple if "collision" in variant else model,
                     depth=variant.startswith("rgb-d"),
                     intrinsics=track.intrinsics if "known f" in variant else None,
                 )
@@ -194,14 +209,16 @@ def main() -> None:
     home = options.keep or Path(tempfile.mkdtemp())
     seed = MEASURED if options.measured else DEVELOPMENT
     rows: list[Row] = []
-    print("robot      camera  variant        mm     deg   focal  outline  expects  doubts   CPU")
+    print(
+        "robot      camera  variant            mm     deg   focal  outline  expects  doubts   CPU"
+    )
     for robot, urdf in (text.split("=", 1) for text in options.robots):
         bank = record(home, robot, Path(urdf), options.task, seed, options.views)
         model = RobotModel(EmbodimentStore(home).get(robot))
         for r in measure(bank, model, options.variants, seed):
             rows.append(r)
             print(
-                f"{r.robot:10} {r.camera:7} {r.variant:13}{r.millimetres:6.1f}  {r.degrees:5.2f}"
+                f"{r.robot:10} {r.camera:7} {r.variant:17}{r.millimetres:6.1f}  {r.degrees:5.2f}"
                 f"  {r.focal:+6.1%}  {r.reprojection:4.2f} px  {r.expected:4.1f} mm"
                 f"  {r.doubts:6d}  {r.seconds:4.0f} s",
                 flush=True,
@@ -210,8 +227,9 @@ def main() -> None:
         mm = [r.millimetres for r in rows if r.variant == variant]
         deg = [r.degrees for r in rows if r.variant == variant]
         print(
-            f"{variant:13} {len(mm)} cameras: median {np.median(mm):.1f} mm {np.median(deg):.2f} deg"
-            f", worst {max(mm):.1f} mm {max(deg):.2f} deg"
+            f"{variant:17}{len(mm)} cameras:"
+            f" median {np.median(mm):.1f} mm, {np.median(deg):.2f} deg;"
+            f" worst {max(mm):.1f} mm, {max(deg):.2f} deg"
         )
     if options.json:
         options.json.write_text(json.dumps([vars(r) for r in rows], indent=2))

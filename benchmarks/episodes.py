@@ -101,7 +101,7 @@ def _with_truth(cell: Workcell, context: DemoContext, seed: int) -> Recorded:
 
 
 def aligned(a: Recorded, b: Recorded) -> tuple[np.ndarray, np.ndarray]:
-    """First and last frame of ``b`` that is the same moment as each frame of ``a``: ``(T_a,)`` each.
+    """First and last frame of ``b`` that is the moment of each frame of ``a``: ``(T_a,)`` each.
 
     Dynamic time warping on the operator's stage, the way left in it and, where it waits, the share
     of the stage; none of these enters a retrieval key.

@@ -47,7 +47,10 @@ ROBOTS = {
     "dev": ("so101_new", "fr3", "wxai_follower", "vx300s", "ur10e_robotiq85", "xarm6_vacuum"),
     "held": ("piper", "xarm7_gripper", "gen3_2f85", "omx_f", "irb2400", "yumi"),
 }
-SIMULATED = {"dev": ("panda", "pick-place", range(5)), "held": ("z1", "pick-place", range(100, 105))}
+SIMULATED = {
+    "dev": ("panda", "pick-place", range(5)),
+    "held": ("z1", "pick-place", range(100, 105)),
+}
 FIRST_SEED = {"dev": 0, "held": 1_000_000}
 ASPECTS = ("order", "unit", "action", "gripper", "rate")
 UNITS = ("rad", "deg", "-100..100", "-1..1")
@@ -185,7 +188,9 @@ def simulated_truth(name: str, task: str, seeds: Sequence[int], home: Path) -> T
         follow = np.concatenate([q[1:], q[-1:]])  # joint commands are not recorded
         episodes.append(Episode(q, follow, d.grippers[arm], d.gripper_commands[arm]))
     held = sum(float(((e.closing < 0.05) & (e.opening > 0.1)).sum() > 5) for e in episodes)
-    return Truth(robot, model, tuple(episodes), 1 / float(np.median(np.diff(each[0].times))), held > 1)
+    return Truth(
+        robot, model, tuple(episodes), 1 / float(np.median(np.diff(each[0].times))), held > 1
+    )
 
 
 # writing
@@ -235,7 +240,11 @@ def labels(v: Variant, robot: Embodiment, targets: Sequence[str]) -> list[str]:
             word = f"{side}gripper"
         elif v.names == "numbered":
             arm = next(a for a in robot.arms if t in a.joints)
-            word = f"{arm.name}_joint_{arm.joints.index(t)}" if len(robot.arms) > 1 else f"joint_{arm.joints.index(t)}"
+            word = (
+                f"{arm.name}_joint_{arm.joints.index(t)}"
+                if len(robot.arms) > 1
+                else f"joint_{arm.joints.index(t)}"
+            )
         else:
             word = t
         if v.names == "prefixed":
@@ -271,7 +280,7 @@ def written(v: Variant, truth: Truth, e: Episode, rng: np.random.Generator) -> W
             if change == "delta":
                 own = own - native(v.unit, e.q[:, k], lower[k], upper[k])
             elif change == "steps":
-                own = np.diff(own, prepend=own[:1])
+                own = np.diff(own, prepend=native(v.unit, e.q[:1, k], lower[k], upper[k]))
             elif change == "velocity":
                 own = np.diff(own, append=own[-1:]) * rate
             out.append(own)
@@ -363,8 +372,12 @@ def identified(v: Variant, truth: Truth) -> dict[str, bool]:
         return bool(((y >= lower[joint] - slack) & (y <= upper[joint] + slack)).mean() > 0.995)
 
     units = [u for u in UNITS if all(held(u, k, k) for k in range(len(joints)))]
-    units = [u for u in units if max(
-        float(np.ptp(back(u, x[:, k], lower[k], upper[k]))) for k in range(len(joints))) > 0.2]
+    units = [
+        u
+        for u in units
+        if max(float(np.ptp(back(u, x[:, k], lower[k], upper[k]))) for k in range(len(joints)))
+        > 0.2
+    ]
     unique = False
     if not grips and len(joints) <= 7:
         fits = [[held(v.unit, c, j) for j in range(len(joints))] for c in range(len(joints))]
@@ -397,11 +410,13 @@ FIELDS = {  # aspect -> fields of flags that ask about it
 FOLLOWS = {  # aspect -> aspects that it is wrong with
     "unit": {"order"},
     "action": {"order", "unit"},
-    "gripper": {"order"},
+    "gripper": {"order", "action"},
 }
 
 
-def judge(v: Variant, truth: Truth, folder: Path, seed: int) -> dict[str, tuple[bool, bool, bool, str]]:
+def judge(
+    v: Variant, truth: Truth, folder: Path, seed: int
+) -> dict[str, tuple[bool, bool, bool, str]]:
     """Aspect -> right, asked about, silently wrong, remark."""
     write(v, truth, folder, seed)
     try:
@@ -418,7 +433,9 @@ def judge(v: Variant, truth: Truth, folder: Path, seed: int) -> dict[str, tuple[
     return {a: (right[a], own[a], silent[a], f"{remark[a]} asked: {why}") for a in ASPECTS}
 
 
-def compared(v: Variant, truth: Truth, recording: Recording) -> tuple[dict[str, bool], dict[str, str]]:
+def compared(
+    v: Variant, truth: Truth, recording: Recording
+) -> tuple[dict[str, bool], dict[str, str]]:
     robot, model, m = truth.robot, truth.model, recording.match
     right, remark = {}, {a: "" for a in ASPECTS}
     demos = list(recording.demonstrations(model, Given()))
@@ -428,7 +445,9 @@ def compared(v: Variant, truth: Truth, recording: Recording) -> tuple[dict[str, 
     moves = true.std(axis=0) > 1e-4
     close = np.abs(q - true).max(axis=0) < 2e-3
     alike = [
-        abs(np.corrcoef(q[:, k], true[:, k])[0, 1]) > 0.9999 if moves[k] and q[:, k].std() > 0 else close[k]
+        abs(np.corrcoef(q[:, k], true[:, k])[0, 1]) > 0.9999
+        if moves[k] and q[:, k].std() > 0
+        else close[k]
         for k in range(len(place))
     ]
     right["order"] = bool(np.all(alike))
@@ -443,7 +462,8 @@ def compared(v: Variant, truth: Truth, recording: Recording) -> tuple[dict[str, 
                 errors.append(np.abs(mine[arm] - theirs).max() if arm in mine else 1.0)
     right["gripper"] = max(errors) < 0.03
     remark["gripper"] = f"{max(errors):.2f} " + str(
-        [(d.value, d.why[:30]) for d in m.decisions if d.aspect == "gripper"])
+        [(d.value, d.why[:30]) for d in m.decisions if d.aspect == "gripper"]
+    )
     right["rate"] = abs(m.rate / truth.rate - 1) < 0.01
     remark["rate"] = f"{m.rate:g} for {truth.rate:g}"
     worst = 0.0
@@ -459,7 +479,8 @@ def compared(v: Variant, truth: Truth, recording: Recording) -> tuple[dict[str, 
             worst = math.inf
     right["action"] = worst < 0.01
     remark["action"] = f"{worst:.3f} " + str(
-        [(d.value, d.why[:60]) for d in m.decisions if d.aspect in ("actions", "pose")])
+        [(d.value, d.why[:60]) for d in m.decisions if d.aspect in ("actions", "pose")]
+    )
     if not (right["order"] and close.all()):  # what follows from a wrong state is counted there
         right["action"] = right["action"] or True
     return right, remark
@@ -483,7 +504,9 @@ def main() -> None:
         if options.simulated:
             name, task, seeds = SIMULATED[options.set]
             truths.append(simulated_truth(name, task, seeds, Path(home)))
-    robots = [options.robots / n / "robot.urdf" for n in ROBOTS[options.set]] if options.robots else []
+    robots = (
+        [options.robots / n / "robot.urdf" for n in ROBOTS[options.set]] if options.robots else []
+    )
     lines = []
     for number in range(options.count):
         seed = first + number
@@ -508,16 +531,29 @@ def main() -> None:
             if show and silent:
                 print(f"SILENT {aspect} {truth.robot.name} seed {seed} {v}\n   {remark}")
             if options.show in ("asked", "asked" + aspect) and asked and known[aspect]:
-                print(f"ASKED {aspect} right={right} {truth.robot.name} seed {seed} {v}\n   {remark}")
-        lines.append({"seed": seed, "robot": truth.robot.name, **vars(v), **{
-            a: [known[a], *outcome[a][:3]] for a in ASPECTS}})
-    print(f"{options.set}: {options.count} variants, {options.simulated if truths else 0} in physics")
-    print(f"{'aspect':10} {'all':>5} {'asked':>6} {'silent':>13} {'identified':>11} {'resolved':>15}")
+                print(
+                    f"ASKED {aspect} right={right} {truth.robot.name} seed {seed} {v}\n   {remark}"
+                )
+        lines.append(
+            {
+                "seed": seed,
+                "robot": truth.robot.name,
+                **vars(v),
+                **{a: [known[a], *outcome[a][:3]] for a in ASPECTS},
+            }
+        )
+    print(
+        f"{options.set}: {options.count} variants, {options.simulated if truths else 0} in physics"
+    )
+    print(
+        f"{'aspect':10} {'all':>5} {'asked':>6} {'silent':>13} {'identified':>11} {'resolved':>15}"
+    )
     for aspect in ASPECTS:
         t = table[aspect]
         print(
             f"{aspect:10} {t['all']:5} {t['asked']:6} {t['silent']:5} {t['silent'] / t['all']:7.1%}"
-            f" {t['identified']:11} {t['resolved']:6} {t['resolved'] / max(t['identified'], 1):8.1%}"
+            f" {t['identified']:11} {t['resolved']:6}"
+            f" {t['resolved'] / max(t['identified'], 1):8.1%}"
         )
     if options.json:
         options.json.write_text(json.dumps(lines))

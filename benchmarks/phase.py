@@ -27,12 +27,11 @@ sys.path[:0] = [str(ROOT / p) for p in (".", "embodiments", "retrieval", "wbc")]
 
 from episodes import DEVELOPMENT, HELD_OUT, TASKS, Recorded, aligned, at, recorded  # noqa: E402
 
-from icl_vla.perception.memory import match  # noqa: E402
 from icl_vla.policy.context import DemoContext  # noqa: E402
-from icl_vla.policy.frames import shared_tokens  # noqa: E402
+from icl_vla.policy.frames import matched_tokens, shared_tokens  # noqa: E402
 from icl_vla.policy.retrieval import (  # noqa: E402
+    DistanceToDemonstrations,
     RetrievalConfig,
-    left_out_costs,
     moment_costs,
 )
 from icl_vla_retrieval.familiarity import NEVER_SEEN  # noqa: E402
@@ -74,9 +73,13 @@ def phase_table(sets: dict[str, list[Recorded]], every: int, blur: float) -> lis
             for seed in range(REPEATS)
         ]
         shares = np.mean(np.concatenate(hits), axis=0)
-        print(f"{task:12}{pace:6}{'yes' if back else 'no':>10}" + "".join(f"{s:8.1%}" for s in shares))
+        print(
+            f"{task:12}{pace:6}{'yes' if back else 'no':>10}" + "".join(f"{s:8.1%}" for s in shares)
+        )
         names = ("tracked vote", "tracked best", "stateless vote", "stateless best")
-        rows.append({"task": task, "pace": pace, "set back": back, **dict(zip(names, shares, strict=True))})
+        rows.append(
+            {"task": task, "pace": pace, "set back": back, **dict(zip(names, shares, strict=True))}
+        )
     mean = np.mean([[r[n] for n in names] for r in rows], axis=0)
     print(f"{'mean':28}" + "".join(f"{s:8.1%}" for s in mean))
     return rows
@@ -89,7 +92,7 @@ def replayed(
     rng = np.random.default_rng([k, seed, int(10 * pace), back])
     others = [d for i, d in enumerate(demos) if i != k]
     frames = course(len(demos[k].context), pace, back, rng)[::every]
-    costs = costs_of(demos[k].context, [o.context for o in others], frames, blur, rng)
+    costs, _ = costs_of(demos[k].context, [o.context for o in others], frames, blur, rng)
     truth = [_truth(demos[k], o) for o in others]
     first, last = (
         np.stack([t[i][[np.floor(frames), np.ceil(frames)][i].astype(int)] for t in truth], axis=1)
@@ -136,21 +139,19 @@ def costs_of(
     frames: np.ndarray,
     blur: float = 0.0,
     rng: np.random.Generator | None = None,
-) -> list[np.ndarray]:
-    """The policy's costs ``(steps, T_k)`` of a replay against each other demonstration."""
-    index = np.full((len(others), len(context.features)), -1)
-    for row, other in zip(index, others, strict=True):
-        mine, theirs = match(context.features, other.features, None, None)
-        row[mine] = theirs
+) -> tuple[list[np.ndarray], int]:
+    """The policy's costs ``(steps, T_k)`` of a replay against each other one; things in common."""
+    index = matched_tokens(context.features, others)
     shared = shared_tokens(index)
     places = at(context.tokens[:, shared], frames)
     if blur and rng is not None:
         places = places + blur / np.sqrt(2) * rng.normal(size=(1, len(shared), 3)) * [1, 1, 0]
     tcp, opening = at(context.tcp, frames), at(context.opening, frames)
-    return [
+    costs = [
         moment_costs(places, tcp, opening, other, row[shared], CONFIG.radius)
         for row, other in zip(index, others, strict=True)
     ]
+    return costs, len(shared)
 
 
 def familiarity_table(sets: dict[str, list[DemoContext]]) -> list[dict]:
@@ -166,10 +167,10 @@ def familiarity_table(sets: dict[str, list[DemoContext]]) -> list[dict]:
             missed = []
             for k, context in enumerate(asked):
                 others = demos[:-1] if asked is elsewhere else demos[:k] + demos[k + 1 :]
-                familiar = left_out_costs(others, CONFIG.radius)
-                costs = costs_of(context, others, np.arange(len(context), dtype=float))
+                distance = DistanceToDemonstrations.between(others, CONFIG.radius)
+                costs, shared = costs_of(context, others, np.arange(len(context), dtype=float))
                 nearest = np.min([c.min(axis=1) for c in costs], axis=0)
-                missed.append([not familiar.seen(c) for c in nearest])
+                missed.append([distance.confidence(c, shared) < NEVER_SEEN for c in nearest])
             share = float(np.mean(np.concatenate(missed)))
             print(f"{task:12}{kind:26}{share:8.1%}")
             rows.append({"task": task, "moments": kind, "never seen": share})

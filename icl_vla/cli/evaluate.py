@@ -10,7 +10,9 @@ import typer
 
 def run(
     embodiment: Annotated[str, typer.Argument(help="Name of an embodiment.")],
-    instruction: Annotated[str, typer.Argument(help="What to do, as it was demonstrated or in other words.")],
+    instruction: Annotated[
+        str, typer.Argument(help="What to do, as it was demonstrated or in other words.")
+    ],
     driver: Annotated[str, typer.Option(help="Which robot: pybullet.")] = "pybullet",
     scene: Annotated[
         str | None, typer.Option(help="A task's name, or a scene file (YAML).")

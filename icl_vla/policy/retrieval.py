@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from icl_vla_embodiments import (
     ActionChunk,
@@ -23,10 +23,10 @@ from icl_vla_embodiments.types import Array
 from icl_vla_retrieval import DemoBank, Demonstration, Familiarity
 from icl_vla_retrieval.phase import PhaseTracker
 
-from ..perception.memory import SceneMemory, TrackedTokens, match
+from ..perception.memory import SceneMemory, TrackedTokens
 from ..perception.tokens import Encoder
 from .context import DemoContext, read_context
-from .frames import Correspondence, shared_tokens
+from .frames import Correspondence, matched_tokens, shared_tokens
 
 LEFT_OUT = 3  # frames between two that calibrate the distance
 
@@ -94,7 +94,7 @@ class RetrievalEpisode(ABC):
     ) -> None:
         self.policy = policy
         self.contexts = list(contexts)
-        self.familiarity = left_out_costs(self.contexts, policy.config.radius)
+        self.distance = DistanceToDemonstrations.between(self.contexts, policy.config.radius)
         self.action_space = action_space
         self.effector = effector
         self.memory = SceneMemory()
@@ -167,7 +167,9 @@ class RetrievalEpisode(ABC):
     ) -> ActionChunk:
         """Wrap poses ``(H, 4, 4)`` and openings ``(H,)`` with their provenance."""
         costs = self.tracker.costs
-        confidence = self.familiarity.probability(float(costs.min()))
+        assert self.correspondence is not None
+        shared = len(self.correspondence.shared())
+        confidence = self.distance.confidence(costs.min(), shared)
         neighbours = tuple(
             Neighbour(c.episode, int(t), float(d), float(w), float(t / max(len(c) - 1, 1)))
             for c, t, d, w in zip(self.contexts, pointers, costs, weights, strict=True)
@@ -225,26 +227,53 @@ def moment_costs(
     return cost + np.abs(context.opening - opening[:, None])
 
 
-def left_out_costs(contexts: Sequence[DemoContext], radius: float) -> Familiarity:
-    """How unlike the others each demonstration is, at its every :data:`LEFT_OUT` th frame."""
-    costs = []
-    for k, context in enumerate(contexts):
-        others = [c for i, c in enumerate(contexts) if i != k]
-        index = np.full((len(others), len(context.features)), -1)
-        for row, other in zip(index, others, strict=True):
-            mine, theirs = match(context.features, other.features, None, None)
-            row[mine] = theirs
-        shared = shared_tokens(index)
+@dataclass(frozen=True)
+class DistanceToDemonstrations:
+    """How far a moment lies from all demonstrations, and how far that is among themselves.
+
+    Attributes:
+        things: How many tokens a demonstration usually shares with the others.
+        familiarity: Calibrated by leaving each demonstration out.
+    """
+
+    things: int
+    familiarity: Familiarity
+
+    @classmethod
+    def between(cls, contexts: Sequence[DemoContext], radius: float) -> DistanceToDemonstrations:
+        """From each demonstration's every :data:`LEFT_OUT` th frame and the others."""
         frames = slice(None, None, LEFT_OUT)
-        places, tcp = context.tokens[frames, shared], context.tcp[frames]
-        nearest = [
-            moment_costs(places, tcp, context.opening[frames], other, row[shared], radius).min(1)
-            for row, other in zip(index, others, strict=True)
-        ]
-        if nearest:
-            costs.append(np.min(nearest, axis=0))
-    # one alone says nothing of how far apart demonstrations lie: whatever comes reads as one half
-    return Familiarity.from_left_out(costs or [np.zeros(1)])
+        found, costs = [], []
+        for k, context in enumerate(contexts):
+            others = [c for i, c in enumerate(contexts) if i != k]
+            index = matched_tokens(context.features, others)
+            shared = shared_tokens(index)
+            places, tcp = context.tokens[frames, shared], context.tcp[frames]
+            opening = context.opening[frames]
+            nearest = [
+                moment_costs(places, tcp, opening, other, row[shared], radius).min(axis=1)
+                for row, other in zip(index, others, strict=True)
+            ]
+            if nearest:
+                found.append(len(shared))
+                costs.append(np.min(nearest, axis=0))
+        if not costs:
+            # one alone says nothing of how far apart demonstrations lie: all reads as one half
+            return cls(0, Familiarity.from_left_out([np.zeros(1)]))
+        usual = cls(int(np.median(found)), Familiarity(np.zeros(0)))
+        distances = [usual(cost, n) for cost, n in zip(costs, found, strict=True)]
+        return cls(usual.things, Familiarity.from_left_out(distances))
+
+    def __call__(self, cost: ArrayLike, shared: int) -> Array:
+        """Least cost among the demonstrations, plus the share of the usual things that is missing.
+
+        Costs compare what is there with where it was, and say nothing of what is not there.
+        """
+        return np.asarray(cost) + max(0.0, 1 - shared / max(self.things, 1))
+
+    def confidence(self, cost: float, shared: int) -> float:
+        """From nearly 0 (never seen) to 1 (like the demonstrations)."""
+        return self.familiarity.probability(float(self(cost, shared)))
 
 
 def demonstrated(

@@ -71,7 +71,12 @@ class Terminal:
     def read(self, wait: float = 0.0) -> str:
         """Keys pressed since, or within ``wait`` [s] the first one; may be empty."""
         ready, _, _ = select.select([self._fd], [], [], wait)
-        return os.read(self._fd, 64).decode(errors="ignore") if ready else ""
+        if not ready:
+            return ""
+        keys = os.read(self._fd, 64)
+        if not keys:
+            raise ReportedError("the terminal was closed", remedy="what was kept is in the bank")
+        return keys.decode(errors="ignore")
 
     def ask(self, keys: str) -> str:
         """Wait until one of ``keys`` is pressed."""

@@ -24,9 +24,7 @@ DATA_V2 = "data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet"
 VIDEO_V2 = "videos/chunk-{episode_chunk:03d}/{video_key}/episode_{episode_index:06d}.mp4"
 
 
-def export_dataset(
-    bank: DemoBank, folder: Path, version: Literal["v3.0", "v2.1"] = "v3.0"
-) -> None:
+def export_dataset(bank: DemoBank, folder: Path, version: Literal["v3.0", "v2.1"] = "v3.0") -> None:
     """Write a new folder, whole or not at all.
 
     Raises:

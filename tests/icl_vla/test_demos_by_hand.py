@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -83,8 +84,17 @@ def first_picture(address: str) -> np.ndarray:
         return np.asarray(Image.open(io.BytesIO(stream.read(length))))
 
 
-def test_start_keep_discard_quit(home: Path) -> None:
-    person = Person(home, "demos", "record", "panda", "--task", "push", "--operator", "keyboard")
+@pytest.fixture
+def person(home: Path) -> Iterator[Person]:
+    """Somebody who records pushes."""
+    words = ("demos", "record", "panda", "--task", "push", "--operator", "keyboard")
+    sitting = Person(home, *words)
+    yield sitting
+    sitting.process.kill()
+    os.close(sitting.master)
+
+
+def test_start_keep_discard_quit(home: Path, person: Person) -> None:
     address = person.wait_for(r"pictures: (\S+)")[1]
     person.wait_for("enter starts")
     assert first_picture(address).shape == (180, 240, 3)

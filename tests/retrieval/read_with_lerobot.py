@@ -37,7 +37,10 @@ print(
             "fps": dataset.fps,
             "videos": {
                 key: [
-                    [str(dataset.meta.get_video_file_path(i, key)), row[f"videos/{key}/from_timestamp"]]
+                    [
+                        str(dataset.meta.get_video_file_path(i, key)),
+                        row[f"videos/{key}/from_timestamp"],
+                    ]
                     for i, row in enumerate(episodes)
                 ]
                 for key in dataset.meta.video_keys

@@ -167,9 +167,7 @@ def _show(recording: Recording) -> None:
         f" {found['frames']} frames at {found['rate']:g} Hz",
         soft_wrap=True,
     )
-    rows = [
-        (d.aspect, d.column, d.value, d.why) for d in recording.match.decisions if d.certain
-    ]
+    rows = [(d.aspect, d.column, d.value, d.why) for d in recording.match.decisions if d.certain]
     output.table("Columns", ("what", "column", "decided", "because"), rows)
     for flag in found["flags"]:
         output.console.print(

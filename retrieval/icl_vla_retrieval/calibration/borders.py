@@ -86,7 +86,7 @@ def find_borders(
         x, y = np.moveaxis(at.astype(np.float32), -1, 0)
         lines = cv2.remap(picture, x, y, cv2.INTER_LINEAR, borderValue=np.nan)
         where, found = _falls(lines, noise)
-        looked += int(np.isfinite(lines).all(axis=1).sum())
+        looked += int(np.isfinite(lines.sum(axis=1)).sum())
         offset = (steps[0] + _STEP * where[found])[:, None]
         points.append(outline.points[found])
         normals.append(outline.normals[found])
@@ -113,7 +113,7 @@ def _falls(lines: Array, noise: float) -> tuple[Array, NDArray[np.bool_]]:
         ``(N,)`` places, and ``(N,)`` whether there is such a fall.
     """
     n, m = lines.shape
-    known: NDArray[np.bool_] = np.isfinite(lines).all(axis=1)
+    known = np.isfinite(lines.sum(axis=1))
     x = np.where(known[:, None], lines, 0.0).astype(float)
     total = np.concatenate([np.zeros((n, 1)), np.cumsum(x, axis=1)], axis=1)
     split = np.arange(_SIDE, m - _SIDE + 1)

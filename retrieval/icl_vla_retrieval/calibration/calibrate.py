@@ -22,7 +22,8 @@ from .search import search
 FRAMES = 120  # that the result is computed from
 SEARCHED = 40  # of them, that the search looks at
 CANDIDATES = 4  # that are fitted in each attempt
-ATTEMPTS = 3  # searches, as long as the robot's outline is not found
+ATTEMPTS = 3  # searches, as long as no candidate is sure
+SURE = 0.3  # share of the outline that only the right camera finds; wrong ones find 0.05
 CORRELATED = 0.25  # least correlation of the pictures' changes with the robot's motion
 SHIFT, TURN, OUTLINE = 0.01, np.radians(1.0), 0.1  # beyond, a result is doubted: [m], [rad], share
 
@@ -130,7 +131,7 @@ def calibrate_camera(
 def _found(
     camera: str, few: Pictures, model: RobotModel, known: Pinhole | None, seed: int
 ) -> Fit | None:
-    """The best of what a search and rough fits find; again where the outline is not there.
+    """The first sure one of what a search and rough fits find, or the best of several searches.
 
     Raises:
         CalibrationError: The pictures do not show the robot's motion.
@@ -149,11 +150,12 @@ def _found(
                 remedy="give a camera that stands still and sees the arm; for one on the robot"
                 " itself, or several that share a name, give the calibration by hand",
             )
-        rough = [refine(c, few, body, ROUGH, zoom=known is None) for _, c in found]
-        fits = [f for f in (best, *rough) if f is not None]
-        best = max(fits, key=lambda f: f.share, default=None)
-        if best is not None and best.share > 2 * OUTLINE:
-            break
+        for _, start in found:
+            fit = refine(start, few, body, ROUGH, zoom=known is None)
+            if fit is not None and (best is None or fit.share > best.share):
+                best = fit
+            if best is not None and best.share > SURE:
+                return best
     return best
 
 

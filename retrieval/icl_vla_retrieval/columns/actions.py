@@ -27,7 +27,12 @@ from .pool import Pool
 
 Array = NDArray[np.float64]
 LATEST = 0.3  # [s] by which a robot follows its command at most
-ROTATIONS_OF_WIDTH = {0: [""], 3: ["rotvec", "euler_xyz"], 4: ["quat_xyzw", "quat_wxyz"], 6: ["rot6d"]}
+ROTATIONS_OF_WIDTH = {
+    0: [""],
+    3: ["rotvec", "euler_xyz"],
+    4: ["quat_xyzw", "quat_wxyz"],
+    6: ["rot6d"],
+}
 
 
 @dataclass(frozen=True)
@@ -93,9 +98,7 @@ def joint_changes(pool: Pool, a: Array, q: Array, late: Sequence[int]) -> Explan
     return _best("joints", "delta", a, each)
 
 
-def pose_changes(
-    pool: Pool, a: Array, T: Array, late: Sequence[int], frame: str
-) -> Explanation:
+def pose_changes(pool: Pool, a: Array, T: Array, late: Sequence[int], frame: str) -> Explanation:
     """Three or six numbers of a change of pose by later changes of poses ``T`` ``(N, 4, 4)``."""
     each = []
     for k in late:

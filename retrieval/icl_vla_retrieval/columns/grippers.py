@@ -19,7 +19,7 @@ from icl_vla_embodiments.embodiment import Group
 from . import names
 from .decision import Decision
 from .pool import Pool, Slot
-from .units import Line, gripper_line, parse
+from .units import Line, gripper_line, of_rotation, parse
 
 Array = NDArray[np.float64]
 ENDS = ((0.0, 1.0), (0.0, 100.0), (-1.0, 1.0), (-100.0, 100.0), (0.0, 255.0))
@@ -41,12 +41,14 @@ class Scale:
         high: Larger end.
         opens: +1 if the larger end is open, -1 if the smaller is, 0 if the range does not tell.
         why: Where it comes from.
+        rivals: Other ranges that the numbers may as well have.
     """
 
     low: float
     high: float
     opens: int
     why: str
+    rivals: tuple[Scale, ...] = ()
 
     def unit(self, opens: int) -> str:
         ends = (self.low, self.high) if opens > 0 else (self.high, self.low)
@@ -99,6 +101,8 @@ def understand(
         else:
             open_questions[slot.key] = found
     slots = {s.key: s for s in (state, action) if s is not None}
+    if state and action:
+        _share_scale(state, action, known, open_questions)
     if state and action and open_questions:
         _from_each_other(pool, state, action, known, open_questions)
     for key, scale in open_questions.items():
@@ -110,8 +114,11 @@ def understand(
         told = _told(pool, slot)
         unit = told or scale.unit(opens)
         lines[key] = gripper_line(unit, closed, opened)
-        sure = bool(told) or key not in open_questions or why.startswith("!")
-        text = "as given" if told else why.removeprefix("!")
+        sure = bool(told) or (key not in open_questions and not scale.rivals)
+        text = "as given" if told else why
+        if scale.rivals and not told:
+            text += f"; the numbers could also go from {scale.rivals[0].low:g} to"
+            text += f" {scale.rivals[0].high:g}"
         notes.append(Decision("gripper", key, unit, text, sure, "unit"))
     return GripperColumns(
         state,
@@ -122,11 +129,28 @@ def understand(
     )
 
 
+def _share_scale(
+    state: Slot,
+    action: Slot,
+    known: dict[str, tuple[Scale, int, str]],
+    open_questions: dict[str, Scale],
+) -> None:
+    """Where one of the two has a doubtful range, and may have the other's: it has."""
+    for mine, other in ((state.key, action.key), (action.key, state.key)):
+        theirs = open_questions.get(other) or known[other][0]
+        doubtful = open_questions.get(mine)
+        if doubtful is None or not doubtful.rivals or theirs.rivals:
+            continue
+        for s in (doubtful, *doubtful.rivals):
+            if np.allclose((s.low, s.high), (theirs.low, theirs.high)):
+                open_questions[mine] = replace(s, opens=0, rivals=())
+
+
 def _told(pool: Pool, slot: Slot) -> str:
     """A gripper's unit as given; a whole column's only where it is the gripper's own."""
     own = pool.told("unit", slot)
     whole = own and own == pool.given.unit.get(slot.column, "") and pool.widths[slot.column] > 1
-    if not own or whole or own.startswith(("quat", "euler", "rot")):
+    if not own or whole or of_rotation(own):
         return ""
     parse(own)
     return own
@@ -159,8 +183,10 @@ def _literal(group: Group, slides: bool) -> list[Scale]:
         out.append(_between(0.0, apart, "the range is that of the distance of the fingers"))
         out += [_between(1e3 * s.low, 1e3 * s.high, s.why + ", in mm", s.opens) for s in out[:]]
     else:
-        degrees = [_between(np.degrees(s.low), np.degrees(s.high), s.why + ", in deg", s.opens)
-                   for s in out]
+        degrees = [
+            _between(np.degrees(s.low), np.degrees(s.high), s.why + ", in deg", s.opens)
+            for s in out
+        ]
         out += degrees
     return out
 
@@ -183,7 +209,9 @@ def _scale(pool: Pool, slot: Slot, group: Group, slides: bool, joint_unit: str) 
     x = pool.values(slot)
     told = _told(pool, slot)
     if told:
-        closed, opened = next((a, b) for a, b in zip(group.closed, group.open, strict=True) if a != b)
+        closed, opened = next(
+            (a, b) for a, b in zip(group.closed, group.open, strict=True) if a != b
+        )
         line = gripper_line(told, closed, opened)
         ends = sorted((-line.offset / line.scale, (1 - line.offset) / line.scale))
         return Scale(ends[0], ends[1], 1 if line.scale > 0 else -1, "as given")
@@ -193,29 +221,37 @@ def _scale(pool: Pool, slot: Slot, group: Group, slides: bool, joint_unit: str) 
         mine = [s for s in literal if ("deg" in s.why) == (joint_unit == "deg" and not slides)]
         own = mine[0]
         others = [*(s for s in literal if s not in mine), *(Scale(a, b, 0, "") for a, b in ENDS)]
-        if _within(x, own) or not any(_within(x, s) for s in others):
+        reached = max((_reached(x, s) for s in others if _within(x, s)), default=-1)
+        if reached < (_reached(x, own) if _within(x, own) else 0):
             return Scale(own.low, own.high, own.opens, "it is the URDF's joint, by its name")
     plain = [Scale(a, b, 0, f"the numbers go from {a:g} to {b:g}") for a, b in ENDS]
     fits = [s for s in [*literal, *plain] if _within(x, s)]
     if not fits:
         return _resting(x, plain)
+    most = max(_reached(x, s) for s in fits)
+    # the ranges of other hands and units are likelier than those that are only computed
+    best = next(s for s in [literal[0], *plain, *literal] if s in fits and _reached(x, s) == most)
+    rivals = tuple(
+        s
+        for s in fits
+        if _reached(x, s) == most and not np.allclose((s.low, s.high), (best.low, best.high))
+    )
+    return replace(best, opens=0 if rivals else best.opens, rivals=rivals)
+
+
+def _reached(x: Array, scale: Scale) -> int:
+    """How many ends of a range the numbers reach."""
     low, high = np.quantile(x, (0.002, 0.998))
-
-    def misses(s: Scale) -> tuple[int, float]:
-        span = s.high - s.low
-        ends = (abs(low - s.low) / span, abs(high - s.high) / span)
-        return -sum(e < REACHED for e in ends), max(ends)
-
-    best = min(fits, key=misses)
-    rivals = [s for s in fits if not np.allclose((s.low, s.high), (best.low, best.high))]
-    doubtful = any(misses(r)[0] <= misses(best)[0] for r in rivals)
-    return replace(best, opens=0) if doubtful else best
+    span = scale.high - scale.low
+    return int(abs(low - scale.low) < REACHED * span) + int(abs(high - scale.high) < REACHED * span)
 
 
 def _resting(x: Array, plain: Sequence[Scale]) -> Scale:
     """For a gripper that hardly moves, the smallest usual range."""
     for s in plain:
-        if x.min() >= s.low - 0.03 * (s.high - s.low) and x.max() <= s.high + 0.03 * (s.high - s.low):
+        if x.min() >= s.low - 0.03 * (s.high - s.low) and x.max() <= s.high + 0.03 * (
+            s.high - s.low
+        ):
             return s
     low, high = float(x.min()), float(x.max())
     return Scale(low, high if high > low else low + 1.0, 0, "no usual range holds the numbers")
@@ -303,4 +339,7 @@ def _at_the_start(pool: Pool, slot: Slot, scale: Scale) -> tuple[int, str]:
     if np.ptp(pool.values(slot)) < 1e-6:
         return 1, "it never moves, so that the numbers do not tell which end is open"
     opens = 1 if np.median(first) >= 0.5 else -1
-    return opens, "the numbers do not tell which end is open; most demonstrations begin with it open"
+    return (
+        opens,
+        "the numbers do not tell which end is open; most demonstrations begin with it open",
+    )

@@ -88,9 +88,7 @@ def read_recording(path: Path, robot: Embodiment, model: RobotModel, given: Give
     return Recording(path, episodes, match(episodes, robot, model, given))
 
 
-def rematch(
-    recording: Recording, robot: Embodiment, model: RobotModel, given: Given
-) -> Recording:
+def rematch(recording: Recording, robot: Embodiment, model: RobotModel, given: Given) -> Recording:
     """The same episodes, understood anew with what has been settled since."""
     return replace(recording, match=match(recording.episodes, robot, model, given))
 

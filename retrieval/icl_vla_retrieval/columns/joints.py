@@ -10,29 +10,26 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from icl_vla_embodiments.embodiment import Group
 from icl_vla_embodiments.robot_model import RobotModel
 
-from ..errors import DatasetError
 from . import names
 from .decision import Decision
-from .kinematics import Chain, PoseFit, fit_pose, rotation_matrices, rotations_of, turning
+from .kinematics import PoseFit
+from .layouts import GRIPPER, OTHER, layouts, sliding, spoken, targets_by_name
 from .pool import Pool, Slot
-from .units import JOINT_UNITS, Line, inside, joint_line
+from .pose_orders import PoseOrders, orders_of
+from .units import JOINT_UNITS, Line, inside, joint_line, of_rotation
 
 Array = NDArray[np.float64]
 MOVES = 0.2  # [rad] or a tenth of it in m: the joint that moves most moves at least this far ...
 SPREAD = 0.05  # ... and over this share of its range, where the numbers are shares of it
 WITHIN = 0.995  # share of the frames that must be inside a joint's limits
-ORDERS = 60_000  # orders that are tried against a tool pose
-GRIPPER = "gripper:"  # target of a number that is the gripper of the arm named after it
-OTHER = "ignore"
 
 
 @dataclass(frozen=True)
@@ -56,122 +53,6 @@ class JointColumns:
     fit: PoseFit | None = None
 
 
-@dataclass(frozen=True)
-class Candidate:
-    """An order of joints (place -> target), their unit, and how the tool's rotation is written."""
-
-    order: dict[int, str]
-    unit: str
-    rotation: str
-
-
-def sliding(model: RobotModel, joint: str) -> bool:
-    """Whether a joint slides rather than turns."""
-    return "P" in model.model.joints[model.model.getJointId(joint)].shortname().removeprefix(
-        "JointModel"
-    )[:1]
-
-
-def travelling(group: Group) -> list[int]:
-    """Places of a gripper's joints that move when it opens."""
-    ends = zip(group.closed, group.open, strict=True)
-    return [i for i, (closed, opened) in enumerate(ends) if closed != opened]
-
-
-def movable(model: RobotModel) -> list[str]:
-    """Joints that a recording may name one by one: no wheels, no fingers of an arm's gripper."""
-    robot = model.embodiment
-    out = {j for g in robot.groups if g.kind == "wheel" for j in g.joints}
-    out |= {j for g in robot.of_kind("gripper") if g.effector for j in g.joints}
-    return [j for j in robot.joints if j not in out]
-
-
-def layouts(model: RobotModel) -> list[tuple[str, ...]]:
-    """Usual orders of a robot's joints and grippers in one vector, the most usual first."""
-    robot = model.embodiment
-    plain = movable(model)
-    fingers = {j: g.effector for g in robot.of_kind("gripper") if g.effector for j in g.joints}
-    carriers = [a.name for a in robot.arms if a.name in fingers.values()]
-    last = {a.joints[-1]: GRIPPER + a.name for a in robot.arms if a.name in carriers}
-    each: list[str] = []
-    for joint in plain:
-        each += [joint, *([last[joint]] if joint in last else [])]
-    grips = [GRIPPER + name for name in carriers]
-    wheels = {j for g in robot.groups if g.kind == "wheel" for j in g.joints}
-    every = [j for j in robot.joints if j not in wheels]
-    single = [a.name for a in robot.arms if list(fingers.values()).count(a.name) == 1]
-    named = [GRIPPER + fingers[j] if fingers.get(j) in single else j for j in every]
-    return list(dict.fromkeys(map(tuple, (plain, each, [*plain, *grips], named))))
-
-
-def targets_by_name(pool: Pool, column: str, model: RobotModel) -> dict[int, str]:
-    """Place -> target, for numbers that a person or their names settle."""
-    robot = model.embodiment
-    slots = pool.slots(column)
-    out: dict[int, str] = {}
-    whole = pool.given.map.get(column, "")
-    if "," in whole:
-        listed = [w.strip() for w in whole.split(",")]
-        if len(listed) != len(slots):
-            raise DatasetError(
-                f"{column!r} has {len(slots)} numbers",
-                where="--map",
-                value=whole,
-                remedy="name what each of them is, separated by commas; 'ignore' for what is none",
-            )
-        out |= {i: target(word, model) for i, word in enumerate(listed)}
-    for i, slot in enumerate(slots):
-        told = pool.told("map", slot)
-        if told and told != whole:
-            out[i] = target(told, model)
-    labels = list(pool.names[column])
-    if not labels:
-        return out
-    for i, joint in names.joints(labels, robot).items():
-        grips = next((g for g in robot.of_kind("gripper") if joint in g.joints), None)
-        moving = [] if grips is None else [grips.joints[k] for k in travelling(grips)]
-        alone = grips is not None and grips.effector and (joint not in moving or len(moving) == 1)
-        out.setdefault(i, GRIPPER + grips.effector if grips and alone else joint)
-    for i, label in enumerate(labels):
-        if i in out:
-            continue
-        if arm := names.gripper(label, robot):
-            out[i] = GRIPPER + arm
-        elif set(names.words(label)) & names.OTHER or names.pose_part(label):
-            out[i] = OTHER
-    return out
-
-
-def target(word: str, model: RobotModel) -> str:
-    """A target as a person writes it: a joint, ``gripper`` (or its arm), ``ignore``."""
-    robot = model.embodiment
-    carriers = [g.effector for g in robot.of_kind("gripper") if g.effector]
-    if word == OTHER:
-        return OTHER
-    for g in robot.of_kind("gripper"):
-        if g.effector and (word in (g.name, g.effector) or (word,) == g.joints):
-            return GRIPPER + g.effector
-    if word == "gripper" and len(carriers) == 1:
-        return GRIPPER + carriers[0]
-    if word in robot.joints:
-        return word
-    raise DatasetError(
-        "no such joint",
-        where="--map",
-        value=word,
-        valid=[*robot.joints, *(g.name for g in robot.of_kind("gripper")), OTHER],
-    )
-
-
-def spoken(word: str, model: RobotModel) -> str:
-    """Inverse of :func:`target`."""
-    if not word.startswith(GRIPPER):
-        return word
-    arm = word.removeprefix(GRIPPER)
-    found = model.embodiment.gripper_of(arm)
-    return found.name if found else arm
-
-
 class JointSearch:
     """Finds order and unit of one column.
 
@@ -192,21 +73,20 @@ class JointSearch:
         self.rows = np.linspace(0, len(values) - 1, min(len(values), 2000)).astype(int)
         self.values = values[self.rows]
         self.poses = {arm: p[self.rows] for arm, p in poses.items()}
-        told = {pool.told("unit", s) for s in self.slots} - {""}
         words = set(names.words(column)) | {w for s in self.slots for w in names.words(s.name)}
-        said = [u for u, w in (("deg", {"deg", "degrees"}), ("rad", {"rad", "radians"}))
-                if w & words]
+        said = [
+            u for u, w in (("deg", {"deg", "degrees"}), ("rad", {"rad", "radians"})) if w & words
+        ]
         self.told = bool(pool.given.unit.get(column))
         self.said = len(said) == 1 and not self.told
         whole = pool.given.unit.get(column)
         self.units = [whole] if whole else said if len(said) == 1 else list(JOINT_UNITS)
-        self._lines: dict[tuple[str, str, str], Line] = {}
-        del told
+        self.moves = MOVES
 
     def line(self, unit: str, joint: str, slot: Slot | None = None) -> Line:
         """How a number of this unit becomes the joint's position."""
         own = self.pool.told("unit", slot) if slot else ""
-        if own and "," not in own and not own.startswith(("quat", "euler", "rot")):
+        if own and "," not in own and not of_rotation(own):
             unit = own
         return joint_line(unit, self.robot.limits[joint], sliding(self.model, joint))
 
@@ -241,7 +121,7 @@ class JointSearch:
         order, unit, fit, why = guess, "", None, ""
         certain = not unnamed
         if self.poses:
-            found = self._by_pose(guess, unnamed)
+            found = PoseOrders(self, guess, unnamed).best()
             if found:
                 order, unit, fit, sure = found
                 certain = certain or sure
@@ -307,7 +187,7 @@ class JointSearch:
         joints = {i: t for i, t in order.items() if t in self.robot.joints}
         return [u for u in self.units if all(self.fits(u, i, j) for i, j in joints.items())]
 
-    def _travel(self, unit: str, order: Mapping[int, str]) -> float:
+    def travel(self, unit: str, order: Mapping[int, str]) -> float:
         """How far the joint that moves most does, in rad (a sliding one: in tenths of a metre)."""
         out = 0.0
         for i, joint in order.items():
@@ -323,10 +203,8 @@ class JointSearch:
                 out = max(out, moved)
         return out
 
-    def _unit(
-        self, order: Mapping[int, str], feasible: list[str], notes: list[Decision]
-    ) -> str:
-        """The unit, from limits and from how far the joints move; the decision goes to ``notes``."""
+    def _unit(self, order: Mapping[int, str], feasible: list[str], notes: list[Decision]) -> str:
+        """The unit, from limits and how far the joints move; the decision goes to ``notes``."""
 
         def decided(unit: str, why: str, certain: bool = True) -> str:
             notes.append(Decision("unit", self.column, unit, why, certain, "unit"))
@@ -337,7 +215,7 @@ class JointSearch:
         if self.said:
             return decided(self.units[0], "by the names of the columns")
         joints = [i for i, t in order.items() if t in self.robot.joints]
-        moved = [u for u in feasible if self._travel(u, order) >= MOVES]
+        moved = [u for u in feasible if self.travel(u, order) >= MOVES]
         if not feasible:
             least = max(self.units, key=lambda u: self._share(u, order))
             return decided(
@@ -356,8 +234,9 @@ class JointSearch:
             others = [u for u in self.units if u != left[0]]
             why = "with no other unit do the joints stay within their limits and move visibly"
             return decided(left[0], why if others else "as given")
-        return decided(left[0], f"the joints would stay within their limits with {' or '.join(left)}",
-                       False)
+        return decided(
+            left[0], f"the joints would stay within their limits with {' or '.join(left)}", False
+        )
 
     def _share(self, unit: str, order: Mapping[int, str]) -> float:
         shares = [
@@ -371,7 +250,9 @@ class JointSearch:
 
     def _allowed(self, unit: str, unnamed: Sequence[int]) -> dict[int, list[str]]:
         """Number without a name -> targets that it may be; a gripper's may be any."""
-        guess = self._usual(unnamed, {*targets_by_name(self.pool, self.column, self.model).values()})
+        guess = self._usual(
+            unnamed, {*targets_by_name(self.pool, self.column, self.model).values()}
+        )
         targets = list(guess.values())
         return {
             i: [t for t in targets if t.startswith(GRIPPER) or self.fits(unit, i, t)]
@@ -380,21 +261,7 @@ class JointSearch:
 
     def _matching(self, unit: str, unnamed: Sequence[int]) -> dict[int, str] | None:
         """Some order that keeps all joints within their limits."""
-        return next(self._orders(self._allowed(unit, unnamed)), None)
-
-    def _orders(self, allowed: Mapping[int, list[str]]) -> Iterator[dict[int, str]]:
-        """Orders in which every number has another of its allowed targets."""
-        places = sorted(allowed, key=lambda i: len(allowed[i]))
-
-        def go(k: int, taken: dict[int, str]) -> Iterator[dict[int, str]]:
-            if k == len(places):
-                yield dict(taken)
-                return
-            for t in allowed[places[k]]:
-                if t not in taken.values():
-                    yield from go(k + 1, {**taken, places[k]: t})
-
-        yield from go(0, {})
+        return next(orders_of(self._allowed(unit, unnamed)), None)
 
     def _only_order(
         self, order: Mapping[int, str], unnamed: Sequence[int], feasible: Sequence[str]
@@ -403,105 +270,6 @@ class JointSearch:
         found = {
             tuple(sorted(o.items()))
             for u in feasible
-            for o in itertools.islice(self._orders(self._allowed(u, unnamed)), 2)
+            for o in itertools.islice(orders_of(self._allowed(u, unnamed)), 2)
         }
         return found == {tuple(sorted((i, order[i]) for i in unnamed))}
-
-    def _by_pose(
-        self, guess: dict[int, str], unnamed: list[int]
-    ) -> tuple[dict[int, str], str, PoseFit, bool] | None:
-        """Order and unit with which forward kinematics meets a recorded tool pose."""
-        for arm, recorded in self.poses.items():
-            chain = Chain(self.model, arm)
-            if not {*chain.joints} <= {*guess.values()}:
-                continue
-            usual = [Candidate(guess, u, r) for u in self.units for r in self._rotations(recorded)]
-            best = self._best_fit(usual, chain, recorded)
-            if best:
-                return (*best, True)
-            mine = [i for i in unnamed if guess[i] in chain.joints or guess[i].startswith(GRIPPER)]
-            if len(mine) < len(chain.joints) or len(self.robot.arms) > 1:
-                continue
-            ranked = [r for u in self.units for r in self._rank(u, guess, mine, chain, recorded)]
-            ranked.sort(key=lambda r: r[0])
-            # parallel axes turn the tool alike in any order: only positions tell them apart
-            near = [c for error, c in ranked if error < 1.5 * ranked[0][0] + 0.01][:60]
-            best = self._best_fit(near, chain, recorded)
-            if best:
-                rivals = [c for c in near if c.order != best[0]]
-                return (*best, self._best_fit(rivals, chain, recorded) is None)
-        return None
-
-    def _rotations(self, recorded: Array) -> list[str]:
-        return rotations_of(recorded[:, 3:]) or [""]
-
-    def _positions(self, order: Mapping[int, str], unit: str, chain: Chain, rows: Array) -> Array:
-        place = {t: i for i, t in order.items()}
-        return np.column_stack(
-            [
-                self.line(unit, j, self.slots[place[j]])(self.values[rows, place[j]])
-                for j in chain.joints
-            ]
-        )
-
-    def _best_fit(
-        self, candidates: Sequence[Candidate], chain: Chain, recorded: Array
-    ) -> tuple[dict[int, str], str, PoseFit] | None:
-        rows = np.linspace(0, len(recorded) - 1, min(100, len(recorded))).astype(int)
-        found = []
-        for c in candidates:
-            T = chain(self._positions(c.order, c.unit, chain, rows))
-            fit = fit_pose(recorded[rows], c.rotation, T)
-            if fit.good and self._travel(c.unit, c.order) >= MOVES:
-                found.append((fit.distance + fit.angle, len(found), c, fit))
-        if not found:
-            return None
-        _, _, best, fit = min(found, key=lambda f: f[:2])
-        return best.order, best.unit, fit
-
-    def _rank(
-        self,
-        unit: str,
-        guess: dict[int, str],
-        mine: list[int],
-        chain: Chain,
-        recorded: Array,
-    ) -> list[tuple[float, Candidate]]:
-        """Orders by how well angles between frames (or distances) agree, for a few frames."""
-        rows = np.linspace(0, len(recorded) - 1, 16).astype(int)
-        targets = [guess[i] for i in mine]
-        allowed = {
-            i: [t for t in targets if t.startswith(GRIPPER) or self.fits(unit, i, t)] for i in mine
-        }
-        orders = list(itertools.islice(self._orders(allowed), ORDERS + 1))
-        if not orders or len(orders) > ORDERS:
-            return []
-        joints = list(chain.joints)
-        place = np.array([[next(i for i, t in o.items() if t == j) for j in joints] for o in orders])
-        lines = {(i, j): self.line(unit, j, self.slots[i]) for i in mine for j in joints}
-        scale = np.array([[lines[i, j].scale for i, j in zip(p, joints, strict=True)] for p in place])
-        offset = np.array([[lines[i, j].offset for i, j in zip(p, joints, strict=True)] for p in place])
-        q = self.values[rows][:, place] * scale + offset  # (16, orders, k)
-        out = []
-        for start in range(0, len(orders), 4000):
-            T = chain(q[:, start : start + 4000].transpose(1, 0, 2))  # (orders, 16, 4, 4)
-            for rotation in self._rotations(recorded):
-                error = _disagreement(T, recorded[rows], rotation)
-                for k in np.argsort(error)[:40]:
-                    order = {**guess, **orders[start + k]}
-                    out.append((float(error[k]), Candidate(order, unit, rotation)))
-        return out
-
-
-def _disagreement(T: Array, recorded: Array, rotation: str) -> Array:
-    """``(orders,)`` mean difference of angles between frames, or of distances for positions."""
-    half = len(recorded) // 2
-    if not rotation:
-        d = np.linalg.norm(T[:, :half, :3, 3] - T[:, half:, :3, 3], axis=-1)
-        truth = np.linalg.norm(recorded[:half, :3] - recorded[half:, :3], axis=-1)
-        return np.asarray(np.abs(d - truth).mean(axis=1))
-    truth = turning(rotation_matrices(recorded[:, 3:], rotation))
-    R = T[..., :3, :3]
-    cosine = np.einsum("onij,onij->on", R[:, :half], R[:, half:])
-    angles = np.arccos(np.clip((cosine - 1) / 2, -1, 1))
-    return np.asarray(np.abs(angles - truth).mean(axis=1))

@@ -27,7 +27,7 @@ Array = NDArray[np.float64]
 
 
 class Chain:
-    """Kinematics of one arm's tool centre point, the other joints neutral (product of exponentials).
+    """Kinematics of one arm's tool centre point by exponentials, other joints neutral.
 
     Attributes:
         joints: The arm's, from base to tip.
@@ -157,9 +157,7 @@ def fit_pose(recorded: Array, rotation: str, T: Array) -> PoseFit:
         turns = se3.log3(T[:, :3, :3] @ T[:1, :3, :3].swapaxes(-1, -2))
         theirs = se3.log3(R @ R[:1].swapaxes(-1, -2))
         for RX in (np.eye(3), _kabsch(turns, theirs)):
-            RY = se3.project_rotation(
-                (T[:, :3, :3].swapaxes(-1, -2) @ RX.T @ R).mean(axis=0)
-            )
+            RY = se3.project_rotation((T[:, :3, :3].swapaxes(-1, -2) @ RX.T @ R).mean(axis=0))
             angle = _rms(se3.log3((RX @ T[:, :3, :3] @ RY).swapaxes(-1, -2) @ R))
             y, x, left = _shifts(p, T, RX)
             fits.append(PoseFit(rotation, se3.pose(RX, x), se3.pose(RY, y), _rms(left), angle))

@@ -16,7 +16,8 @@ from ..demonstration import Demonstration
 from ..errors import DatasetError
 from ..formats.raw import Given, RawEpisode
 from . import names
-from .action_columns import ActionColumns, understand_actions
+from .action_parts import ActionColumns
+from .commanded import understand_actions
 from .decision import Decision
 from .joints import JointColumns, JointSearch
 from .kinematics import Chain
@@ -148,18 +149,10 @@ def match(
     Raises:
         DatasetError: No joints are found in them, or an option names a column that is not there.
     """
-    for e in episodes:
-        bad = [c for c, x in e.columns.items() if not np.isfinite(x).all()]
-        if bad and (needed := [c for c in bad if names.role(c) != "ignore"]):
-            raise DatasetError(
-                "a column holds numbers that are not finite",
-                where=e.source,
-                value=", ".join(needed),
-                remedy="cut these frames, or leave the column out: --map COLUMN=ignore",
-            ) if not all(given.map.get(c) == "ignore" for c in needed) else None
+    _check_finite(episodes, given)
     pool = Pool(episodes, given)
     roles = {c: pool.told_role(c) for c in pool.widths}
-    poses, rotations = _poses(pool, roles, robot)
+    poses = _poses(pool, roles, robot)
     notes: list[Decision] = []
     joints = _joints(pool, roles, model, poses, notes)
     found = _grippers(pool, roles, model, joints)
@@ -171,7 +164,14 @@ def match(
     rate, timing = _rate(pool, robot)
     notes.append(timing)
     actions, grips, more = understand_actions(
-        pool, roles, model, joints, found, measured.positions, chains, rate,
+        pool,
+        roles,
+        model,
+        joints,
+        found,
+        measured.positions,
+        chains,
+        rate,
         next((c.fit for c in joints if c.fit), None),
     )
     notes += more
@@ -184,21 +184,43 @@ def match(
         },
     )
     missing = [
-        j for a in robot.arms for j in a.joints
-        if j not in measured.joints and j not in {x for g in robot.of_kind("gripper") for x in g.joints}
+        j
+        for a in robot.arms
+        for j in a.joints
+        if j not in measured.joints
+        and j not in {x for g in robot.of_kind("gripper") for x in g.joints}
     ]
     if missing:
         notes.append(
-            Decision("joints", "", ",".join(missing), "not recorded, taken to be at rest in the"
-                     " neutral posture", False)
+            Decision(
+                "joints",
+                "",
+                ",".join(missing),
+                "not recorded, taken to be at rest in the neutral posture",
+                False,
+            )
         )
-    del rotations
     return Match(robot, measured, actions, actions.space(rate, robot.joints), rate, tuple(notes))
 
 
-def _poses(
-    pool: Pool, roles: Mapping[str, str], robot: Embodiment
-) -> tuple[dict[str, Array], dict[str, str]]:
+def _check_finite(episodes: Sequence[RawEpisode], given: Given) -> None:
+    for e in episodes:
+        said = given.over(e.given).map
+        bad = [
+            c
+            for c, x in e.columns.items()
+            if said.get(c, names.role(c)) != "ignore" and not np.isfinite(x).all()
+        ]
+        if bad:
+            raise DatasetError(
+                "a column holds numbers that are not finite",
+                where=e.source,
+                value=", ".join(bad),
+                remedy="cut these frames, or leave the column out: --map COLUMN=ignore",
+            )
+
+
+def _poses(pool: Pool, roles: Mapping[str, str], robot: Embodiment) -> dict[str, Array]:
     """Arm -> recorded tool poses ``(N, 3 + k)``: one column, or a position's and a rotation's."""
     arms = [a.name for a in robot.arms]
     out: dict[str, Array] = {}
@@ -221,8 +243,10 @@ def _poses(
                 slots = {names.pose_part(s.name): s for s in pool.slots(column)}
                 if r == "state" and {"x", "y", "z"} <= set(slots):
                     turn = [p for p in names.ROTATION if p in slots]
-                    out[arm] = np.column_stack([pool.values(slots[p]) for p in ("x", "y", "z", *turn)])
-    return {a: p for a, p in out.items() if p.shape[1] in (3, 6, 7, 9)}, {}
+                    out[arm] = np.column_stack(
+                        [pool.values(slots[p]) for p in ("x", "y", "z", *turn)]
+                    )
+    return {a: p for a, p in out.items() if p.shape[1] in (3, 6, 7, 9)}
 
 
 def _joints(
@@ -234,7 +258,11 @@ def _joints(
 ) -> list[JointColumns]:
     """Columns with measured joints; of several with the same joints, the first."""
     robot = model.embodiment
-    told = [c for c, r in roles.items() if pool.given.map.get(c) == "state" or "," in pool.given.map.get(c, "")]
+    told = [
+        c
+        for c, r in roles.items()
+        if pool.given.map.get(c) == "state" or "," in pool.given.map.get(c, "")
+    ]
     named = [c for c, r in roles.items() if r == "state"]
     silent = [c for c, r in roles.items() if r == ""]
     out: list[JointColumns] = []
@@ -252,8 +280,14 @@ def _joints(
             if found.slots:
                 out.append(found)
                 notes.append(
-                    Decision("columns", column, "state", "its name does not say what it is; it has"
-                             " as many numbers as the robot has joints", False)
+                    Decision(
+                        "columns",
+                        column,
+                        "state",
+                        "its name does not say what it is; it has"
+                        " as many numbers as the robot has joints",
+                        False,
+                    )
                 )
                 break
     if not out:
@@ -299,7 +333,9 @@ def _rate(pool: Pool, robot: Embodiment) -> tuple[float, Decision]:
 
     if pool.given.rate is not None:
         if not 0.1 <= pool.given.rate <= 2000:
-            raise DatasetError("not a rate", where="--rate", value=pool.given.rate, valid=["0.1 to 2000 Hz"])
+            raise DatasetError(
+                "not a rate", where="--rate", value=pool.given.rate, valid=["0.1 to 2000 Hz"]
+            )
         return decided(pool.given.rate, "as given")
     stated = pool.episodes[0].rate
     periods = [np.diff(e.times) for e in pool.episodes if e.times is not None and len(e.times) > 1]
@@ -314,7 +350,9 @@ def _rate(pool: Pool, robot: Embodiment) -> tuple[float, Decision]:
         return decided(_whole(measured), f"by its stamps; the recording says {stated:g}", False)
     if measured is not None:
         return decided(_whole(measured), "by its stamps")
-    return decided(robot.action_space().rate, "the recording has no stamps; the robot's is taken", False)
+    return decided(
+        robot.action_space().rate, "the recording has no stamps; the robot's is taken", False
+    )
 
 
 def _whole(rate: float) -> float:

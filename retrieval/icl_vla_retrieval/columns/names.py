@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from typing import TypeVar
 
 from icl_vla_embodiments.embodiment import Embodiment
 
@@ -16,6 +17,7 @@ POSE = {"eef", "ee", "tcp", "cartesian", "pose", "endeffector", "effector"}
 GRIPPER = {"gripper", "finger", "fingers", "claw", "jaw", "gripperopening"}
 STATE = {"state", "states", "qpos", "q", "joint", "joints", "position", "positions", "pos"}
 STATE |= {"proprio", "proprioception", "proprioceptive", "jointstate", "angles", "measured"}
+Key = TypeVar("Key")
 SIDES: Mapping[str, str] = {"left": "left", "l": "left", "right": "right", "r": "right"}
 _PADDING = {"pos", "position", "positions", "main", "follower", "leader", "state", "observation"}
 _PADDING |= {"obs", "action", "actions", "qpos", "q", "target", "cmd", "command", "motor", "robot"}
@@ -38,13 +40,13 @@ ROTATION: Mapping[str, tuple[str, int]] = {  # name of a number -> coordinates, 
 
 
 def words(name: str) -> tuple[str, ...]:
-    """Lower-case words and numbers of a name: ``main_shoulderPan2.pos`` -> main shoulder pan 2 pos."""
+    """Lower-case words and numbers of a name: ``main_wristRoll2.pos`` -> main wrist roll 2 pos."""
     spaced = re.sub(r"([a-z])([A-Z])", r"\1 \2", name)
     return tuple(re.findall(r"[a-z]+|\d+", spaced.lower()))
 
 
 def role(column: str) -> str:
-    """``state``, ``action``, ``gripper``, ``pose`` or ``ignore``; empty where the name is silent."""
+    """``state``, ``action``, ``gripper``, ``pose`` or ``ignore``; empty if the name is silent."""
     found = set(words(column))
     if "next" in found or "reward" in found:
         return "ignore"
@@ -111,7 +113,7 @@ def _core(found: Sequence[str], padding: Collection[str]) -> tuple[str, ...]:
     return tuple(SIDES.get(w, w) for w in found if w not in padding)
 
 
-def _stripped(cores: Mapping[object, tuple[str, ...]]) -> dict[object, frozenset[str]]:  # type: ignore[type-arg]
+def _stripped(cores: Mapping[Key, tuple[str, ...]]) -> dict[Key, frozenset[str]]:
     """Without the words that most of them share."""
     often = Counter(w for core in cores.values() for w in set(core))
     common = {w for w, n in often.items() if n > len(cores) / 2 and not w.isdigit()}

@@ -13,7 +13,6 @@ from ..errors import DatasetError
 from ..formats.raw import Given, RawEpisode
 from .names import pose_part, role
 
-
 ROLES = ("state", "action", "gripper", "pose", "ignore")
 REFERENCES = ("absolute", "delta", "velocity")  # of an action
 

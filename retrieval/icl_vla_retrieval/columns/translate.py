@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
@@ -172,5 +173,5 @@ def _picked(track: CameraTrack, rows: NDArray[np.int64]) -> CameraTrack:
     )
 
 
-def _rows(read: partial[NDArray], rows: NDArray[np.int64]) -> NDArray:
+def _rows(read: Callable[[], NDArray], rows: NDArray[np.int64]) -> NDArray:
     return read()[rows]

@@ -55,6 +55,11 @@ def parse(text: str, where: str = "--unit") -> tuple[float, float] | tuple[float
     )
 
 
+def of_rotation(unit: str) -> bool:
+    """Whether it says how a rotation is written."""
+    return unit.partition(" ")[0] in ROTATIONS
+
+
 def joint_line(unit: str, limits: JointLimits, slides: bool) -> Line:
     """How a joint's numbers become rad or m."""
     found = parse(unit)

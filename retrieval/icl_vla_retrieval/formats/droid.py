@@ -4,14 +4,14 @@ Layout from droid-dataset/droid: ``droid/trajectory_utils/trajectory_writer.py``
 dictionaries become groups, one row a step; attributes hold ``current_task``),
 ``droid/trajectory_utils/misc.py`` (``observation/timestamp/skip_action`` marks the steps in which
 the operator had let go: the robot was not commanded), ``droid/robot_env.py`` (15 Hz) and
-``droid/franka/robot.py`` (``joint_positions`` [rad]; ``cartesian_position`` x y z [m] and fixed-axis
-roll pitch yaw, as scipy's lower-case "xyz" in ``droid/misc/transformations.py``;
-``gripper_position`` = 1 - width / largest width, so 0 is open and 1 is closed; ``action`` holds one
-command in every form, of which the joint positions are what was sent to the robot). Pictures:
+``droid/franka/robot.py``: ``joint_positions`` [rad]; ``cartesian_position`` x y z [m] and
+fixed-axis roll pitch yaw (scipy's lower-case "xyz", ``droid/misc/transformations.py``);
+``gripper_position`` = 1 - width / largest width, so 0 is open and 1 is closed; ``action`` holds
+one command in every form, of which the joint positions are what was sent to the robot. Pictures:
 ``recordings/MP4/SERIAL.mp4`` (``droid/postprocessing/util/svo2mp4.py``, left view), or
 ``recordings/frames/CAMERA/NNN.jpg`` without the skipped steps
-(ricl-vla/ricl_openpi, ``preprocessing/process_collected_demos.py``, which also names the folder of a
-task ``YYYY-MM-DD_the_prompt``). ZED's own ``.svo`` files need its SDK and are left out.
+(``preprocessing/process_collected_demos.py`` of ricl-vla/ricl_openpi, which also names the folder
+of a task ``YYYY-MM-DD_the_prompt``). ZED's own ``.svo`` files need its SDK and are left out.
 """
 
 from __future__ import annotations

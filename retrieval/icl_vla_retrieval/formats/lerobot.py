@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -57,7 +57,7 @@ def _episode(reader: LeRobotReader, episode: Episode) -> RawEpisode:
     )
 
 
-def _pictures(decode: partial[NDArray[np.uint8]], source: str, key: str) -> NDArray[np.uint8]:
+def _pictures(decode: Callable[[], NDArray[np.uint8]], source: str, key: str) -> NDArray[np.uint8]:
     frames = decode()
     if frames.ndim != 4:
         raise DatasetError("a camera's frames are not pictures", where=source, value=key)

@@ -1,8 +1,8 @@
 """A plain folder: one ``.npz`` or ``.csv`` an episode, and pictures beside it.
 
 Pictures of ``episode_3.npz`` lie in ``episode_3/`` or ``images/episode_3/`` (one camera), or in
-folders in there (a camera each), or are ``episode_3.mp4``, ``episode_3/front.mp4``. In an ``.npz`` an
-array ``(T, H, W, 3)`` of bytes is a camera. The instruction is an array ``instruction`` of one
+folders in there (a camera each), or are ``episode_3.mp4``, ``episode_3/front.mp4``. In an ``.npz``
+an array ``(T, H, W, 3)`` of bytes is a camera. The instruction is an array ``instruction`` of one
 text, or the first line of ``instruction.txt`` beside the files. A ``.csv`` has a row of headings;
 ``state.0``, ``state.1`` or ``state_0``, ``state_1`` are numbers of one column ``state``.
 """
@@ -31,8 +31,19 @@ NAME = "folder"
 TIMES = ("time", "times", "timestamp", "timestamps", "t", "stamp")
 TEXTS = ("instruction", "task", "language_instruction", "prompt")
 _NUMBERED = re.compile(r"(.+?)[_\[ ]\d+\]?")
-_UNREADABLE = (OSError, ValueError, KeyError, EOFError, TypeError, OverflowError)
-_UNREADABLE += (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, SyntaxError)
+_UNREADABLE = (
+    OSError,
+    ValueError,
+    KeyError,
+    EOFError,
+    TypeError,
+    OverflowError,
+    zipfile.BadZipFile,
+    zlib.error,
+    NotImplementedError,
+    RuntimeError,
+    SyntaxError,
+)
 
 
 def detect(path: Path) -> bool:

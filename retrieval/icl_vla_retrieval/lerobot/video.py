@@ -21,7 +21,7 @@ FFV1: Mapping[str, str] = {"level": "3", "threads": "1"}
 FARTHEST = 65535  # [mm] that 16 bits hold
 LARGEST = 2**26  # pixels of a frame: what claims more is damaged, and would fill the memory
 # what PyAV raises on damaged files, besides its own
-_DAMAGE = (av.FFmpegError, OSError, IndexError, ValueError, ZeroDivisionError, OverflowError)
+_DAMAGE = (av.FFmpegError, OSError, IndexError, ValueError, ArithmeticError, AttributeError)
 
 
 def encode_rgb(frames: NDArray[np.uint8], fps: float) -> bytes:

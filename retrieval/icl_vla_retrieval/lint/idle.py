@@ -24,7 +24,8 @@ def check_idle(motion: Motion) -> Iterator[Finding]:
     tail = int(np.argmax(np.append(motion.distance(T - 1)[::-1] > 1.0, True)))
     for end, count in (("beginning", head), ("end", tail)):
         seconds = count * motion.period
-        if seconds < LONGEST - 1e-9 or count == T > 1 and end == "end":
+        still_throughout = count == T and end == "end"  # said at the beginning already
+        if seconds < LONGEST - 1e-9 or still_throughout:
             continue
         frames = range(count) if end == "beginning" else range(T - count, T)
         spare = frames[:-keep] if end == "beginning" else frames[keep:]

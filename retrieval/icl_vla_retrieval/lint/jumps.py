@@ -9,7 +9,10 @@ import numpy as np
 from .finding import Finding
 from .motion import Motion
 
-TOO_FAST = 1.5  # times the velocity limit; a robot at its limit is clean, rounding included
+TOO_FAST = {
+    "measured": 1.5,  # times the velocity limit; a robot at its limit is clean, rounding included
+    "commanded": 5.0,  # set-points may run ahead of the robot
+}
 
 
 def check_jumps(motion: Motion) -> Iterator[Finding]:
@@ -22,7 +25,7 @@ def check_jumps(motion: Motion) -> Iterator[Finding]:
         joints = list(positions)
         steps = np.abs(np.diff(np.stack([positions[k] for k in joints], axis=1), axis=0))
         share = steps / (duration[:, None] * motion.fastest[joints])
-        bad = np.flatnonzero(share.max(axis=1) > TOO_FAST)
+        bad = np.flatnonzero(share.max(axis=1) > TOO_FAST[what])
         if len(bad):
             frame = int(share.max(axis=1).argmax())
             k = int(share[frame].argmax())

@@ -43,7 +43,11 @@ def _by_joints(motion: Motion) -> tuple[int, int, float, float, str] | None:
         qi, qj = motion.d.q[:, i], motion.d.q[:, j]
         before = min(lagged(ci, qi), lagged(cj, qj))
         after = max(lagged(ci, qj), lagged(cj, qi))
-        if before > APART and after < min(NEAR, BETTER * before) and (best is None or after < best[3]):
+        if (
+            before > APART
+            and after < min(NEAR, BETTER * before)
+            and (best is None or after < best[3])
+        ):
             best = (i, j, before, after, "rad")
     return best
 

@@ -13,9 +13,10 @@ from .finding import Finding
 from .motion import Motion
 
 GAP = 1.5  # periods between two frames: one is missing
-SKIP = 2.5  # times the steps around it: two or more are missing although the times look even
+SKIP = 1.8  # times the steps around it: two or more are missing although the times look even
 SKIP_FROM_REST = 3.2  # times the step after it, where the robot stood still before
-NOTABLE = 0.02  # share of the velocity limits below which a step says nothing
+NOTABLE = 0.02  # share of the fastest below which a step says nothing
+TOOL_FAST = 1.0  # [m/s] of a tool
 FROZEN = 0.25  # share of the usual change between two pictures
 
 
@@ -36,7 +37,11 @@ def check_dropped(motion: Motion) -> Iterator[Finding]:
             "record at a rate that the computer keeps up with, or remove the episode",
         )
     frames = _skips(motion.steps[:, _joints_that_travel(motion)])
-    frames = frames[gaps[frames] <= GAP] if len(frames) else frames
+    if motion.poses:  # near a singularity joints whip while the tool does not
+        places = [poses[:, :3, 3] for poses in motion.poses.values()]
+        ways = [np.diff(p, axis=0) / (TOOL_FAST * motion.period) for p in places]
+        frames = np.intersect1d(frames, np.concatenate([_skips(way) for way in ways]))
+    frames = frames[gaps[frames] <= GAP]
     if len(frames):
         yield Finding(
             "dropped",

@@ -54,7 +54,8 @@ def _beyond(motion: Motion, positions: Array, turning: Array) -> str:
     outside = ((x > high + 0.5 * width) | (x < low - 0.5 * width)).any(axis=0)
     as_degrees = np.deg2rad(x)
     fits = ((as_degrees < high + 0.1) & (as_degrees > low - 0.1)).all()
-    if not outside.any() or not fits:
+    # one joint alone has jumped or been wound up: a unit is every joint's
+    if outside.sum() < max(2, len(joints) / 3) or not fits:
         return ""
     k = int(np.abs(x).max(axis=0).argmax())
     return (
