@@ -121,36 +121,57 @@ UNRELATED = {
 }
 
 
-def outcomes(
-    wordings: dict[str, list[str]], unrelated: list[str], **limits: float
-) -> dict[str, float]:
-    """Shares of right, refused and wrong answers to other wordings, and of refused nonsense."""
-    from icl_vla_retrieval.text import InstructionError, TextEncoder, choose_instruction
-
-    encoder = outcomes.__dict__.setdefault("encoder", TextEncoder())
-    known = list(wordings)
-
-    def answer(text: str) -> str | None:
-        try:
-            return choose_instruction(text, known, encoder, **limits)
-        except InstructionError:
-            return None
-
-    pairs = [(answer(w), text) for text, others in wordings.items() for w in others]
-    return {
-        "right": np.mean([a == text for a, text in pairs]),
-        "refused": np.mean([a is None for a, _ in pairs]),
-        "wrong": np.mean([a not in (None, text) for a, text in pairs]),
-        "nonsense refused": np.mean([answer(text) is None for text in unrelated]),
-    }
+# one word makes it another task: too like to tell apart by similarity alone
+SIBLINGS = {
+    "development": [
+        "put the blue cube in the red bowl",
+        "put the green cube in the blue bowl",
+        "open the bottom drawer",
+        "close the oven door",
+        "pour milk into the cup",
+        "stack the large box on the small box",
+        "wipe the window with the sponge",
+        "hang the coat on the hook",
+    ],
+    "held-out": [
+        "insert the peg into the square hole",
+        "turn off the lamp",
+        "throw the paper in the trash",
+        "unfold the shirt",
+        "put the black mug on the saucer",
+        "move the black bottle to the right",
+        "press the red button",
+        "hand over the hammer",
+    ],
+}
 
 
 def main() -> None:
-    print(f"{'list':14}{'right':>8}{'refused':>9}{'wrong':>8}{'nonsense refused':>18}")
+    from icl_vla_retrieval import InstructionError, TextEncoder, choose_instruction
+
+    encoder = TextEncoder()
+
+    def answer(text: str, known: list[str]) -> str | None:
+        try:
+            return choose_instruction(text, known, encoder)
+        except InstructionError:
+            return None
+
+    heads = ("right", "refused", "wrong", "nonsense refused", "siblings refused")
+    print(f"{'list':14}" + "".join(f"{h:>{len(h) + 3}}" for h in heads))
     for name, wordings in (("development", DEVELOPMENT), ("held-out", HELD_OUT)):
-        row = outcomes(wordings, UNRELATED[name])
+        known = list(wordings)
+        pairs = [(answer(w, known), text) for text, others in wordings.items() for w in others]
+        shares = [
+            np.mean([a == text for a, text in pairs]),
+            np.mean([a is None for a, _ in pairs]),
+            np.mean([a not in (None, text) for a, text in pairs]),
+            np.mean([answer(text, known) is None for text in UNRELATED[name]]),
+            np.mean([answer(text, known) is None for text in SIBLINGS[name]]),
+        ]
         print(
-            f"{name:14}{row['right']:8.0%}{row['refused']:9.0%}{row['wrong']:8.0%}{row['nonsense refused']:18.0%}"
+            f"{name:14}"
+            + "".join(f"{s:{len(h) + 3}.0%}" for s, h in zip(shares, heads, strict=True))
         )
 
 

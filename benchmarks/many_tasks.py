@@ -5,7 +5,8 @@ task's instruction is its family's sentence with words of its own for the two th
 stand, drawn without repetition. Probes are new episodes of the tasks, from demonstrations recorded
 with other seeds, asked for in another wording of the sentence. What is counted: the instruction
 chosen is the task's, the nearest key (k = 1) belongs to the task, and lies within 5% of the
-moment's true phase. In the bank of one task, the same, with only its ten episodes and its instruction.
+moment's true phase. In the bank of one task, the same with its ten
+episodes and its instruction alone.
 
     python benchmarks/many_tasks.py --home recorded [--tasks 1000] [--probes 200]
 """

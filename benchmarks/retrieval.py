@@ -205,9 +205,8 @@ def one_bank(keys: np.ndarray, queries: np.ndarray, episodes: int = 20, frames: 
 
 def show(size: int, rows: Sequence[dict]) -> None:
     print(f"\n{size:,} keys of 384 numbers; memory in raw keys")
-    print(
-        f"{'':14}{'ms':>9}{'recall@10':>11}{'numpy / it':>12}{'memory':>8}{'build s':>9}{'open s':>8}"
-    )
+    heads = (("ms", 9), ("recall@10", 11), ("numpy / it", 12), ("memory", 8), ("build s", 9))
+    print(" " * 14 + "".join(f"{h:>{w}}" for h, w in (*heads, ("open s", 8))))
     for r in rows:
         print(
             f"{r['name']:14}{r['ms']:9.3f}{r['recall']:11.3f}{r['numpy / it']:12.1f}"

@@ -359,12 +359,7 @@ class ActionSearch:
         """Note that poses are of another tool or in another frame."""
         known = self.fit is not None and fit.X is self.fit.X
         origin = np.round(-fit.X[:3, :3].T @ fit.X[:3, 3], 3).tolist()
-        why = (
-            "as the measured pose"
-            if known
-            else (
-                f"its origin at {origin} m, the tool at {np.round(fit.Y[:3, 3], 3).tolist()} m in ours"
-            )
-        )
+        tool = np.round(fit.Y[:3, 3], 3).tolist()
+        why = "as the measured pose" if known else f"origin at {origin} m, tool at {tool} m in ours"
         why = f"of another tool or in another frame ({why}); turned into ours"
         self.notes.append(Decision("pose", self.label, "absolute", why, known or fit.good))

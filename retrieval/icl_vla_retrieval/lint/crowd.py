@@ -17,6 +17,7 @@ ALIKE = 0.01  # [m] mean distance of tool paths below which they are one and the
 POINTS = 24  # of a path, evenly spaced in its phase
 TURN = 0.1  # [m] that a turn of 1 rad counts as
 GRIP = 0.1  # [m] that a whole stroke of the gripper counts as
+MANY = 10  # demonstrations from which a spread can be told; of fewer, more is taken for chance
 UNUSUAL = 3.5  # robust deviations (Iglewicz and Hoaglin 1993) beyond which one stands apart
 
 
@@ -31,7 +32,8 @@ def check_crowd(motions: Sequence[Motion]) -> Iterator[Finding]:
             paths = [_path(m) for m in group]
             gaps = np.array([[np.abs(a - b).mean() for b in paths] for a in paths])
             yield from _alike(instruction, group, gaps)
-            yield from _outliers(group, paths)
+            if len(group) >= FEW:
+                yield from _outliers(group, paths)
 
 
 def _few(instruction: str, group: Sequence[Motion]) -> Iterator[Finding]:
@@ -89,7 +91,7 @@ def _outliers(group: Sequence[Motion], paths: Sequence[Array]) -> Iterator[Findi
             score = abs(float(values[i]) - middle) / spread
             reasons.append((score, f"{name} {values[i]:.3g}, the others' median {middle:.3g}"))
         score, reason = max(reasons)
-        if score > UNUSUAL:
+        if score > UNUSUAL * max(1.0, MANY / len(group)):
             yield Finding(
                 "outlier",
                 motion.episode,
