@@ -118,8 +118,8 @@ def search(
         return []
     activity = np.abs(score.seen).sum(axis=0).reshape(score.grid)
     rows, columns = np.mgrid[: score.grid[0], : score.grid[1]]
-    spot = score.cell * np.array([np.sum(columns * activity), np.sum(rows * activity)])
-    spot = spot / activity.sum() + score.cell / 2
+    busiest = score.cell * np.array([np.sum(columns * activity), np.sum(rows * activity)])
+    busiest = busiest / activity.sum() + score.cell / 2
 
     def camera(view: _View) -> Pinhole:
         flat = (view.middle - centre) / (view.focal * np.array([1.0, aspect]))
@@ -127,7 +127,7 @@ def search(
         return Pinhole(se3.pose(view.R, place), view.focal, centre, aspect)
 
     size = float(np.linalg.norm(score.points - middle, axis=-1).mean())
-    views = _all_views(rng, spot, w, size, focal)
+    views = _all_views(rng, busiest, w, size, focal)
     starts: list[_View] = []
     for v in sorted(views, key=lambda v: -score(camera(v))):  # the best of each direction
         if all(np.linalg.norm(se3.log3(v.R @ o.R.T)) > 0.25 for o in starts):
@@ -145,7 +145,7 @@ def search(
 
 
 def _all_views(
-    rng: np.random.Generator, spot: Array, width: int, size: float, focal: float | None
+    rng: np.random.Generator, busiest: Array, width: int, size: float, focal: float | None
 ) -> list[_View]:
     """Directions over the sphere; for each some distances and places in the picture."""
     views = []
@@ -160,7 +160,7 @@ def _all_views(
         R = se3.exp3(np.array([0.0, 0.0, roll])) @ R
         f = focal if focal is not None else width * float(np.exp(rng.uniform(-0.4, 0.6)))
         extent = width * np.exp(rng.uniform(np.log(0.06), np.log(0.5)))  # of the motion [px]
-        place = spot + rng.normal(0, 0.12 * width, 2)
+        place = busiest + rng.normal(0, 0.12 * width, 2)
         views.append(_View(R, place, f * size / extent, f))
     return views
 
