@@ -28,6 +28,9 @@ def add_embodiment(
     tcp: Annotated[
         str | None, typer.Option(help='Tool centre point "x y z roll pitch yaw" in the last link.')
     ] = None,
+    srdf: Annotated[
+        Path | None, typer.Option(help="SRDF file that says which links never collide.")
+    ] = None,
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", help="A field of your own, as FIELD=YAML; repeatable."),
@@ -57,6 +60,7 @@ def add_embodiment(
         "xacro_arguments": _arguments(xacro_arg or []),
         "tcp": None if tcp is None else _tcp(tcp),
         "allow_missing_meshes": allow_missing_meshes or yes,
+        "srdf": srdf,
     }
     given = _given(set_ or [])
     with output.working(f"reading {urdf.name}", quiet=as_json):

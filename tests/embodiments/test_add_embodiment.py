@@ -82,7 +82,7 @@ def test_a_terminal_is_asked(tmp_path, thing):
         stderr=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": path, "ICL_VLA_HOME": str(tmp_path), "COLUMNS": "300"},
     )
-    os.write(master, b"fish\nhand\n\n")  # the guess is good for the base
+    os.write(master, b"fish\nhand\n\n\n")  # the guesses are good for base and arms
     out, err = process.communicate(timeout=60)
     os.close(master)
     os.close(slave)

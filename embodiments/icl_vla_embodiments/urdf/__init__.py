@@ -25,6 +25,7 @@ from .posture import neutral_posture
 from .read import parse_xml, read_xml
 from .simulation import simulation_urdf
 from .spaces import action_spaces
+from .srdf import disabled_pairs
 from .tcp import find_tcp
 from .xacro import expand, has_macros
 
@@ -43,6 +44,7 @@ def embodiment_from_urdf(
     overrides: Mapping[str, Any] | None = None,
     allow_missing_meshes: bool = False,
     xacro_arguments: Mapping[str, str] | None = None,
+    srdf: Path | None = None,
 ) -> Embodiment:
     """Analyse a URDF.
 
@@ -55,6 +57,7 @@ def embodiment_from_urdf(
             and everything derived from them follows.
         allow_missing_meshes: Go on where mesh files are missing, with a warning.
         xacro_arguments: Values of ``$(arg NAME)`` in a xacro file.
+        srdf: An SRDF of the same robot, whose disabled collision pairs are left out.
 
     Raises:
         UrdfError: The file cannot be read, or is no robot; the message says where and what to do.
@@ -102,7 +105,9 @@ def embodiment_from_urdf(
         robot = robot.with_(groups=given["groups"])
     robot = _with_tcp(robot, evidence, structure, tcp, given)
     scene = CollisionScene(tree, hulls)
-    robot = robot.with_(collision_pairs=collision_pairs(scene))
+    off = frozenset() if srdf is None else disabled_pairs(Path(srdf), tree.links)
+    pairs = tuple(p for p in collision_pairs(scene) if frozenset(p) not in off)
+    robot = robot.with_(collision_pairs=pairs)
     robot = apply_overrides(robot, given)
     posture = neutral_posture(robot, scene)
     positions = {j: float(x) for j, x in zip(robot.joints, posture.q, strict=True)}
