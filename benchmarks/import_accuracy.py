@@ -44,12 +44,15 @@ from icl_vla_retrieval.formats import Given
 
 Array = NDArray[np.float64]
 ROBOTS = {
-    "dev": ("so101_new", "fr3", "wxai_follower", "vx300s", "ur10e_robotiq85", "xarm6_vacuum"),
+    "dev": (
+        *("so101_new", "fr3", "wxai_follower", "vx300s", "ur10e_robotiq85", "xarm6_vacuum"),
+        *("rby1a", "aloha_agilex"),  # two arms and more
+    ),
     "held": ("piper", "xarm7_gripper", "gen3_2f85", "omx_f", "irb2400", "yumi"),
 }
 SIMULATED = {
     "dev": ("panda", "pick-place", range(5)),
-    "held": ("z1", "pick-place", range(100, 105)),
+    "held": ("z1", "pick-place", range(300, 305)),
 }
 FIRST_SEED = {"dev": 0, "held": 1_000_000}
 ASPECTS = ("order", "unit", "action", "gripper", "rate")
@@ -493,12 +496,13 @@ def main() -> None:
     parser.add_argument("robots", type=Path, nargs="?")
     parser.add_argument("--set", choices=("dev", "held"), default="dev")
     parser.add_argument("--count", type=int, default=400)
+    parser.add_argument("--first", type=int, help="first seed; one run a seed for held robots")
     parser.add_argument("--simulated", type=int, default=80, help="of these, recorded in physics")
     parser.add_argument("--show", default="", help="print silent errors of an aspect, or 'all'")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     table: dict[str, Counter[str]] = defaultdict(Counter)
-    first = FIRST_SEED[options.set]
+    first = FIRST_SEED[options.set] if options.first is None else options.first
     truths: list[Truth] = []
     with tempfile.TemporaryDirectory() as home:
         if options.simulated:
@@ -539,7 +543,7 @@ def main() -> None:
                 "seed": seed,
                 "robot": truth.robot.name,
                 **vars(v),
-                **{a: [known[a], *outcome[a][:3]] for a in ASPECTS},
+                **{a: [bool(x) for x in (known[a], *outcome[a][:3])] for a in ASPECTS},
             }
         )
     print(

@@ -5,10 +5,12 @@ and 2x its pace, and set back once to an earlier moment. A pointer is right with
 demonstration's length of the truth (``episodes.aligned``: the operator's own stage and way to go,
 which no key holds). ``vote`` weighs pointers as the policy does; ``best`` is the cheapest alone.
 
-Second table: probabilities of moments of a left-out demonstration, of one of another task, and of
-one whose hand is 5 or 10 cm off.
+Second table: how often a moment's probability of being like the demonstrations lies below a level,
+for demonstrations that the bank has not (should be the level itself), for those of another task,
+and for those whose hand is 5 or 10 cm off. Banks of ten are drawn at random; errors are standard
+errors over the probes, since moments of one demonstration err alike.
 
-    python benchmarks/phase.py --home recorded [--set development] [--every 4] [--blur 0.02]
+    python benchmarks/phase.py --home recorded [--set development] [--every 1 4] [--blur 0.02]
 """
 
 from __future__ import annotations
@@ -38,23 +40,27 @@ from icl_vla_retrieval.familiarity import NEVER_SEEN  # noqa: E402
 from icl_vla_retrieval.phase import PhaseTracker  # noqa: E402
 
 CONFIG = RetrievalConfig()
-DEMONSTRATIONS = 12
+DEMONSTRATIONS = 12  # replayed against each other
 REPEATS = 3
 TOLERANCE = 0.05
+PROBES, BANK, BANKS = 30, 10, 3  # demonstrations, those of a bank, banks for each probe
+OFF = (0.05, 0.1)  # [m] that a hand is displaced by
+LEVELS = (NEVER_SEEN, 0.1, 0.2, 0.5)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--home", type=Path, required=True, help="where recordings are kept")
     parser.add_argument("--set", choices=("development", "held-out"), default="held-out")
-    parser.add_argument("--every", type=int, default=1, help="frames between two looks")
+    parser.add_argument("--every", type=int, nargs="+", default=[1], help="frames between looks")
     parser.add_argument("--blur", type=float, default=0.0, help="constant error of each thing [m]")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     first = DEVELOPMENT if args.set == "development" else HELD_OUT
-    sets = {t: recorded(args.home, t, range(first, first + DEMONSTRATIONS)) for t in TASKS}
+    sets = {t: recorded(args.home, t, range(first, first + PROBES)) for t in TASKS}
+    few = {t: s[:DEMONSTRATIONS] for t, s in sets.items()}
     report = {
-        "phase": phase_table(sets, args.every, args.blur),
+        "phase": {every: phase_table(few, every, args.blur) for every in args.every},
         "familiarity": familiarity_table({t: [r.context for r in s] for t, s in sets.items()}),
     }
     if args.json:
@@ -155,26 +161,40 @@ def costs_of(
 
 
 def familiarity_table(sets: dict[str, list[DemoContext]]) -> list[dict]:
-    """How often moments count as never seen, when they are and when they are not."""
-    print(f"\ncount as never seen (probability < {NEVER_SEEN})")
+    """How often a moment's probability lies below a level, for what is and is not demonstrated."""
+    rng = np.random.default_rng(7)
+    heads = "".join(f"{f'p < {level:g}':>16}" for level in LEVELS)
+    print(f"\nshare of moments with probability p\n{'task':12}{'moments':20}{heads}")
     rows = []
     for task, demos in sets.items():
-        elsewhere = next(d for t, d in sets.items() if t != task)
-        kinds = {"left-out demonstration": demos, "another task": elsewhere}
-        for off in (0.05, 0.1):
-            kinds[f"hand {100 * off:.0f} cm off"] = [_displaced(d, off) for d in demos]
-        for kind, asked in kinds.items():
-            missed = []
-            for k, context in enumerate(asked):
-                others = demos[:-1] if asked is elsewhere else demos[:k] + demos[k + 1 :]
-                distance = DistanceToDemonstrations.between(others, CONFIG.radius)
-                costs, shared = costs_of(context, others, np.arange(len(context), dtype=float))
-                nearest = np.min([c.min(axis=1) for c in costs], axis=0)
-                missed.append([distance.confidence(c, shared) < NEVER_SEEN for c in nearest])
-            share = float(np.mean(np.concatenate(missed)))
-            print(f"{task:12}{kind:26}{share:8.1%}")
-            rows.append({"task": task, "moments": kind, "never seen": share})
+        kinds = {
+            "a new demonstration": demos,
+            "another task": next(d for t, d in sets.items() if t != task),
+            **{f"hand {100 * off:.0f} cm off": [_displaced(d, off) for d in demos] for off in OFF},
+        }
+        below = {kind: np.zeros((len(demos), len(LEVELS))) for kind in kinds}
+        for k, _ in itertools.product(range(len(demos)), range(BANKS)):
+            others = rng.permutation([i for i in range(len(demos)) if i != k])[:BANK]
+            bank = [demos[i] for i in others]
+            distance = DistanceToDemonstrations.between(bank, CONFIG.radius)
+            for kind, asked in kinds.items():
+                p = probabilities(asked[k], bank, distance)
+                below[kind][k] += [np.mean(p < level) / BANKS for level in LEVELS]
+        for kind, shares in below.items():
+            mean, error = shares.mean(axis=0), shares.std(axis=0) / np.sqrt(len(shares))
+            cells = (f"{m:.1%} +- {e:.1%}" for m, e in zip(mean, error, strict=True))
+            print(f"{task:12}{kind:20}" + "".join(f"{c:>16}" for c in cells), flush=True)
+            rows.append({"task": task, "moments": kind, "below": mean.tolist()})
     return rows
+
+
+def probabilities(
+    context: DemoContext, bank: list[DemoContext], distance: DistanceToDemonstrations
+) -> np.ndarray:
+    """``(T,)`` of each moment being like the bank's."""
+    costs, shared = costs_of(context, bank, np.arange(len(context), dtype=float))
+    nearest = np.min([c.min(axis=1) for c in costs], axis=0)
+    return np.array([distance.confidence(c, shared) for c in nearest])
 
 
 def _displaced(context: DemoContext, off: float) -> DemoContext:

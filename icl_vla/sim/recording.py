@@ -198,7 +198,7 @@ def session(
     effector = robot.action_space().effectors[0]
     observation = machine.observe()
     cameras = {
-        name: CameraSpec(*image.rgb.shape[:2], depth=image.depth is not None)
+        name: CameraSpec(image.rgb.shape[0], image.rgb.shape[1], depth=image.depth is not None)
         for name, image in observation.cameras.items()
         if image.rgb is not None
     }

@@ -24,7 +24,9 @@ class Familiarity:
         p(d) = (1 + #{i: d_i >= d}) / (n + 1),
 
     the share of demonstrated moments that lie as far out. For a new demonstration of the same kind
-    p is uniform: ``p < 0.05`` happens to one moment in twenty, whatever the keys and the task.
+    p is uniform: ``p < 0.05`` happens to one moment in twenty, whatever the keys and the task. What
+    is exchangeable are demonstrations, whose moments err alike, so that rate holds on average over
+    demonstrations and banks, not within each (Dunn, Wasserman and Ramdas 2022).
 
     Attributes:
         distances: ``(n,)`` of left-out demonstrations, ascending.

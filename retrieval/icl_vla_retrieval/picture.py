@@ -66,7 +66,7 @@ def _title(figure: Any, d: Demonstration, bank: DemoBank, episode: int, height: 
     figure.text(left, y, d.instruction or "no instruction", size=19, color=INK, weight="bold")
     told = [f"{d.embodiment}", f"episode {episode} of {len(bank)}", f"{len(d)} frames"]
     told += [
-        f"{d.times[-1] - d.times[0]:.1f} s at {bank.rate:g} Hz",
+        f"{len(d) / bank.rate:.1f} s at {bank.rate:g} Hz",
         f"actions: {bank.spec.action_space.name}",
     ]
     if "success" in d.provenance:
@@ -204,6 +204,7 @@ def _path(
     """The tool's way in the base frame, coloured by time; other demonstrations in grey."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
+    from matplotlib.ticker import MaxNLocator
     from mpl_toolkits.mplot3d.art3d import Line3DCollection
 
     ways = _tool_paths(d, model)
@@ -253,6 +254,7 @@ def _path(
         axis.line.set_color(LINE)
         axis.set_tick_params(labelsize=8, colors=DIM)
         axis.set_label_text(f"{name} [m]", size=9, color=DIM)
+        axis.set_major_locator(MaxNLocator(5))
     axes.set_title("tool in the base frame", size=11, color=INK, pad=0)
     colour = figure.colorbar(
         ScalarMappable(Normalize(0, max(time[-1], 1e-3)), "viridis"),

@@ -273,7 +273,7 @@ class Retriever:
             step=row - start,
             distance=float(np.sqrt(max(squared, 0.0))),
             weight=weight,
-            phase=(row - start) / (end - start),
+            phase=(row - start) / max(end - start - 1, 1),
         )
 
     def _check(self, rows: NDArray[np.float32], schema: str | None) -> None:

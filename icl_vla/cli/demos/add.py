@@ -63,14 +63,23 @@ def add(
     asking = not yes and not as_json and sys.stdin.isatty()
     recordings = [_understood(path, robot, model, given, asking, as_json) for path in paths]
     bank = bank_path(base, embodiment)
+    if not as_json:
+        for recording in recordings:
+            _show(recording)
     indices = [] if dry_run else _keep(bank, robot, model, recordings, given, instruction, as_json)
     if as_json:
         output.show_json(_summary(embodiment, bank, recordings, instruction, indices))
         return
-    for recording in recordings:
-        _show(recording)
-    if not dry_run:
-        output.console.print(f"  {len(indices)} demonstrations kept in {bank}", soft_wrap=True)
+    if dry_run:
+        output.console.print("  nothing was kept (--dry-run)")
+        return
+    there = sum(len(r.episodes) for r in recordings) - len(indices)
+    output.console.print(
+        f"  {len(indices)} demonstrations kept in {bank}"
+        + (f", {there} were there already" if there else "")
+        + f"; next: icl-vla demos lint {embodiment}",
+        soft_wrap=True,
+    )
 
 
 def _understood(
@@ -91,7 +100,9 @@ def _understood(
         recording = read_recording(path, robot, model, given)
     asked: set[tuple[str, str]] = set()
     while asking:
-        doubts = [d for d in recording.match.flags if (d.aspect, d.column) not in asked]
+        doubts = [
+            d for d in recording.match.flags if d.answerable and (d.aspect, d.column) not in asked
+        ]
         if not doubts:
             break
         doubt = doubts[0]
@@ -152,6 +163,8 @@ def _summary(
         "added": indices,
         "episodes": sum(r["episodes"] for r in each),
         "frames": sum(r["frames"] for r in each),
+        "rate": recordings[0].match.rate,
+        "instructions": sorted({i for r in each for i in r["instructions"]}),
         "flags": [f for r in each for f in r["flags"]],
         "recordings": each,
     }
@@ -170,10 +183,15 @@ def _show(recording: Recording) -> None:
     rows = [(d.aspect, d.column, d.value, d.why) for d in recording.match.decisions if d.certain]
     output.table("Columns", ("what", "column", "decided", "because"), rows)
     for flag in found["flags"]:
-        output.console.print(
-            f"  [yellow]?[/] {flag['question']}. Taken: {flag['guess']}; else: {flag['settle']}",
-            soft_wrap=True,
-        )
+        others = "".join(f", or {other}" for other in flag["others"])
+        taken = f". Taken: {flag['guess']}; settle it with {flag['settle']}{others}"
+        rest = taken if flag["settle"] else f" ({flag['guess']})"
+        output.console.print(f"  [yellow]?[/] {flag['question']}{rest}", soft_wrap=True)
+    unused = [
+        c for c, numbers in found["columns"].items() if not any(n["meaning"] for n in numbers)
+    ]
+    if unused:
+        output.console.print(f"  not used: {', '.join(unused)}", soft_wrap=True)
 
 
 def _pairs(options: list[str] | None, option: str) -> dict[str, str]:

@@ -60,6 +60,8 @@ def lint(
 
 def show_findings(findings: tuple[Finding, ...], episodes: int) -> None:
     """A table of what was found, equal findings of several episodes on one line."""
+    from rich.markup import escape
+
     from .. import output
 
     if not findings:
@@ -71,9 +73,9 @@ def show_findings(findings: tuple[Finding, ...], episodes: int) -> None:
     rows = []
     for (kind, remedy), several in grouped.items():
         for finding in several[:4]:
-            rows.append((kind, finding.place, finding.value))
+            rows.append((kind, finding.place, escape(finding.value)))
         if len(several) > 4:
             rest = ", ".join(str(f.episode) for f in several[4:])
             rows.append((kind, f"{len(several) - 4} more", f"episodes {rest}"))
-        rows.append(("", "", f"[dim]-> {remedy}[/dim]"))
+        rows.append(("", "", f"[dim]-> {escape(remedy)}[/dim]"))
     output.findings_table(f"{len(findings)} findings in {episodes} demonstrations", rows)

@@ -18,11 +18,10 @@ def list_(
     from .. import output
     from .banks import facts, find_bank
 
-    base = home()
     if embodiment is None:
         _list_all(as_json)
         return
-    robot, bank = find_bank(base, embodiment)
+    robot, bank = find_bank(home(), embodiment)
     if as_json:
         output.show_json(facts(robot, bank))
         return
@@ -49,6 +48,13 @@ def _list_all(as_json: bool) -> None:
     banks = {name: DemoBank.open(path) for name, path in paths.items() if path.exists()}
     if as_json:
         output.show_json({name: bank.summary() for name, bank in banks.items()})
+        return
+    if not banks:
+        output.console.print(
+            "  no demonstrations yet: icl-vla demos add ROBOT FOLDER, or"
+            " icl-vla demos record ROBOT --task TASK",
+            soft_wrap=True,
+        )
         return
     rows = [
         (name, len(bank), len(bank.instructions), f"{bank.rate:g} Hz", str(bank.path))

@@ -267,7 +267,8 @@ class ActionSearch:
             why += "; axes of the base and of the tool explain them equally well"
         value = told if told else e.reference
         why = f"as given; {why}" if told else why
-        self.notes.append(Decision("actions", self.label, value, why, certain))
+        others = tuple(r for r in REFERENCES if r != value)
+        self.notes.append(Decision("actions", self.label, value, why, certain, others=others))
         return best, told
 
     def _either_axes(self, fitting: Sequence[Possibility], e: Explanation) -> bool:

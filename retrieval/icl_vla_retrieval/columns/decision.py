@@ -22,6 +22,7 @@ class Decision:
         why: Its reason.
         certain: Whether the data leave no reasonable doubt.
         option: Option that settles it.
+        others: Values that it may have instead.
     """
 
     aspect: str
@@ -30,6 +31,7 @@ class Decision:
     why: str
     certain: bool = True
     option: Option = "map"
+    others: tuple[str, ...] = ()
 
     @property
     def question(self) -> str:
@@ -37,15 +39,22 @@ class Decision:
         of = f" of {self.column!r}" if self.column else ""
         return f"{self.aspect}{of}: {self.why}"
 
-    def flag(self) -> dict[str, str]:
-        """The doubt as JSON."""
+    @property
+    def answerable(self) -> bool:
+        """Whether an option settles it; what was never recorded stays unknown."""
+        return bool(self.column) or self.option == "rate"
+
+    def flag(self) -> dict[str, Any]:
+        """The doubt as JSON; ``settle`` is the option that confirms the guess, if one can."""
         key = f"{self.column}={self.value}" if self.column else self.value
+        key = f"{key!r}" if " " in key else key
         return {
             "field": self.aspect,
             "column": self.column,
             "question": self.question,
             "guess": self.value,
-            "settle": f"--{self.option} {key!r}" if " " in key else f"--{self.option} {key}",
+            "others": list(self.others),
+            "settle": f"--{self.option} {key}" if self.answerable else "",
         }
 
     def answered(self, answer: str) -> Given:

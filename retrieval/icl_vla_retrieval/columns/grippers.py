@@ -119,7 +119,8 @@ def understand(
         if scale.rivals and not told:
             text += f"; the numbers could also go from {scale.rivals[0].low:g} to"
             text += f" {scale.rivals[0].high:g}"
-        notes.append(Decision("gripper", key, unit, text, sure, "unit"))
+        inverted = () if told else (scale.unit(-opens),)
+        notes.append(Decision("gripper", slot.label, unit, text, sure, "unit", inverted))
     return GripperColumns(
         state,
         lines[state.key] if state else None,
@@ -236,7 +237,14 @@ def _scale(pool: Pool, slot: Slot, group: Group, slides: bool, joint_unit: str) 
         for s in fits
         if _reached(x, s) == most and not np.allclose((s.low, s.high), (best.low, best.high))
     )
-    return replace(best, opens=0 if rivals else best.opens, rivals=rivals)
+    anyones = not named and any(_alike(best, s) for s in plain)  # says nothing about this hand
+    return replace(best, opens=0 if rivals or anyones else best.opens, rivals=rivals)
+
+
+def _alike(a: Scale, b: Scale) -> bool:
+    """Whether two ranges cannot be told apart by their ends."""
+    near = REACHED * (b.high - b.low)
+    return abs(a.low - b.low) < near and abs(a.high - b.high) < near
 
 
 def _reached(x: Array, scale: Scale) -> int:

@@ -51,6 +51,34 @@ class Recording:
             d = self.match.demonstration(episode, model, instruction)
             yield replace(d, cameras={n: t for n, t in cameras.items() if n != "ignore"})
 
+    def columns(self) -> dict[str, list[dict[str, str]]]:
+        """Column -> name, meaning and unit of each of its numbers; unused ones mean nothing."""
+        m, first = self.match, self.episodes[0]
+        units = {d.column: d.value for d in m.decisions if d.aspect in ("unit", "gripper")}
+        found: dict[tuple[str, int], tuple[str, str]] = {}
+        for joint, (slot, _) in m.measured.joints.items():
+            unit = units.get(slot.column, "")
+            found[slot.column, slot.index] = (f"measured joint position of {joint}", unit)
+        for arm, (slot, _) in m.measured.grippers.items():
+            unit = units.get(slot.label, "")
+            found[slot.column, slot.index] = (f"measured gripper opening of {arm}", unit)
+        for used, d in m.actions.parts:
+            if used is not None:
+                meaning = f"{d.kind} of {d.joint or d.effector}, {d.reference}"
+                found[used.column, used.index] = (meaning, units.get(used.label, d.unit))
+        for p in m.actions.poses:
+            for slot in p.slots:
+                found[slot.column, slot.index] = (f"tool pose of {p.effector}, {p.reference}", "")
+        out: dict[str, list[dict[str, str]]] = {}
+        for c, x in first.columns.items():
+            names = first.names.get(c) or [str(k) for k in range(x.shape[1])]
+            each = [found.get((c, i), ("", "")) for i in range(x.shape[1])]
+            out[c] = [
+                {"name": name, "meaning": meaning, "unit": unit}
+                for name, (meaning, unit) in zip(names, each, strict=True)
+            ]
+        return out
+
     def to_json(self) -> dict[str, Any]:
         """What was found, ready for JSON."""
         first = self.episodes[0]
@@ -61,7 +89,7 @@ class Recording:
             "frames": sum(len(e) for e in self.episodes),
             "rate": self.match.rate,
             "instructions": sorted({e.instruction for e in self.episodes}),
-            "columns": {c: x.shape[1] for c, x in first.columns.items()},
+            "columns": self.columns(),
             "cameras": list(first.cameras),
             "action_space": self.match.space.describe(),
             "decisions": [d.to_json() for d in self.match.decisions],
@@ -118,10 +146,12 @@ def add_to_bank(
     """Append demonstrations to the bank at ``path``, made for them if there is none.
 
     A bank has one action space, rate and set of cameras. Demonstrations with another action space
-    or rate are translated where that loses next to nothing (:func:`translated`).
+    or rate are translated where that loses next to nothing (:func:`translated`). What the bank
+    holds already (the same motion for the same instruction) is not added again, so that an
+    interrupted import can be repeated.
 
     Returns:
-        Their indices.
+        Indices of the new ones.
 
     Raises:
         BankMismatch: They do not fit the bank.
@@ -129,6 +159,7 @@ def add_to_bank(
     bank = DemoBank.open(path) if (path / layout.INFO).exists() else None
     if bank is not None:
         bank.check(robot)
+    known = set() if bank is None else set(map(partial(_stored, bank), range(len(bank))))
     out = []
     for d in demonstrations:
         if bank is None:
@@ -141,10 +172,20 @@ def add_to_bank(
                 cameras=_specs(d.cameras),
             )
         fitting = _with_cameras(translated(d, bank.action_space, model), bank)
-        out.append(bank.append(fitting))
+        if _content(fitting.instruction, fitting.q) not in known:
+            out.append(bank.append(fitting))
         if progress is not None:
             progress(fitting)
     return out
+
+
+def _stored(bank: DemoBank, i: int) -> tuple[str, bytes]:
+    return _content(bank.records[i].tasks[0], bank.reader[i].state)
+
+
+def _content(instruction: str, q: NDArray) -> tuple[str, bytes]:
+    """Equal for the same demonstration; positions are kept as float32."""
+    return instruction, q.astype(np.float32).tobytes()
 
 
 def _specs(cameras: Mapping[str, CameraTrack]) -> dict[str, CameraSpec]:

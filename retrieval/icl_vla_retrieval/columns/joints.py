@@ -206,8 +206,8 @@ class JointSearch:
     def _unit(self, order: Mapping[int, str], feasible: list[str], notes: list[Decision]) -> str:
         """The unit, from limits and how far the joints move; the decision goes to ``notes``."""
 
-        def decided(unit: str, why: str, certain: bool = True) -> str:
-            notes.append(Decision("unit", self.column, unit, why, certain, "unit"))
+        def decided(unit: str, why: str, certain: bool = True, others: Sequence[str] = ()) -> str:
+            notes.append(Decision("unit", self.column, unit, why, certain, "unit", tuple(others)))
             return unit
 
         if self.told:
@@ -234,9 +234,8 @@ class JointSearch:
             others = [u for u in self.units if u != left[0]]
             why = "with no other unit do the joints stay within their limits and move visibly"
             return decided(left[0], why if others else "as given")
-        return decided(
-            left[0], f"the joints would stay within their limits with {' or '.join(left)}", False
-        )
+        why = f"the joints would stay within their limits with {' or '.join(left)}"
+        return decided(left[0], why, False, left[1:])
 
     def _share(self, unit: str, order: Mapping[int, str]) -> float:
         shares = [

@@ -7,7 +7,7 @@ from icl_vla_embodiments.robot_model import RobotModel
 
 from ..errors import DatasetError
 from . import names
-from .pool import Pool
+from .pool import REFERENCES, ROLES, Pool
 
 GRIPPER = "gripper:"  # target of a number that is the gripper of the arm named after it
 OTHER = "ignore"
@@ -40,19 +40,21 @@ def movable(model: RobotModel) -> list[str]:
 def layouts(model: RobotModel) -> list[tuple[str, ...]]:
     """Usual orders of a robot's joints and grippers in one vector, the most usual first."""
     robot = model.embodiment
-    plain = movable(model)
     fingers = {j: g.effector for g in robot.of_kind("gripper") if g.effector for j in g.joints}
     carriers = [a.name for a in robot.arms if a.name in fingers.values()]
     last = {a.joints[-1]: GRIPPER + a.name for a in robot.arms if a.name in carriers}
-    each: list[str] = []
-    for joint in plain:
-        each += [joint, *([last[joint]] if joint in last else [])]
     grips = [GRIPPER + name for name in carriers]
-    wheels = {j for g in robot.groups if g.kind == "wheel" for j in g.joints}
-    every = [j for j in robot.joints if j not in wheels]
     single = [a.name for a in robot.arms if list(fingers.values()).count(a.name) == 1]
-    named = [GRIPPER + fingers[j] if fingers.get(j) in single else j for j in every]
-    return list(dict.fromkeys(map(tuple, (plain, each, [*plain, *grips], named))))
+    wheels = {j for g in robot.groups if g.kind == "wheel" for j in g.joints}
+    arms = {j for a in robot.arms for j in a.joints}
+    out: list[tuple[str, ...]] = []
+    for own in (set(robot.joints) - wheels, arms | {*fingers}):  # all of it, or its arms alone
+        plain = [j for j in movable(model) if j in own]
+        each = [t for j in plain for t in (j, *([last[j]] if j in last else []))]
+        every = [j for j in robot.joints if j in own]
+        named = [GRIPPER + fingers[j] if fingers.get(j) in single else j for j in every]
+        out += [tuple(plain), tuple(each), (*plain, *grips), tuple(named)]
+    return list(dict.fromkeys(out))
 
 
 def targets_by_name(pool: Pool, column: str, model: RobotModel) -> dict[int, str]:
@@ -71,6 +73,16 @@ def targets_by_name(pool: Pool, column: str, model: RobotModel) -> dict[int, str
                 remedy="name what each of them is, separated by commas; 'ignore' for what is none",
             )
         out |= {i: target(word, model) for i, word in enumerate(listed)}
+    elif whole and whole not in (*ROLES, *REFERENCES):
+        if len(slots) > 1:
+            raise DatasetError(
+                f"{column!r} has {len(slots)} numbers",
+                where="--map",
+                value=whole,
+                valid=[*ROLES, *REFERENCES],
+                remedy=f"or name what each of them is: --map {column}=joint1,joint2,...",
+            )
+        out[0] = target(whole, model)
     for i, slot in enumerate(slots):
         told = pool.told("map", slot)
         if told and told != whole:

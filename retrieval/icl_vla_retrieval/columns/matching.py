@@ -21,10 +21,12 @@ from .commanded import understand_actions
 from .decision import Decision
 from .joints import JointColumns, JointSearch
 from .kinematics import Chain
+from .layouts import travelling
 from .pool import Pool, Slot
 from .units import Line
 
 Array = NDArray[np.float64]
+LARGEST = 1e30  # numbers beyond, of damaged files, would overflow when they are multiplied
 EVEN = 0.01  # share by which a rate may miss a whole number and still be meant as one
 
 
@@ -200,6 +202,10 @@ def match(
                 False,
             )
         )
+    for g in robot.of_kind("gripper"):
+        if g.effector and travelling(g) and g.effector not in measured.grippers:
+            why = "its measured opening is not recorded, taken to be at rest"
+            notes.append(Decision("gripper", "", g.name, why, False))
     return Match(robot, measured, actions, actions.space(rate, robot.joints), rate, tuple(notes))
 
 
@@ -209,11 +215,11 @@ def _check_finite(episodes: Sequence[RawEpisode], given: Given) -> None:
         bad = [
             c
             for c, x in e.columns.items()
-            if said.get(c, names.role(c)) != "ignore" and not np.isfinite(x).all()
+            if said.get(c, names.role(c)) != "ignore" and not (np.abs(x) < LARGEST).all()
         ]
         if bad:
             raise DatasetError(
-                "a column holds numbers that are not finite",
+                "a column holds numbers that are not finite, or larger than anything measured",
                 where=e.source,
                 value=", ".join(bad),
                 remedy="cut these frames, or leave the column out: --map COLUMN=ignore",

@@ -14,7 +14,7 @@ OTHER = {"vel", "velocity", "velocities", "qvel", "effort", "efforts", "torque",
 OTHER |= {"current", "currents", "wrench", "force", "reward", "rewards", "done", "dones", "success"}
 OTHER |= {"next", "temperature", "imu", "tactile", "sin", "cos", "accel", "acceleration", "index"}
 POSE = {"eef", "ee", "tcp", "cartesian", "pose", "endeffector", "effector"}
-GRIPPER = {"gripper", "finger", "fingers", "claw", "jaw", "gripperopening"}
+GRIPPER = {"gripper", "grip", "finger", "fingers", "claw", "jaw", "gripperopening"}
 STATE = {"state", "states", "qpos", "q", "joint", "joints", "position", "positions", "pos"}
 STATE |= {"proprio", "proprioception", "proprioceptive", "jointstate", "angles", "measured"}
 Key = TypeVar("Key")
@@ -79,12 +79,13 @@ def gripper(name: str, robot: Embodiment) -> str:
 
 
 def side_of(found: Collection[str], names: Sequence[str]) -> str:
-    """The one of several arms that has the same side in its name."""
+    """The one of several arms that shares most words (left, front ...) with a name."""
     if len(names) == 1:
         return names[0]
-    mine = {SIDES[w] for w in found if w in SIDES}
-    fits = [n for n in names if {SIDES[w] for w in words(n) if w in SIDES} & mine]
-    return fits[0] if len(fits) == 1 else ""
+    mine = {SIDES.get(w, w) for w in found if not w.isdigit()}
+    shared = [len(mine & {SIDES.get(w, w) for w in words(n)}) for n in names]
+    most = max(shared, default=0)
+    return names[shared.index(most)] if most and shared.count(most) == 1 else ""
 
 
 def joints(names: Sequence[str], robot: Embodiment) -> dict[int, str]:
@@ -94,7 +95,12 @@ def joints(names: Sequence[str], robot: Embodiment) -> dict[int, str]:
     what is left must be the same. Numbers count the joints of an arm from base to tip, from 0 or 1.
     """
     exact = {i: j for i, n in enumerate(names) for j in robot.joints if n == j}
-    exact |= _counted({i: n for i, n in enumerate(names) if i not in exact}, robot, exact)
+    if len(exact) < len(names):  # joint_0 ... joint_5 may be joint1 ... joint6
+        exact |= _counted(dict(enumerate(names)), robot)
+    for i, n in enumerate(names):
+        alike = [j for j in robot.joints if _bare(j) == _bare(n) and j not in exact.values()]
+        if i not in exact and len(alike) == 1:
+            exact[i] = alike[0]
     own = {j: _core(words(j), _PADDING - _COUNTED) for j in robot.joints}
     theirs = {i: _core(words(n), _PADDING - _COUNTED) for i, n in enumerate(names)}
     for strip in (False, True):
@@ -109,6 +115,11 @@ def joints(names: Sequence[str], robot: Embodiment) -> dict[int, str]:
     return exact
 
 
+def _bare(name: str) -> str:
+    """Without capitals and separators: `RIGHT ELBOW` is `RightElbow`."""
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
 def _core(found: Sequence[str], padding: Collection[str]) -> tuple[str, ...]:
     return tuple(SIDES.get(w, w) for w in found if w not in padding)
 
@@ -120,9 +131,7 @@ def _stripped(cores: Mapping[Key, tuple[str, ...]]) -> dict[Key, frozenset[str]]
     return {k: frozenset(w for w in core if w not in common) for k, core in cores.items()}
 
 
-def _counted(
-    names: Mapping[int, str], robot: Embodiment, known: Mapping[int, str]
-) -> dict[int, str]:
+def _counted(names: Mapping[int, str], robot: Embodiment) -> dict[int, str]:
     """Numbered joints of an arm: by the robot's own numbers if they are the same, else counted."""
     out: dict[int, str] = {}
     arms = robot.arms
@@ -135,7 +144,7 @@ def _counted(
             if mine and set(found) & _COUNTED and len(digits) == 1 and not set(found) & GRIPPER:
                 numbers[i] = int(digits[0][:6])
         theirs = sorted(numbers.values())
-        if len(theirs) != len(arm.joints) or {*arm.joints} & {*known.values()}:
+        if len(theirs) != len(arm.joints):
             continue
         own = {int(d[-1]): j for j in arm.joints if (d := re.findall(r"\d+", j))}
         if sorted(own) == theirs:

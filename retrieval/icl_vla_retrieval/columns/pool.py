@@ -29,6 +29,11 @@ class Slot:
     def key(self) -> str:
         return f"{self.column}.{self.index}"
 
+    @property
+    def label(self) -> str:
+        """The key by name, where it has one: easier to recognise."""
+        return f"{self.column}.{self.name}" if self.name else self.key
+
 
 class Pool:
     """Episodes that have the same columns.
@@ -95,9 +100,10 @@ class Pool:
             return "action" if role(column) == "action" else "state"
         found = role(column)
         names = self.names[column]
-        if found in ("state", "") and names and all(pose_part(n) for n in names):
-            return "pose"
-        return found
+        parts = [pose_part(n) for n in names]
+        # joints may be called shoulder_pitch, elbow_pitch ...; a pose has each coordinate once
+        once = bool(parts) and all(parts) and len({*parts}) == len(parts)
+        return "pose" if found in ("state", "") and once else found
 
     def episode_values(self, slot: Slot) -> list[NDArray[np.float64]]:
         """``(T,)`` of each episode."""

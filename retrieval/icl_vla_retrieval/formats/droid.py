@@ -38,7 +38,7 @@ _GIVEN = Given(
         _STATE + "joint_positions": "state",
         _STATE + "gripper_position": "gripper",
         _STATE + "cartesian_position": "pose",
-        _ACTION + "joint_position": "action",
+        _ACTION + "joint_position": "absolute",
         _ACTION + "gripper_position": "action",
     },
     unit={

@@ -51,9 +51,9 @@ def member(group: Any, name: str) -> Any:
     found = group[part]
     if rest:
         return member(found, rest) if isinstance(found, h5py.Group) else None
-    if isinstance(found, h5py.Dataset) and (found.external or found.is_virtual):
-        return None
-    return found
+    if isinstance(found, h5py.Dataset):
+        return None if found.external or found.is_virtual else found
+    return found if isinstance(found, h5py.Group) else None
 
 
 def datasets(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import csv
 import re
+import tokenize
 import zipfile
 import zlib
 from collections import Counter
@@ -43,6 +44,8 @@ _UNREADABLE = (
     NotImplementedError,
     RuntimeError,
     SyntaxError,
+    tokenize.TokenError,  # numpy's second try at an array's header
+    MemoryError,
 )
 
 

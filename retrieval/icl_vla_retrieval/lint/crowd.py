@@ -97,8 +97,8 @@ def _outliers(group: Sequence[Motion], paths: Sequence[Array]) -> Iterator[Findi
                 motion.episode,
                 None,
                 reason,
-                "look at it (icl-vla demos show --episode), and remove it if it shows something"
-                " else than the instruction says",
+                f"look at it (icl-vla demos show {motion.d.embodiment} --episode NUMBER), and"
+                " remove it if it shows something else than the instruction says",
             )
 
 

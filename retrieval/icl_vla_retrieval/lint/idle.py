@@ -34,6 +34,8 @@ def check_idle(motion: Motion) -> Iterator[Finding]:
             motion.episode,
             (frames[0], frames[-1]),
             f"{seconds:.1f} s without motion or command at the {end}",
-            "trim it: icl-vla demos lint --fix" if count < T else "remove the episode",
+            f"trim it: icl-vla demos lint {motion.d.embodiment} --fix"
+            if count < T
+            else "remove the episode",
             drop=tuple(spare) if count < T else (),
         )

@@ -36,11 +36,7 @@ def check_dropped(motion: Motion) -> Iterator[Finding]:
             f" {gaps.max() * motion.period:.3f} s where {motion.period:.3f} s is usual",
             "record at a rate that the computer keeps up with, or remove the episode",
         )
-    frames = _skips(motion.steps[:, _joints_that_travel(motion)])
-    if motion.poses:  # near a singularity joints whip while the tool does not
-        places = [poses[:, :3, 3] for poses in motion.poses.values()]
-        ways = [np.diff(p, axis=0) / (TOOL_FAST * motion.period) for p in places]
-        frames = np.intersect1d(frames, np.concatenate([_skips(way) for way in ways]))
+    frames = _seen_twice(motion)
     frames = frames[gaps[frames] <= GAP]
     if len(frames):
         yield Finding(
@@ -51,6 +47,21 @@ def check_dropped(motion: Motion) -> Iterator[Finding]:
             " missing although the times are even",
             "record at a rate that the computer keeps up with, or remove the episode",
         )
+
+
+def _seen_twice(motion: Motion) -> NDArray[np.int64]:
+    """Skips that show in two of three: the joints' way, the tool's, the commanded tool's.
+
+    One alone misleads: joints whip near a singularity while the tool does not, contact pushes a
+    tool, and set-points step. A frame that is missing is missing in all of them.
+    """
+    ways = [[motion.steps[:, _joints_that_travel(motion)]]]
+    for places in (motion.poses, motion.d.commands):
+        metre = 1 / (TOOL_FAST * motion.period)
+        ways.append([metre * np.diff(T[:, :3, 3], axis=0) for T in places.values()])
+    seen = [frame for kind in ways for frame in {t for way in kind for t in _skips(way)}]
+    frames, count = np.unique(np.array(seen, dtype=np.int64), return_counts=True)
+    return frames[count >= min(2, sum(map(bool, ways)))]
 
 
 def _joints_that_travel(motion: Motion) -> NDArray[np.bool_]:
@@ -86,7 +97,7 @@ def check_duplicated(motion: Motion) -> Iterator[Finding]:
     same = (np.diff(d.q, axis=0) == 0).all(axis=1) & (np.diff(d.actions, axis=0) == 0).all(axis=1)
     length = np.linalg.norm(motion.steps, axis=1)
     moving = length > max(0.25 * float(np.median(length)), 1e-4)
-    copies = []
+    copies: list[int] = []
     for first, last in _runs(same):  # frames first + 1 .. last repeat frame first
         inside = first > 0 and last < len(d) - 1
         if inside and moving[first - 1] and moving[last]:
@@ -97,7 +108,7 @@ def check_duplicated(motion: Motion) -> Iterator[Finding]:
             motion.episode,
             (copies[0], copies[-1]),
             f"{len(copies)} frames repeat the one before while the robot moves",
-            "drop them: icl-vla demos lint --fix",
+            f"drop them: icl-vla demos lint {d.embodiment} --fix",
             drop=tuple(copies),
         )
     for name, track in d.cameras.items():

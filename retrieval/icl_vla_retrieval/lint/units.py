@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from icl_vla_embodiments.types import Array
 
@@ -43,7 +44,7 @@ def check_units(motion: Motion) -> Iterator[Finding]:
             return
 
 
-def _beyond(motion: Motion, positions: Array, turning: Array) -> str:
+def _beyond(motion: Motion, positions: Array, turning: NDArray[np.bool_]) -> str:
     """In words, where positions leave the limits by far but fit them as degrees."""
     lower, upper = motion.robot.array("lower"), motion.robot.array("upper")
     joints = np.flatnonzero(turning & np.isfinite(lower) & np.isfinite(upper))
