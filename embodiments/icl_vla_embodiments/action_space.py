@@ -394,7 +394,7 @@ class ActionSpace:
             origin = self._origin(d.reference, previous, state, first)
             delta = d.reference is not Reference.ABSOLUTE
             if kind is Kind.JOINT_POSITION:
-                posture = _need(previous.posture, self, "joint positions").copy()
+                posture = _posture(posture, previous, self)  # one group an arm
                 for i, dim in group:
                     k = _joint_index(self, dim)
                     origin = self._origin(dim.reference, previous, state, first)
@@ -403,7 +403,7 @@ class ActionSpace:
                         counts_from = _need(origin.posture, self, "joint positions")[k]
                     posture[k] = counts_from + si[i]
             elif kind is Kind.JOINT_VELOCITY:
-                posture = _need(previous.posture, self, "joint positions").copy()
+                posture = _posture(posture, previous, self)  # one group an arm
                 for i, dim in group:
                     posture[_joint_index(self, dim)] += si[i] / self.rate
             elif kind is Kind.EE_POSITION:
@@ -554,6 +554,11 @@ def _need(value: Array | None, space: ActionSpace, what: str) -> Array:
     if value is None:
         raise ActionSpaceError(f"action space {space.name!r} needs {what} to be given")
     return np.asarray(value, dtype=float)
+
+
+def _posture(current: Array | None, previous: TaskTarget, space: ActionSpace) -> Array:
+    """What the groups before have set, on top of the posture before."""
+    return _need(previous.posture, space, "joint positions").copy() if current is None else current
 
 
 def _pose(target: TaskTarget, effector: str, space: ActionSpace) -> Array:

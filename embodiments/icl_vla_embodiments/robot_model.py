@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pinocchio as pin
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from . import se3
 from .embodiment import Embodiment
@@ -88,6 +88,12 @@ class RobotModel:
             for i in range(1, self.model.njoints)
             if self.model.joints[i].nq == 1
         ]
+
+    @property
+    def prismatic(self) -> NDArray[np.bool_]:
+        """``(n,)``: which joints slide, so that their positions are in metres."""
+        joints = (self.model.joints[self.model.getJointId(j)] for j in self.embodiment.joints)
+        return np.array([j.shortname().startswith("JointModelP") for j in joints], dtype=bool)
 
     def full(self, q: ArrayLike) -> Array:
         """Pinocchio's configuration ``(nq,)`` of actuated positions ``(n,)``."""

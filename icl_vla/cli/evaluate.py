@@ -10,7 +10,9 @@ import typer
 
 def run(
     embodiment: Annotated[str, typer.Argument(help="Name of an embodiment.")],
-    instruction: Annotated[str, typer.Argument(help="What to do, as it was demonstrated.")],
+    instruction: Annotated[
+        str, typer.Argument(help="What to do, as it was demonstrated or in other words.")
+    ],
     driver: Annotated[str, typer.Option(help="Which robot: pybullet, or a plugin's.")] = "pybullet",
     scene: Annotated[
         str | None, typer.Option(help="A task's name, or a scene file (YAML).")
@@ -46,6 +48,8 @@ def run(
     if as_json:
         output.show_json(report)
         return
+    if report["instruction"] != instruction:
+        output.console.print(f"  understood as: {report['instruction']}")
     if report["judged"]:
         output.results_table(report["results"])
     else:

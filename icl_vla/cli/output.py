@@ -54,6 +54,16 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) 
     console.print(out)
 
 
+def findings_table(title: str, rows: Sequence[tuple[str, str, str]]) -> None:
+    """What was found, where and with which value; text folds instead of being cut."""
+    out = Table(title=title, title_justify="left", header_style="bold", border_style="dim")
+    for column in ("what", "where", "value"):
+        out.add_column(column, overflow="fold")
+    for row in rows:
+        out.add_row(*row)
+    console.print(out)
+
+
 def results_table(rows: Sequence[Mapping[str, Any]]) -> None:
     """Success of every task and method with its interval."""
     table(

@@ -13,7 +13,7 @@ import numpy as np
 from icl_vla_embodiments import ReportedError
 from icl_vla_embodiments.home import write_atomically
 from icl_vla_embodiments.store import EmbodimentStore
-from icl_vla_retrieval import DemoBank
+from icl_vla_retrieval import DemoBank, choose_instruction
 
 from ..paths import bank_path, run_path
 from ..sim.scene import Scene
@@ -81,14 +81,7 @@ def run_in_scenes(
 ) -> dict[str, Any]:
     """One method in new scenes, with pictures; or, with a plugin's driver, on that robot."""
     bank = _bank(base, embodiment)
-    if instruction not in bank.instructions:
-        raise ReportedError(
-            "no demonstration has this instruction",
-            where=bank.path,
-            value=instruction,
-            valid=bank.instructions,
-            remedy="use one of these instructions, or record demonstrations of this one",
-        )
+    instruction = choose_instruction(instruction, bank.instructions)
     if driver != "pybullet":
         find_driver(driver)
         if scene is not None:

@@ -9,9 +9,11 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from icl_vla_embodiments.types import Array
+from icl_vla_retrieval import Demonstration
 
-from .tokens import SceneTokens
+from .tokens import Encoder, SceneTokens
 
+STRIDE = 2  # frames between two encoded pictures of a demonstration
 _SAME = 0.6  # feature distance below which two tokens may be one thing
 _FAR = 0.25  # [m] of movement that costs as much as a difference of _SAME
 _WHOLE = 0.65  # share of the usual pixels from which a view counts as unobstructed
@@ -87,6 +89,25 @@ class SceneMemory:
             _stack(self._tracked.first, fresh),
             np.concatenate([self._tracked.seen, np.ones(len(fresh), dtype=bool)]),
         )
+
+
+def tracked_tokens(demonstration: Demonstration, encoder: Encoder) -> dict[str, Array]:
+    """Encode every :data:`STRIDE`-th frame and follow the tokens through the episode."""
+    memory = SceneMemory()
+    frames = range(0, len(demonstration), STRIDE)
+    states = [memory.update(encoder.encode(demonstration.observation(t))) for t in frames]
+    last = states[-1]
+    count = len(last)
+    tokens = np.zeros((len(demonstration), count, 3))
+    for state, t in zip(states, frames, strict=True):
+        tokens[t : t + STRIDE, : len(state)] = state.now.positions
+        tokens[t : t + STRIDE, len(state) :] = last.first.positions[len(state) :]
+    return {
+        "tokens": tokens,
+        "first": last.first.positions,
+        "features": last.first.features,
+        "clouds": last.first.clouds,
+    }
 
 
 def match(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +10,11 @@ import numpy as np
 
 from icl_vla_embodiments.home import write_atomically
 from icl_vla_embodiments.types import Array
-from icl_vla_retrieval import DemoBank, Demonstration, RetrievalError
+from icl_vla_retrieval import DemoBank, Demonstration, choose_instruction
+from icl_vla_retrieval.keys import schema_slug
 
-from ..perception.memory import SceneMemory
+from ..perception.memory import tracked_tokens
 from ..perception.tokens import Encoder
-
-STRIDE = 2  # frames between two encoded pictures of a demonstration
 
 
 @dataclass(frozen=True)
@@ -49,25 +47,6 @@ class DemoContext:
         return len(self.tcp)
 
 
-def tracked_tokens(demonstration: Demonstration, encoder: Encoder) -> dict[str, Array]:
-    """Encode every :data:`STRIDE`-th frame and follow the tokens through the episode."""
-    memory = SceneMemory()
-    frames = range(0, len(demonstration), STRIDE)
-    states = [memory.update(encoder.encode(demonstration.observation(t))) for t in frames]
-    last = states[-1]
-    count = len(last)
-    tokens = np.zeros((len(demonstration), count, 3))
-    for state, t in zip(states, frames, strict=True):
-        tokens[t : t + STRIDE, : len(state)] = state.now.positions
-        tokens[t : t + STRIDE, len(state) :] = last.first.positions[len(state) :]
-    return {
-        "tokens": tokens,
-        "first": last.first.positions,
-        "features": last.first.features,
-        "clouds": last.first.clouds,
-    }
-
-
 def read_context(
     bank: DemoBank | Sequence[Demonstration],
     instruction: str,
@@ -77,27 +56,18 @@ def read_context(
 ) -> list[DemoContext]:
     """The demonstrations of an instruction, with tokens (cached beside a bank).
 
+    Other words for an instruction of the bank are understood (:func:`choose_instruction`).
+
     Raises:
-        RetrievalError: The bank knows no such instruction; the known ones are listed.
+        InstructionError: The bank knows no such instruction; the known ones are listed.
     """
     if isinstance(bank, DemoBank):
-        episodes = bank.select(instruction)
-        cache: Path | None = bank.path / "icl_vla" / "tokens" / _slug(encoder.schema)
+        episodes = bank.select(choose_instruction(instruction, bank.instructions))
+        cache: Path | None = bank.path / "icl_vla" / "tokens" / schema_slug(encoder.schema)
     else:
-        episodes = [i for i, d in enumerate(bank) if d.instruction == instruction]
+        meant = choose_instruction(instruction, list(dict.fromkeys(d.instruction for d in bank)))
+        episodes = [i for i, d in enumerate(bank) if d.instruction == meant]
         cache = None
-    if not episodes:
-        known = (
-            bank.instructions
-            if isinstance(bank, DemoBank)
-            else sorted({d.instruction for d in bank})
-        )
-        raise RetrievalError(
-            "no demonstration has this instruction",
-            value=instruction,
-            valid=known,
-            remedy="use one of these instructions, or record demonstrations of this one",
-        )
     return [_read_one(bank[i], i, encoder, effector, cache) for i in episodes[:limit]]
 
 
@@ -128,7 +98,7 @@ def _read_one(
 
 def index_episodes(bank: DemoBank, encoder: Encoder, effector: str, episodes: Sequence[int]) -> int:
     """Encode episodes ahead of their first use; returns how many were new."""
-    cache = bank.path / "icl_vla" / "tokens" / _slug(encoder.schema)
+    cache = bank.path / "icl_vla" / "tokens" / schema_slug(encoder.schema)
     fresh = [i for i in episodes if not (cache / f"episode_{i:06d}.npz").exists()]
     for i in fresh:
         _read_one(bank[i], i, encoder, effector, cache)
@@ -141,7 +111,3 @@ def _npz(arrays: dict[str, Array]) -> bytes:
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **arrays)
     return buffer.getvalue()
-
-
-def _slug(schema: str) -> str:
-    return f"{schema.replace('/', '-')}-{hashlib.sha256(schema.encode()).hexdigest()[:8]}"

@@ -75,10 +75,21 @@ class Correspondence:
 
     def shared(self) -> list[int]:
         """Tokens found in most demonstrations: the things that the task may be about."""
-        if not self.index.size:
-            return []
-        share = (self.index >= 0).mean(axis=0)
-        return [int(m) for m in np.flatnonzero(share >= 0.6)]
+        return shared_tokens(self.index)
+
+
+def matched_tokens(features: Array, contexts: Sequence[DemoContext]) -> NDArray[np.int64]:
+    """Each demonstration's token that looks like each of these: ``(K, M)``, -1 for none."""
+    index = np.full((len(contexts), len(features)), -1)
+    for row, context in zip(index, contexts, strict=True):
+        mine, theirs = match(features, context.features, None, None)
+        row[mine] = theirs
+    return index
+
+
+def shared_tokens(index: NDArray[np.int64]) -> list[int]:
+    """Tokens that most demonstrations have a match for, from ``(K, M)`` matches; -1 is none."""
+    return [int(m) for m in np.flatnonzero((index >= 0).mean(axis=0) >= 0.6)] if index.size else []
 
 
 def frames_now(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from icl_vla_embodiments import (
     ActionChunk,
@@ -20,13 +20,15 @@ from icl_vla_embodiments import (
 )
 from icl_vla_embodiments.robot_model import RobotModel
 from icl_vla_embodiments.types import Array
-from icl_vla_retrieval import DemoBank, Demonstration
+from icl_vla_retrieval import DemoBank, Demonstration, Familiarity
 from icl_vla_retrieval.phase import PhaseTracker
 
 from ..perception.memory import SceneMemory, TrackedTokens
 from ..perception.tokens import Encoder
 from .context import DemoContext, read_context
-from .frames import Correspondence
+from .frames import Correspondence, matched_tokens, shared_tokens
+
+LEFT_OUT = 3  # frames between two that calibrate the distance
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,6 @@ class RetrievalConfig:
         sharpness: Exponent on the inverse variance.
         temperature: Cost difference by which a demonstration's weight falls to 1/e.
         radius: Distance at which a token's place starts to look different [m].
-        seen_cost: Mean retrieval cost that reads as confidence one half.
     """
 
     horizon: int = 8
@@ -49,7 +50,6 @@ class RetrievalConfig:
     sharpness: float = 1.5
     temperature: float = 0.15
     radius: float = 0.03
-    seen_cost: float = 0.8
 
 
 class RetrievalPolicy:
@@ -94,6 +94,7 @@ class RetrievalEpisode(ABC):
     ) -> None:
         self.policy = policy
         self.contexts = list(contexts)
+        self.distance = DistanceToDemonstrations.between(self.contexts, policy.config.radius)
         self.action_space = action_space
         self.effector = effector
         self.memory = SceneMemory()
@@ -126,28 +127,21 @@ class RetrievalEpisode(ABC):
         return self._chunk(observation, tcp, opening, pointers, weights / weights.sum())
 
     def _costs(self, tcp: Array, opening: float) -> list[Array]:
-        """How unlike the present each frame of each demonstration is.
-
-        Places of the shared tokens as seen from the hand, by horizontal distance and height, which
-        do not change when the whole scene is turned; then the hand's place and the gripper.
-        """
+        """How unlike the present each frame of each demonstration is."""
         assert self.tokens is not None and self.correspondence is not None
-        radius = self.policy.config.radius
         shared = self.correspondence.shared()
-        here = _cylindrical(self.tokens.now.positions[shared] - tcp[:3, 3])
-        out = []
-        for k, context in enumerate(self.contexts):
-            index = self.correspondence.index[k, shared]
-            known = index >= 0
-            then = _cylindrical(context.tokens[:, index[known]] - context.tcp[:, None, :3, 3])
-            squared = ((then - here[known]) ** 2).sum(-1)
-            cost = np.zeros(len(context))
-            if known.any():
-                cost += (1 - np.exp(-squared / (2 * radius**2))).mean(axis=1)
-            moved = ((context.tcp[:, :3, 3] - tcp[:3, 3]) ** 2).sum(-1)
-            cost += 0.3 * (1 - np.exp(-moved / (2 * radius**2)))
-            out.append(cost + np.abs(context.opening - opening))
-        return out
+        places = self.tokens.now.positions[shared]
+        return [
+            moment_costs(
+                places[None],
+                tcp[None],
+                np.array([opening]),
+                context,
+                self.correspondence.index[k, shared],
+                self.policy.config.radius,
+            )[0]
+            for k, context in enumerate(self.contexts)
+        ]
 
     @abstractmethod
     def _chunk(
@@ -173,7 +167,9 @@ class RetrievalEpisode(ABC):
     ) -> ActionChunk:
         """Wrap poses ``(H, 4, 4)`` and openings ``(H,)`` with their provenance."""
         costs = self.tracker.costs
-        confidence = 1 / (1 + np.exp(4 * (costs.min() / self.policy.config.seen_cost - 1)))
+        assert self.correspondence is not None
+        shared = len(self.correspondence.shared())
+        confidence = self.distance.confidence(costs.min(), shared)
         neighbours = tuple(
             Neighbour(c.episode, int(t), float(d), float(w), float(t / max(len(c) - 1, 1)))
             for c, t, d, w in zip(self.contexts, pointers, costs, weights, strict=True)
@@ -195,6 +191,89 @@ class RetrievalEpisode(ABC):
         )
         native = self.action_space.encode(chunk.targets, state, self.policy.model)
         return replace(chunk, native=self.action_space.clip(native))
+
+
+def moment_costs(
+    places: Array,
+    tcp: Array,
+    opening: Array,
+    context: DemoContext,
+    index: NDArray[np.int64],
+    radius: float,
+) -> Array:
+    """How unlike each of ``T`` moments each frame of a demonstration is: ``(T, T_k)``.
+
+    Places of the shared tokens as seen from the hand, by horizontal distance and height, which
+    do not change when the whole scene is turned; then the hand's place and the gripper.
+
+    Args:
+        places: ``(T, M, 3)`` of the shared tokens.
+        tcp: ``(T, 4, 4)``.
+        opening: ``(T,)``.
+        context: The demonstration.
+        index: ``(M,)`` its token for each shared one; -1 for none.
+        radius: Distance at which a place starts to look different [m].
+    """
+    known = index >= 0
+    hand = tcp[:, None, :3, 3]
+    here = _cylindrical(places[:, known] - hand)
+    then = _cylindrical(context.tokens[:, index[known]] - context.tcp[:, None, :3, 3])
+    cost = np.zeros((len(tcp), len(context)))
+    if known.any():
+        squared = ((then - here[:, None]) ** 2).sum(-1)
+        cost += (1 - np.exp(-squared / (2 * radius**2))).mean(axis=-1)
+    moved = ((context.tcp[:, :3, 3] - hand) ** 2).sum(-1)
+    cost += 0.3 * (1 - np.exp(-moved / (2 * radius**2)))
+    return cost + np.abs(context.opening - opening[:, None])
+
+
+@dataclass(frozen=True)
+class DistanceToDemonstrations:
+    """How far a moment lies from all demonstrations, and how far that is among themselves.
+
+    Attributes:
+        things: How many tokens a demonstration usually shares with the others.
+        familiarity: Calibrated by leaving each demonstration out.
+    """
+
+    things: int
+    familiarity: Familiarity
+
+    @classmethod
+    def between(cls, contexts: Sequence[DemoContext], radius: float) -> DistanceToDemonstrations:
+        """From each demonstration's every :data:`LEFT_OUT` th frame and the others."""
+        frames = slice(None, None, LEFT_OUT)
+        found, costs = [], []
+        for k, context in enumerate(contexts):
+            others = [c for i, c in enumerate(contexts) if i != k]
+            index = matched_tokens(context.features, others)
+            shared = shared_tokens(index)
+            places, tcp = context.tokens[frames, shared], context.tcp[frames]
+            opening = context.opening[frames]
+            nearest = [
+                moment_costs(places, tcp, opening, other, row[shared], radius).min(axis=1)
+                for row, other in zip(index, others, strict=True)
+            ]
+            if nearest:
+                found.append(len(shared))
+                costs.append(np.min(nearest, axis=0))
+        if not costs:
+            # one alone says nothing of how far apart demonstrations lie: all reads as one half
+            return cls(0, Familiarity.from_left_out([np.zeros(1)]))
+        usual = cls(int(np.median(found)), Familiarity(np.zeros(0)))
+        distances = [usual(cost, n) for cost, n in zip(costs, found, strict=True)]
+        return cls(usual.things, Familiarity.from_left_out(distances))
+
+    def __call__(self, cost: ArrayLike, shared: int) -> Array:
+        """Least cost among the demonstrations, plus the share of the usual things that is missing.
+
+        Costs compare what is there with where it was, and say nothing of what is not there.
+        """
+        return np.asarray(cost) + max(0.0, 1 - shared / max(self.things, 1))
+
+    def confidence(self, cost: float, shared: int) -> float:
+        """From nearly 0 (never seen) to 1 (like the demonstrations)."""
+        return self.familiarity.probability(float(self(cost, shared)))
 
 
 def demonstrated(

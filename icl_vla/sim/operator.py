@@ -41,8 +41,8 @@ class StagedOperator:
 
     def __init__(self, effector: str, stages: list[Stage], rng: np.random.Generator) -> None:
         self.effector = effector
-        self._stages = list(stages)
-        self._index = 0
+        self.stages = list(stages)
+        self.stage = 0
         self._waited = 0
         self._elapsed = 0
         self._setpoint: Array | None = None
@@ -55,9 +55,9 @@ class StagedOperator:
         here = driver.model.poses(observation.q)[self.effector]
         if self._setpoint is None:
             self._setpoint = here
-        if self._index == len(self._stages):
+        if self.stage == len(self.stages):
             return None
-        stage = self._stages[self._index]
+        stage = self.stages[self.stage]
         goal = stage.goal(driver)
         self._setpoint = self._towards(self._setpoint, goal, self._speed * stage.speed)
         self._elapsed += 1
@@ -65,7 +65,7 @@ class StagedOperator:
         if arrived or self._elapsed > stage.timeout or self._waited:
             self._waited += 1
         if self._waited > stage.dwell:
-            self._index, self._waited, self._elapsed = self._index + 1, 0, 0
+            self.stage, self._waited, self._elapsed = self.stage + 1, 0, 0
         return TaskTarget(
             poses={self.effector: self._setpoint}, grippers={self.effector: stage.gripper}
         )

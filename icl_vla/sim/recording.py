@@ -1,26 +1,34 @@
-"""Record a simulated task's demonstrations with its scripted operator."""
+"""Record demonstrations: of a simulated task by its scripted operator, or of any robot by hand."""
 
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from icl_vla_embodiments import Embodiment
+from icl_vla_embodiments import Driver, Embodiment, ReportedError, UnknownName
+from icl_vla_embodiments.plugins import registered_drivers
+from icl_vla_embodiments.robot_model import RobotModel
 from icl_vla_embodiments.store import EmbodimentStore
-from icl_vla_retrieval import CameraSpec, DemoBank, Demonstration
+from icl_vla_retrieval import CameraSpec, DatasetBusy, DemoBank, Demonstration
 from icl_vla_retrieval.demonstration import Value
+from icl_vla_retrieval.transaction import locked
+from icl_vla_wbc import ArmMpc
 
 from ..paths import bank_path
 from ..policy.context import index_episodes
 from ..processes import in_processes
+from ..runtime.loop import PERIOD
 from ..runtime.record import record_episode
+from ..runtime.session import Session
 from .workcell import Workcell, find_task
 
-_OPERATOR_SEED = 7_919
+SCRIPTED = "scripted expert"
+OPERATOR_SEED = 7_919
 _cells: dict[tuple[str, str, str], Workcell] = {}  # one per process
 
 
@@ -34,8 +42,10 @@ class Recorded:
     success: bool
 
 
-def open_bank(base: Path, embodiment: Embodiment) -> DemoBank:
-    """The robot's bank, made when there is none.
+def open_bank(
+    base: Path, embodiment: Embodiment, cameras: Mapping[str, CameraSpec] | None = None
+) -> DemoBank:
+    """The robot's bank, made when there is none; ``cameras`` are the simulation's by default.
 
     Raises:
         RetrievalError: It was recorded with another robot.
@@ -47,15 +57,13 @@ def open_bank(base: Path, embodiment: Embodiment) -> DemoBank:
         urdf_sha256=embodiment.urdf_sha256,
         joints=embodiment.joints,
         action_space=space,
-        cameras=_camera_specs(embodiment),
+        cameras=_camera_specs(embodiment) if cameras is None else cameras,
     )
     bank.check(embodiment)
     return bank
 
 
 def _camera_specs(embodiment: Embodiment) -> dict[str, CameraSpec]:
-    from icl_vla_embodiments.robot_model import RobotModel
-
     from .workspace import Workspace
 
     camera = Workspace.of(RobotModel(embodiment)).camera()
@@ -70,9 +78,9 @@ def record_one(base: Path, embodiment: str, task: str, seed: int) -> Demonstrati
     cell = _cells[key]
     assert cell.task is not None
     cell.reset(seed)
-    operator = cell.task.expert(cell.workspace, np.random.default_rng([_OPERATOR_SEED, seed]))
+    operator = cell.task.expert(cell.workspace, np.random.default_rng([OPERATOR_SEED, seed]))
     provenance: dict[str, Value] = {
-        "operator": "scripted expert",
+        "operator": SCRIPTED,
         "task": task,
         "seed": seed,
         "recorded": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -105,29 +113,105 @@ def record_demonstrations(
     robot = EmbodimentStore(base).get(embodiment)
     find_task(task)
     bank = open_bank(base, robot)
-    done = recorded(bank, task)
-    missing = [s for s in seeds if s not in done]
-    jobs = [(base, embodiment, task, s) for s in missing]
-    for seed, demonstration in zip(missing, in_processes(record_one, jobs, workers), strict=True):
-        episode = bank.append(demonstration)
-        done[seed] = Recorded(
-            episode, seed, len(demonstration), bool(demonstration.provenance["success"])
-        )
-        if progress is not None:
-            progress(done[seed])
+    with _alone(bank, task):
+        done = recorded(bank, task)
+        missing = [s for s in seeds if s not in done]
+        jobs = [(base, embodiment, task, s) for s in missing]
+        new = in_processes(record_one, jobs, workers)
+        for seed, demonstration in zip(missing, new, strict=True):
+            episode = bank.append(demonstration)
+            done[seed] = Recorded(
+                episode, seed, len(demonstration), bool(demonstration.provenance["success"])
+            )
+            if progress is not None:
+                progress(done[seed])
     return [done[s] for s in seeds]
 
 
+def _alone(bank: DemoBank, task: str) -> AbstractContextManager[None]:
+    """Two recorders would both find the same seeds missing: the second one is refused."""
+    busy = DatasetBusy(
+        f"another process is recording {task!r} into this bank",
+        where=bank.path,
+        remedy="wait until it is done, or stop it; to be quicker, give one recorder --workers 2",
+    )
+    return locked(bank.path / f".recording.{task}", busy)
+
+
 def recorded(bank: DemoBank, task: str) -> dict[int, Recorded]:
-    """Seed -> demonstration of a simulated task that a bank already holds."""
+    """Seed -> scripted demonstration of a simulated task that a bank already holds."""
     found: dict[int, Recorded] = {}
     for episode in range(len(bank)):
         demonstration = bank[episode]
         notes = demonstration.provenance
-        if notes.get("task") == task:
+        if notes.get("task") == task and notes.get("operator") == SCRIPTED:
             seed = int(notes["seed"])
             found[seed] = Recorded(episode, seed, len(demonstration), bool(notes["success"]))
     return found
+
+
+def session(
+    base: Path,
+    embodiment: str,
+    driver: str = "pybullet",
+    task: str | None = None,
+    instruction: str | None = None,
+) -> Session:
+    """A sitting in which a person records demonstrations.
+
+    Args:
+        base: Where robots and banks are kept.
+        embodiment: Name of the robot.
+        driver: ``pybullet``, with a task or an empty table, or a driver that a plugin registers.
+        task: Simulated task.
+        instruction: What is shown; the task's own by default.
+
+    Raises:
+        UnknownName: There is no such robot, driver or task.
+        ReportedError: There is neither a task nor an instruction.
+    """
+    robot = EmbodimentStore(base).get(embodiment)
+    words = instruction or (find_task(task).instruction if task else None)
+    if words is None:
+        raise ReportedError(
+            "nobody has said what is shown", remedy="give --instruction '...' or --task TASK"
+        )
+    source = {"driver": driver, **({"task": task} if task else {})}
+    if driver == "pybullet":
+        cell = Workcell.build(EmbodimentStore(base), embodiment, task)
+        return Session(
+            driver=cell.driver,
+            model=cell.model,
+            controller=cell.controller,
+            effector=cell.workspace.effector,
+            space=robot.action_space(),
+            bank=open_bank(base, robot),
+            instruction=words,
+            source=source,
+            judge=cell.judge if cell.task else None,
+        )
+    known = registered_drivers()
+    if driver not in known:
+        raise UnknownName("driver", driver, ["pybullet", *known])
+    machine: Driver = known[driver](robot)
+    model = RobotModel(robot)
+    effector = robot.action_space().effectors[0]
+    observation = machine.observe()
+    cameras = {
+        name: CameraSpec(image.rgb.shape[0], image.rgb.shape[1], depth=image.depth is not None)
+        for name, image in observation.cameras.items()
+        if image.rgb is not None
+    }
+    return Session(
+        driver=machine,
+        model=model,
+        controller=ArmMpc(model, effector, period=PERIOD),
+        effector=effector,
+        space=robot.action_space(),
+        bank=open_bank(base, robot, cameras),
+        instruction=words,
+        source=source,
+    )
 
 
 def index_bank(

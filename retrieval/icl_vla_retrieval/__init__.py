@@ -9,13 +9,19 @@ from .errors import (
     DatasetError,
     DemonstrationError,
     DiskFull,
+    InstructionError,
+    KeyIndexError,
     KeySchemaError,
     RetrievalError,
+    TextEncoderError,
 )
 from .example import make_example, make_example_bank
+from .familiarity import Familiarity
+from .keys import KeyEncoder, bank_keys, retriever_of
 from .lerobot import LeRobotReader, LeRobotWriter
-from .retriever import Retriever
+from .retriever import EpisodeLabels, Retriever
 from .spec import BankSpec, CameraSpec
+from .text import TextEncoder, choose_instruction
 
 __all__ = [
     "BankError",
@@ -29,12 +35,22 @@ __all__ = [
     "Demonstration",
     "DemonstrationError",
     "DiskFull",
+    "EpisodeLabels",
+    "Familiarity",
+    "InstructionError",
+    "KeyEncoder",
+    "KeyIndexError",
     "KeySchemaError",
     "LeRobotReader",
     "LeRobotWriter",
     "RetrievalError",
     "Retriever",
+    "TextEncoder",
+    "TextEncoderError",
+    "bank_keys",
+    "choose_instruction",
     "decode_commands",
     "make_example",
     "make_example_bank",
+    "retriever_of",
 ]

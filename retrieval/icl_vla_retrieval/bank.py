@@ -7,6 +7,7 @@
     icl_vla/episodes/episode_000000.npz           times, measured and commanded poses and openings
     icl_vla/episodes/episode_000000.json          provenance, calibration of the cameras
     icl_vla/depth/CAMERA/episode_000000.mkv       depth in whole millimetres, lossless
+    icl_vla/history.json                          what was changed since, and where the old is kept
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import io
 import json
 import zipfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -32,9 +33,10 @@ from .checks import check_kind, check_numbers, refuse
 from .demonstration import CameraTrack, Demonstration
 from .errors import BankError, BankMismatch, DatasetError
 from .lerobot import LeRobotWriter, layout
-from .lerobot.reader import Episode, read_info, read_json
+from .lerobot.reader import Episode, EpisodeRecord, LeRobotReader, read_info, read_json
 from .lerobot.video import decode_depth, encode_depth
 from .spec import ARRAYS, DEPTH, NOTES, BankSpec, CameraSpec, describe_cameras
+from .versions import HISTORY, Taken, read_history, revise, settle
 
 BANK = "icl_vla/bank.json"
 CHANNELS = ("grippers", "poses", "commands", "gripper_commands")  # by effector
@@ -55,6 +57,7 @@ class DemoBank:
     def __init__(self, path: Path | str) -> None:
         """Open a bank; :meth:`open` says the same in words."""
         self.path = Path(path)
+        settle(self.path)
         info = read_info(self.path)
         if not (self.path / BANK).exists():
             raise BankError(
@@ -102,7 +105,7 @@ class DemoBank:
             BankError: The folder is in use, or a camera cannot be stored.
         """
         spec = BankSpec(embodiment, urdf_sha256, tuple(joints), action_space, dict(cameras or {}))
-        return cls._create(Path(path), spec)
+        return cls.of_spec(Path(path), spec)
 
     @classmethod
     def open_or_create(
@@ -121,8 +124,9 @@ class DemoBank:
             BankMismatch: There is one, of another robot, action space or set of cameras.
         """
         spec = BankSpec(embodiment, urdf_sha256, tuple(joints), action_space, dict(cameras or {}))
+        settle(Path(path))
         if not (Path(path) / layout.INFO).exists():
-            return cls._create(Path(path), spec)
+            return cls.of_spec(Path(path), spec)
         bank = cls(path)
         refuse(bank.spec, bank.spec.differences(spec), embodiment, bank.path)
         if bank.spec.cameras != spec.cameras:
@@ -136,7 +140,10 @@ class DemoBank:
         return bank
 
     @classmethod
-    def _create(cls, path: Path, spec: BankSpec) -> DemoBank:
+    def of_spec(
+        cls, path: Path, spec: BankSpec, *, history: Sequence[Mapping[str, Any]] = ()
+    ) -> DemoBank:
+        """Make an empty bank of this kind; :meth:`create` says the same field by field."""
         try:
             path.mkdir(parents=True, exist_ok=True)
             others = sorted(p.name for p in path.iterdir() if p.name not in _LEFTOVERS)
@@ -154,7 +161,7 @@ class DemoBank:
             robot_type=spec.embodiment,
             fps=spec.action_space.rate,
             features=spec.features(),
-            files={BANK: _json(spec.to_json())},
+            files={BANK: _json(spec.to_json()), HISTORY: _json(list(history))},
         )
         return cls(path)
 
@@ -187,6 +194,23 @@ class DemoBank:
         for i in self.select(instruction):
             digest.update((self.path / ARRAYS.format(index=i)).read_bytes())
         return digest.hexdigest()
+
+    def fingerprint(self) -> str:
+        """Hex digest that changes with every change of the bank's list of episodes."""
+        digest = hashlib.sha256()
+        for file in sorted((self.path / "meta").rglob("*.parquet")):
+            digest.update(file.read_bytes())
+        return digest.hexdigest()
+
+    @property
+    def reader(self) -> LeRobotReader:
+        """The bank as the LeRobot dataset that it is."""
+        return self._writer.reader
+
+    @property
+    def records(self) -> tuple[EpisodeRecord, ...]:
+        """Length, instruction and files of each episode."""
+        return self._writer.reader.records
 
     def __len__(self) -> int:
         return len(self._writer.reader)
@@ -236,12 +260,106 @@ class DemoBank:
                 depth = d.cameras[name].depth
                 assert depth is not None  # check_kind
                 side[DEPTH.format(camera=name)] = encode_depth(depth, self.rate)
+        return self._store(d, side)
+
+    def append_copy(
+        self, source: DemoBank, episode: int, *, relabelled: Demonstration | None = None
+    ) -> int:
+        """Add an episode of another bank of the same kind, its files byte for byte; its index.
+
+        Args:
+            source: The other bank.
+            episode: Its index there.
+            relabelled: Provenance and calibration are taken from this one instead; what was
+                computed with the old ones (caches) stays behind.
+
+        Raises:
+            BankMismatch, DatasetBusy, DiskFull: As :meth:`append`.
+        """
+        d = source[episode]
+        check_kind(self.spec, d, self.path)
+        side = {}
+        for file in sorted((source.path / "icl_vla").rglob(f"episode_{episode:06d}.*")):
+            folder = file.relative_to(source.path).parent
+            side[f"{folder}/episode_{{index:06d}}{file.suffix}"] = file.read_bytes()
+        if relabelled is not None:
+            side = {name: side[name] for name in self.spec.side_files()}
+            side[NOTES] = _json(_notes(relabelled))
+        videos = source._writer.reader.records[episode].videos
+        return self._store(d, side, {key: v.path.read_bytes() for key, v in videos.items()})
+
+    def _store(
+        self,
+        d: Demonstration,
+        side: Mapping[str, bytes],
+        encoded: Mapping[str, bytes] | None = None,
+    ) -> int:
         return self._writer.append(
             {layout.STATE: d.q, layout.ACTION: d.actions},
             {layout.IMAGES + name: d.cameras[name].rgb for name in self.spec.cameras},
             d.instruction,
             side=side,
+            encoded=encoded,
         )
+
+    def remove(self, episodes: Iterable[int]) -> DemoBank:
+        """A new version without some episodes; the others move up. The old version is kept.
+
+        Raises:
+            BankError: There is no such episode.
+            DatasetBusy, DiskFull: As :meth:`append`.
+        """
+        gone = set(episodes)
+        self.require(*gone)
+        return revise(
+            self,
+            lambda now: [Taken(now, i) for i in range(len(now)) if i not in gone],
+            [f"removed episodes {sorted(gone)}"],
+        )
+
+    def merge(self, other: DemoBank) -> DemoBank:
+        """A new version that also holds another bank's episodes, less those that it holds already.
+
+        Raises:
+            BankMismatch: The other is of another robot, action space or set of cameras.
+            DatasetBusy, DiskFull: As :meth:`append`.
+        """
+        refuse(self.spec, self.spec.differences(other.spec), other.embodiment, self.path)
+        known = {self._identity(i) for i in range(len(self))}
+        new = [i for i in range(len(other)) if other._identity(i) not in known]
+        return revise(
+            self,
+            lambda now: [
+                *(Taken(now, i) for i in range(len(now))),
+                *(Taken(other, i) for i in new),
+            ],
+            [f"merged {len(new)} episodes of {other.path}"],
+        )
+
+    def require(self, *episodes: int) -> None:
+        """Raise if an episode is not there.
+
+        Raises:
+            BankError: There is no such episode.
+        """
+        missing = sorted(set(episodes) - set(range(len(self))))
+        if missing:
+            raise BankError(
+                "the bank has no such episode",
+                where=self.path,
+                value=missing,
+                valid=[f"0 to {len(self) - 1}"] if len(self) else [],
+            )
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """What was changed in the bank so far."""
+        return read_history(self.path)
+
+    def _identity(self, i: int) -> tuple[str, str]:
+        """Equal where two banks hold the same recording."""
+        content = (self.path / ARRAYS.format(index=i)).read_bytes()
+        return self._instruction(i), hashlib.sha256(content).hexdigest()
 
     def check(self, embodiment: Embodiment) -> None:
         """Refuse a robot that the demonstrations were not recorded with.
@@ -272,6 +390,7 @@ class DemoBank:
             "seconds": frames / self.rate,
             "instructions": dict(Counter(self._instruction(i) for i in range(len(self)))),
             "repairs": list(self.repairs),
+            "history": self.history,
         }
 
     def _instruction(self, i: int) -> str:
@@ -333,7 +452,7 @@ def _npz(arrays: Mapping[str, NDArray]) -> bytes:
     return buffer.getvalue()
 
 
-def _json(value: Mapping[str, Any]) -> bytes:
+def _json(value: object) -> bytes:
     """Indented JSON; numpy scalars become numbers."""
     return json.dumps(value, indent=2, ensure_ascii=False, default=lambda x: x.item()).encode()
 

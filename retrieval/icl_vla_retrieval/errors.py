@@ -35,3 +35,15 @@ class DiskFull(BankError):
 
 class KeySchemaError(RetrievalError):
     """Retrieval keys of different schemas, which must not be compared."""
+
+
+class KeyIndexError(RetrievalError):
+    """A stored or requested index of keys that cannot be used."""
+
+
+class InstructionError(RetrievalError):
+    """An instruction that no demonstration has, or that several may mean."""
+
+
+class TextEncoderError(RetrievalError):
+    """A text encoder that cannot be loaded."""

@@ -1,7 +1,9 @@
 """Where in each demonstration the present moment lies: one pointer a demonstration.
 
 A global nearest neighbour confuses phases that look alike (the hand above the table before the
-grasp and after it). A pointer that only searches a window ahead of and behind itself does not.
+grasp and after it). A pointer that only searches a window ahead of and behind itself does not, but
+must find its way again when the robot is set back. Both look at the cost of the path that led to a
+frame, not at the frame's alone: online time warping (Sakoe & Chiba 1978) that forgets.
 """
 
 from __future__ import annotations
@@ -17,35 +19,43 @@ from icl_vla_embodiments.types import Array
 class PhaseTracker:
     """Online alignment of the present with several demonstrations.
 
+    With ``c(t)`` the cost of frame t now, and ``a`` frames expected to have passed,
+    ``D(t) = (1 - w) c(t) + w min_s (D(t - s) + penalty(s))``, ``w = memory^a``: the fading mean of
+    the costs along the best way to t. A pointer goes to the least ``D`` of its window; where
+    another frame's ``D`` is less by ``relock``, it goes there.
+
     Args:
         lengths: Frames in each demonstration.
-        back: Frames that a pointer may step back in one update.
-        ahead: Frames beyond the expected one that it may step forward.
-        drift: Cost of each frame that it departs from the expected one.
-        relock: A frame outside the window takes the pointer if it has been cheaper than the
-            window's best by this much ...
-        patience: ... for so many updates in a row.
+        memory: What a frame's time leaves of earlier costs, 0 to 1.
+        fastest: Pace, in demonstrated paces, beyond which a step costs extra; standing still
+            is free.
+        slack: Frames that a step may go back, or forward beyond the fastest.
+        drift: Extra cost for each such frame, and for each frame that a pointer departs from the
+            expected one: breaks ties, no more.
+        relock: Gain for which a pointer leaves its window. The cost's scale: with cost
+            ``1 - exp(-d^2 / 2 r^2)``, the gain that removes an error of 0.93 r.
     """
 
     def __init__(
         self,
         lengths: Sequence[int],
         *,
-        back: int = 3,
-        ahead: int = 5,
+        memory: float = 0.3,
+        fastest: float = 2.0,
+        slack: int = 2,
         drift: float = 0.01,
-        relock: float = 0.5,
-        patience: int = 3,
+        relock: float = 0.35,
     ) -> None:
         self.lengths = np.asarray(lengths, dtype=int)
         self.pointers = np.zeros(len(self.lengths), dtype=int)
         self.costs = np.zeros(len(self.lengths))
-        self._back, self._ahead, self._drift = back, ahead, drift
-        self._relock, self._patience = relock, patience
-        self._waited = np.zeros(len(self.lengths), dtype=int)
+        self._memory, self._fastest, self._slack = memory, fastest, slack
+        self._drift, self._relock = drift, relock
+        self._frames = np.arange(self.lengths.max(initial=0))
+        self._paths: Array | None = None
 
     def update(self, costs: Sequence[Array], advance: int) -> NDArray[np.int64]:
-        """Move every pointer to the cheapest frame of its window.
+        """Move every pointer to where the present most likely is.
 
         Args:
             costs: For each demonstration ``(T_k,)``: how unlike the present each frame is.
@@ -54,21 +64,37 @@ class PhaseTracker:
         Returns:
             ``(K,)`` pointers.
         """
+        now = np.full((len(self.lengths), len(self._frames)), np.inf)
         for k, cost in enumerate(costs):
-            last = self.lengths[k] - 1
-            expected = min(self.pointers[k] + advance, last)
-            low = max(0, expected - advance - self._back)
-            high = min(last, expected + self._ahead)
-            window = np.arange(low, high + 1)
-            local = cost[window] + self._drift * np.abs(window - expected)
-            best = int(window[local.argmin()])
-            anywhere = int(np.argmin(cost))
-            lost = cost[best] - cost[anywhere] > self._relock
-            self._waited[k] = self._waited[k] + 1 if lost else 0
-            if self._waited[k] >= self._patience:
-                best, self._waited[k] = anywhere, 0
-            self.pointers[k], self.costs[k] = best, cost[best]
+            now[k, : len(cost)] = cost
+        furthest = int(np.ceil(self._fastest * advance)) + self._slack
+        if self._paths is None:
+            self._paths = now
+        else:
+            weight = self._memory ** max(advance, 1)
+            self._paths = (1 - weight) * now + weight * self._arrive(self._paths, furthest, advance)
+
+        expected = np.minimum(self.pointers + advance, self.lengths - 1)[:, None]
+        step = self._frames - self.pointers[:, None]
+        near = self._paths + self._drift * np.abs(self._frames - expected)
+        local = np.where((step >= -self._slack) & (step <= furthest), near, np.inf).argmin(axis=1)
+        anywhere = self._paths.argmin(axis=1)
+        rows = np.arange(len(local))
+        lost = self._paths[rows, local] - self._paths[rows, anywhere] > self._relock
+        self.pointers = np.where(lost, anywhere, local)
+        self.costs = now[rows, self.pointers]
         return self.pointers.copy()
+
+    def _arrive(self, paths: Array, furthest: int, advance: int) -> Array:
+        """``min_s (D(t - s) + penalty(s))`` for steps s of the window."""
+        best = np.full_like(paths, np.inf)
+        frames = paths.shape[1]
+        for s in range(-min(self._slack, frames - 1), min(furthest, frames - 1) + 1):
+            penalty = self._drift * max(0.0, -s, s - self._fastest * advance)
+            arrived = best[:, max(s, 0) : frames + min(s, 0)]
+            left = paths[:, max(-s, 0) : frames - max(s, 0)]
+            np.minimum(arrived, left + penalty, out=arrived)
+        return best
 
     @property
     def phases(self) -> Array:

@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from .errors import DatasetBusy, DiskFull
 
@@ -28,8 +29,6 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 def writing(root: Path, patience: float | None = None) -> Iterator[None]:
     """Hold the folder's writer lock.
 
-    The kernel drops the lock with the process, so it cannot be left behind.
-
     Args:
         root: Folder that is written to.
         patience: Longest wait [s]; :data:`PATIENCE` by default.
@@ -37,21 +36,40 @@ def writing(root: Path, patience: float | None = None) -> Iterator[None]:
     Raises:
         DatasetBusy: Another process holds it.
     """
-    deadline = time.monotonic() + (PATIENCE if patience is None else patience)
-    with (root / LOCK).open("w") as file:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() >= deadline:
-                    raise DatasetBusy(
-                        "another process is writing to this dataset",
-                        where=root,
-                        remedy="wait until it is done, or stop it; reading is possible meanwhile",
-                    ) from None
-                time.sleep(0.02)
+    busy = DatasetBusy(
+        "another process is writing to this dataset",
+        where=root,
+        remedy="wait until it is done, or stop it; reading is possible meanwhile",
+    )
+    with locked(root / LOCK, busy, PATIENCE if patience is None else patience):
         yield
+
+
+@contextmanager
+def locked(path: Path, busy: DatasetBusy, patience: float = 0.0) -> Iterator[None]:
+    """Hold a lock file; raise ``busy`` if another process does for longer than ``patience`` [s].
+
+    The kernel drops the lock with the process, so it cannot be left behind.
+    """
+    deadline = time.monotonic() + patience
+    while True:
+        with path.open("w") as file:
+            if not _taken(file):
+                if time.monotonic() >= deadline:
+                    raise busy
+                time.sleep(0.02)
+            elif os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                yield
+                return
+            # else another folder took this one's place while we waited: lock that one
+
+
+def _taken(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def commit(root: Path, files: Mapping[str, bytes]) -> None:

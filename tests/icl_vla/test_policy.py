@@ -14,7 +14,7 @@ from icl_vla.policy.context import DemoContext
 from icl_vla.policy.frames import Correspondence, FrameVotes, frames_now
 from icl_vla.policy.interface import Episode, Policy
 from icl_vla.policy.nearest import NearestPolicy
-from icl_vla.policy.retrieval import RetrievalConfig, demonstrated
+from icl_vla.policy.retrieval import DistanceToDemonstrations, RetrievalConfig, demonstrated
 from icl_vla.policy.vote import VotePolicy, consensus
 from icl_vla.runtime.loop import run_episode
 from icl_vla_embodiments import ReportedError, SpaceState, se3
@@ -222,6 +222,23 @@ def test_the_pointer_finds_its_way_after_a_jump(jump):
     for _ in range(3):  # its patience
         tracker.update([costs_of(path, path[jump[1]])], advance=0)
     assert abs(tracker.phases[0] - jump[1] / 100) <= 0.05
+
+
+def test_confidence_reads_as_a_probability():
+    """Nearly uniform over left-out moments, low where a thing is missing, undecided for one."""
+    rng = np.random.default_rng(11)
+    scenes = [places_at_random(rng) for _ in range(9)]
+    demos = [demonstration(k, p, frame_of(p) @ motion()) for k, p in enumerate(scenes)]
+    distance = DistanceToDemonstrations.between(demos, CONFIG.radius)
+    assert distance.things == 2
+    own = [distance.confidence(d, shared=2) for d in distance.familiarity.distances]
+    assert 0.45 < np.mean(own) < 0.6
+    worst = distance.familiarity.distances[-1]
+    assert distance.confidence(worst + 0.01, shared=2) < 0.05
+    assert distance.confidence(0.0, shared=2) == 1.0
+    assert distance.confidence(0.0, shared=0) == distance.confidence(1.0, shared=2)
+    alone = DistanceToDemonstrations.between(demos[:1], CONFIG.radius)
+    assert alone.confidence(0.3, shared=2) == 0.5
 
 
 def test_policies_fit_the_interface():

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import json
+import os
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import av
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pybullet_data
 import pytest
+from numpy.typing import NDArray
 
-LEROBOT_SAMPLES = Path(__file__).parents[3] / "shared" / "datasets" / "lerobot"
+from icl_vla_embodiments.embodiment import Embodiment
+from icl_vla_embodiments.robot_model import RobotModel
+from icl_vla_embodiments.urdf import embodiment_from_urdf
+
+SHARED = Path(os.environ.get("ICL_VLA_SHARED", Path(__file__).parents[3] / "shared"))
+LEROBOT_SAMPLES = SHARED / "datasets" / "lerobot"
+PANDA = Path(pybullet_data.getDataPath()) / "franka_panda/panda.urdf"
+Array = NDArray[np.float64]
 
 
 @pytest.fixture
@@ -77,3 +89,73 @@ def check_lerobot_rules(path: Path, *, settled: bool = True) -> int:
 @pytest.fixture(name="check_lerobot_rules")
 def check_lerobot_rules_fixture():
     return check_lerobot_rules
+
+
+@pytest.fixture(scope="session")
+def panda() -> Embodiment:
+    return embodiment_from_urdf(PANDA)
+
+
+@pytest.fixture(scope="session")
+def panda_model(panda: Embodiment) -> RobotModel:
+    return RobotModel(panda)
+
+
+@dataclass(frozen=True)
+class Motion:
+    """What an arm of seven joints and its gripper truly did, ``T`` frames at 20 Hz.
+
+    Attributes:
+        q: ``(T, 7)`` measured; a few frames behind the commands.
+        commands: ``(T, 7)``.
+        opening: ``(T,)`` measured; what is grasped stops it halfway.
+        closing: ``(T,)`` commanded opening.
+    """
+
+    q: Array
+    commands: Array
+    opening: Array
+    closing: Array
+
+    @property
+    def free(self) -> Array:
+        """``(T,)`` the opening, had nothing been grasped."""
+        return follow(self.closing)
+
+    @staticmethod
+    def pose(model: RobotModel, q: Array) -> Array:
+        """``T_base_ee`` at arm joints ``(7,)``, fingers at rest."""
+        whole = model.neutral.copy()
+        whole[:7] = q
+        return model.T_base_frame(whole, "arm")
+
+
+def follow(closing: Array, stop: float = 0.0) -> Array:
+    """Fingers that need seven frames, and stop at what they hold."""
+    out = closing.copy()
+    for t in range(1, len(out)):
+        wanted = max(closing[t - 1], stop)
+        out[t] = out[t - 1] + np.clip(wanted - out[t - 1], -0.15, 0.15)
+    return out
+
+
+@pytest.fixture(scope="session")
+def motions(panda: Embodiment) -> list[Motion]:
+    """Smooth motions between random postures, with a grasp in the middle."""
+    rng = np.random.default_rng(3)
+    lower, upper = (panda.array(end)[:7] for end in ("lower", "upper"))
+    out = []
+    for _ in range(5):
+        share = rng.uniform(0.15, 0.85, (4, 7))
+        points = lower + share * (upper - lower)
+        s = np.linspace(0, 1, 30)[:, None]
+        blend = s**3 * (10 - 15 * s + 6 * s**2)
+        legs = pairwise(points)
+        commands = np.concatenate([a + blend * (b - a) for a, b in legs])
+        q = commands.copy()
+        for t in range(1, len(q)):
+            q[t] = q[t - 1] + 0.4 * (commands[t - 1] - q[t - 1])
+        closing = np.ones(len(q))
+        closing[30:70] = 0.0
+        out.append(Motion(q, commands, follow(closing, rng.uniform(0.3, 0.6)), closing))
+    return out

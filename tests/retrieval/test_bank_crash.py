@@ -63,8 +63,13 @@ def check_content(bank: DemoBank) -> None:
         assert error.max() < 0.00051, i  # half a millimetre
 
 
-def test_killed_at_random_moments(tmp_path: Path, check_lerobot_rules) -> None:
-    rng = random.Random(0)
+MANY = [pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 10)]
+
+
+@pytest.mark.parametrize("seed", [0, *MANY])
+def test_killed_at_random_moments(tmp_path: Path, check_lerobot_rules, seed: int) -> None:
+    """20 kills a seed, 200 in all."""
+    rng = random.Random(seed)
     bank = make_example_bank(tmp_path / "bank")
     finished = 0
     for _ in range(20):

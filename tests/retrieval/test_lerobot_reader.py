@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
+from io import BytesIO
 from pathlib import Path
 
 import av
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from icl_vla_retrieval import DatasetError, LeRobotReader, make_example, make_example_bank
 
@@ -69,6 +72,10 @@ def test_pictures_kept_in_the_table(samples: Path) -> None:
     pictures = episode.frames["observation.images.front"]()
     assert pictures.dtype == np.uint8
     assert pictures.shape == (len(episode), 48, 64, 3)
+    stored = raw_episodes(samples / "v30_image")[1]
+    for frame, row in zip(pictures, stored, strict=True):
+        with Image.open(BytesIO(row["observation.images.front"]["bytes"])) as picture:
+            assert np.array_equal(frame, np.asarray(picture))
     # the same recording as video: each frame resembles its own picture, not the next or last one
     video = LeRobotReader(samples / "v30_video")[1].frames["observation.images.front"]()
     error = np.abs(video[:, None].astype(int) - pictures[None]).mean(axis=(2, 3, 4))
@@ -78,6 +85,45 @@ def test_pictures_kept_in_the_table(samples: Path) -> None:
 @pytest.fixture
 def dataset(tmp_path: Path) -> Path:
     return make_example_bank(tmp_path / "bank", episodes=2).path
+
+
+@pytest.mark.parametrize("column", ["task", "__index_level_0__"])
+def test_task_text_under_both_of_its_names(dataset: Path, column: str) -> None:
+    file = dataset / "meta/tasks.parquet"
+    table = pq.read_table(file)
+    texts = next(n for n in table.column_names if n != "task_index")
+    expected = table[texts].to_pylist()
+    named = {"task_index": table["task_index"], column: table[texts].cast(pa.large_string())}
+    pq.write_table(pa.table(named), file)
+    assert list(LeRobotReader(dataset).tasks.values()) == expected
+
+
+def test_types_that_occur_in_the_wild(tmp_path: Path) -> None:
+    """float64 vectors as fixed-size lists, a vector of one number as a scalar, and truth values."""
+    dataset = make_example_bank(tmp_path / "one", episodes=1).path
+    (file,) = (dataset / "data").rglob("*.parquet")
+    table = pq.read_table(file)
+    state = np.array(table["observation.state"].to_pylist(), dtype=np.float64) / 3
+    n, width = state.shape
+    odd = {
+        "observation.state": pa.FixedSizeListArray.from_arrays(pa.array(state.ravel()), width),
+        "next.done": pa.array(np.arange(n) % 2 == 0),
+        "grip": pa.array(np.arange(n, dtype=np.int16)),
+    }
+    for name, values in odd.items():
+        table = table.drop_columns([name]) if name in table.column_names else table
+        table = table.append_column(name, values)
+    pq.write_table(table, file)
+    features = json.loads((dataset / "meta/info.json").read_text())["features"]
+    features["observation.state"]["dtype"] = "float64"
+    features["next.done"] = {"dtype": "bool", "shape": [1], "names": None}
+    features["grip"] = {"dtype": "int16", "shape": [1], "names": None}
+    change_info(dataset, features=features)
+    (episode,) = LeRobotReader(dataset)
+    assert np.array_equal(episode.columns["observation.state"], state)
+    assert episode.columns["observation.state"].dtype == np.float64
+    assert np.array_equal(episode.columns["next.done"], np.arange(n) % 2 == 0)
+    assert np.array_equal(episode.columns["grip"], np.arange(n))
 
 
 def change_info(path: Path, **fields: object) -> None:

@@ -44,7 +44,7 @@ def test_equals_brute_force(k: int, cap: int) -> None:
         assert np.allclose(true, [d for d, _, _ in expected], rtol=1e-5)
         assert np.allclose([n.distance for n in found], true, rtol=1e-5)
         assert np.isclose(sum(n.weight for n in found), 1.0)
-        assert all(n.phase == n.step / len(keys[n.episode]) for n in found)
+        assert all(n.phase == n.step / (len(keys[n.episode]) - 1) for n in found)
 
 
 def test_refuses_other_keys() -> None:

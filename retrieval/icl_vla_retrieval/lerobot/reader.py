@@ -9,9 +9,9 @@ up to 0.6 are wrong where several episodes are pooled.
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -21,11 +21,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from PIL import Image
 
 from ..errors import DatasetError
+from ..pictures import decode_picture, stack
 from . import layout
 from .video import decode_rgb
+
+LONGEST, FASTEST = 10_000_000, 10_000  # frames of an episode, and a second
+# what damaged descriptions lead to where a number, a text or a list of them is expected
+_DAMAGE = (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError)
 
 
 @dataclass(frozen=True)
@@ -112,10 +116,11 @@ class LeRobotReader:
         self.fps: float = self.info["fps"]
         self.features: Mapping[str, Any] = self.info["features"]
         self.robot_type: str = self.info.get("robot_type") or ""
-        if self.version[0] == 3:
-            self.tasks, self.records = self._tasks_v3(), self._records_v3()
-        else:
-            self.tasks, self.records = self._tasks_v2(), self._records_v2()
+        with _sound(self.path / "meta"):
+            if self.version[0] == 3:
+                self.tasks, self.records = self._tasks_v3(), self._records_v3()
+            else:
+                self.tasks, self.records = self._tasks_v2(), self._records_v2()
 
     def __len__(self) -> int:
         return len(self.records)
@@ -125,9 +130,11 @@ class LeRobotReader:
 
     def __getitem__(self, i: int) -> Episode:
         record = self.records[i]
-        names = [k for k in self._stored_columns(record.data) if k not in self.cameras]
-        table = self._table(record, names)
-        columns = {k: _array(table[k], self.features.get(k, {}), record.data) for k in names}
+        with _sound(record.data):
+            names = [k for k in self._stored_columns(record.data) if k not in self.cameras]
+            table = self._table(record, names)
+            columns = {k: _array(table[k], self.features.get(k, {}), record.data) for k in names}
+            task_index = int(columns["task_index"][0])
         frames: dict[str, Callable[[], NDArray[np.uint8]]] = {}
         for key, kind in self.cameras.items():
             if kind == "video":
@@ -137,9 +144,7 @@ class LeRobotReader:
                 )
             else:
                 frames[key] = partial(self._images, record, key)
-        task = self.tasks.get(
-            int(columns["task_index"][0]), record.tasks[0] if record.tasks else ""
-        )
+        task = self.tasks.get(task_index, record.tasks[0] if record.tasks else "")
         return Episode(record, columns, frames, task)
 
     @cached_property
@@ -149,10 +154,14 @@ class LeRobotReader:
 
     def names(self, key: str) -> tuple[str, ...]:
         """Names of a vector feature's numbers; empty where the dataset has none."""
-        names = self.features[key].get("names")
-        if isinstance(names, dict):  # {"motors": [...]} of older recordings
-            names = [n for group in names.values() for n in group]
-        return tuple(names or ())
+        names = self.features.get(key, {}).get("names")
+        if isinstance(names, dict):
+            if all(isinstance(place, int) for place in names.values()):  # {"x": 0, "y": 1}
+                names = sorted(names, key=lambda n: names[n])
+            else:  # {"motors": [...]} of older recordings
+                groups = [g if isinstance(g, list) else [g] for g in names.values()]
+                names = [n for group in groups for n in group]
+        return tuple(map(str, names)) if isinstance(names, list) else ()
 
     def _stored_columns(self, data: Path) -> list[str]:
         return _parquet(pq.read_schema, data).names
@@ -171,25 +180,23 @@ class LeRobotReader:
 
     def _images(self, record: EpisodeRecord, key: str) -> NDArray[np.uint8]:
         """Pictures kept in the table as encoded bytes, or as files beside it."""
-        out = []
-        for cell in self._table(record, [key])[key].to_pylist():
-            source = io.BytesIO(cell["bytes"]) if cell["bytes"] else self.path / cell["path"]
-            try:
-                with Image.open(source) as image:
-                    out.append(np.asarray(image.convert("RGB")))
-            except OSError as error:
-                raise DatasetError(
-                    f"a picture of {key!r} cannot be read", where=record.data, value=str(error)
-                ) from error
-        return np.stack(out)
+        with _sound(record.data):
+            cells = self._table(record, [key])[key].to_pylist()
+            sources = [c["bytes"] or self._inside(c["path"]) for c in cells]
+        return stack([decode_picture(s, f"{record.data}, {key!r}") for s in sources], record.data)
 
     def _tasks_v3(self) -> dict[int, str]:
         path = self.path / layout.TASKS
         if not path.exists() and not self.info.get("total_episodes"):
             return {}
         table = _parquet(pq.read_table, path)
-        text = next(name for name in table.column_names if name != "task_index")
-        return dict(zip(table["task_index"].to_pylist(), table[text].to_pylist(), strict=True))
+        texts = [name for name in table.column_names if name != "task_index"]
+        if len(texts) == len(table.column_names) or not texts:
+            raise DatasetError(
+                "the list of tasks lacks columns", where=path, value=table.column_names
+            )
+        indices, tasks = table["task_index"].to_pylist(), table[texts[0]].to_pylist()
+        return {int(i): str(t) for i, t in zip(indices, tasks, strict=True)}
 
     def _records_v3(self) -> tuple[EpisodeRecord, ...]:
         folder = self.path / "meta" / "episodes"
@@ -213,16 +220,23 @@ class LeRobotReader:
         spans = {}
         for key in videos:
             place = layout.Place(row[f"videos/{key}/chunk_index"], row[f"videos/{key}/file_index"])
-            file = place.path(self.info["video_path"], video_key=key)
-            spans[key] = VideoSpan(self.path / file, row[f"videos/{key}/from_timestamp"])
+            file = self._inside(place.path(self.info["video_path"], video_key=key))
+            spans[key] = VideoSpan(file, float(row[f"videos/{key}/from_timestamp"]))
         place = layout.Place(row["data/chunk_index"], row["data/file_index"])
-        data = self.path / place.path(self.info["data_path"])
-        tasks = tuple(row["tasks"])
-        return EpisodeRecord(row["episode_index"], row["length"], tasks, data, spans)
+        data = self._inside(place.path(self.info["data_path"]))
+        return _record(row["episode_index"], row["length"], row["tasks"], data, spans)
+
+    def _inside(self, name: str) -> Path:
+        """A file of the dataset; what its description names elsewhere is not read."""
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise DatasetError(
+                "the dataset names a file outside its folder", where=self.path, value=name
+            )
+        return self.path / name
 
     def _tasks_v2(self) -> dict[int, str]:
         rows = _json_lines(self.path / "meta" / "tasks.jsonl")
-        return {row["task_index"]: row["task"] for row in rows}
+        return {int(row["task_index"]): str(row["task"]) for row in rows}
 
     def _records_v2(self) -> tuple[EpisodeRecord, ...]:
         records = []
@@ -231,14 +245,38 @@ class LeRobotReader:
             where = {"episode_chunk": index // self.info["chunks_size"], "episode_index": index}
             spans = {
                 key: VideoSpan(
-                    self.path / self.info["video_path"].format(video_key=key, **where), 0.0
+                    self._inside(self.info["video_path"].format(video_key=key, **where)), 0.0
                 )
                 for key, kind in self.cameras.items()
                 if kind == "video"
             }
-            data = self.path / self.info["data_path"].format(**where)
-            records.append(EpisodeRecord(index, row["length"], tuple(row["tasks"]), data, spans))
+            data = self._inside(self.info["data_path"].format(**where))
+            records.append(_record(index, row["length"], row["tasks"], data, spans))
         return tuple(sorted(records, key=lambda r: r.index))
+
+
+@contextmanager
+def _sound(where: Path) -> Iterator[None]:
+    """What is read from a file is what LeRobot writes there, or the file is damaged."""
+    try:
+        yield
+    except _DAMAGE as error:
+        raise DatasetError(
+            "a dataset does not hold what it should",
+            where=where,
+            value=f"{type(error).__name__}: {error}",
+            remedy="fetch or record this dataset again",
+        ) from error
+
+
+def _record(
+    index: int, length: int, tasks: list[str], data: Path, videos: Mapping[str, VideoSpan]
+) -> EpisodeRecord:
+    if not isinstance(index, int) or not isinstance(length, int) or not 0 < length < LONGEST:
+        raise ValueError(f"episode {index} of {length} frames")
+    if not all(np.isfinite(v.start) for v in videos.values()):
+        raise ValueError(f"episode {index} begins at no time of its video")
+    return EpisodeRecord(index, length, tuple(map(str, tasks or ())), data, videos)
 
 
 def read_info(path: Path) -> dict[str, Any]:
@@ -255,7 +293,25 @@ def read_info(path: Path) -> dict[str, Any]:
     needed = ("codebase_version", "fps", "features", "data_path")
     if missing := [key for key in needed if key not in info]:
         raise DatasetError("the dataset's description lacks fields", where=file, value=missing)
+    fps, features = info["fps"], info["features"]
+    good_fps = isinstance(fps, int | float) and 0 < fps < FASTEST  # NaN is not
+    if not good_fps or not isinstance(info["data_path"], str):
+        raise DatasetError(
+            "the dataset's description is damaged",
+            where=file,
+            value=f"fps {fps!r}, data_path {info['data_path']!r}",
+        )
+    if not isinstance(features, dict) or not all(_is_feature(f) for f in features.values()):
+        raise DatasetError("the dataset's features are damaged", where=file)
     return info
+
+
+def _is_feature(feature: object) -> bool:
+    """Whether it has a type and a shape (legacy recordings: a list of whole numbers)."""
+    if not isinstance(feature, dict) or not isinstance(feature.get("dtype"), str):
+        return False
+    shape = feature.get("shape") or []
+    return isinstance(shape, list) and all(isinstance(n, int) and n >= 0 for n in shape)
 
 
 def read_json(file: Path) -> dict[str, Any]:
@@ -266,7 +322,7 @@ def read_json(file: Path) -> dict[str, Any]:
     """
     try:
         value = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DatasetError(
             "a file cannot be read as JSON",
             where=file,
@@ -298,7 +354,7 @@ def _version(path: Path, info: Mapping[str, Any]) -> tuple[int, ...]:
 def _parquet(read: Callable[..., Any], file: Path, **options: Any) -> Any:
     try:
         return read(file, **options)
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, pa.ArrowException, MemoryError, *_DAMAGE) as error:
         raise DatasetError(
             "a data file cannot be read" if file.exists() else "a data file is missing",
             where=file,
@@ -311,7 +367,7 @@ def _json_lines(file: Path) -> list[dict[str, Any]]:
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
         return [json.loads(line) for line in lines if line.strip()]
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DatasetError("a list cannot be read", where=file, value=str(error)) from error
 
 

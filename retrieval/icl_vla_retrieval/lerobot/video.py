@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -18,6 +19,9 @@ from ..errors import DatasetError
 H264: Mapping[str, str] = {"preset": "veryfast", "crf": "18", "g": "2", "bf": "0", "threads": "1"}
 FFV1: Mapping[str, str] = {"level": "3", "threads": "1"}
 FARTHEST = 65535  # [mm] that 16 bits hold
+LARGEST = 2**26  # pixels of a frame: what claims more is damaged, and would fill the memory
+# what PyAV raises on damaged files, besides its own
+_DAMAGE = (av.FFmpegError, OSError, IndexError, ValueError, ArithmeticError, AttributeError)
 
 
 def encode_rgb(frames: NDArray[np.uint8], fps: float) -> bytes:
@@ -41,7 +45,7 @@ def decode_depth(source: Path) -> NDArray[np.float32]:
     try:
         with av.open(str(source)) as container:
             mm = np.stack([f.to_ndarray() for f in container.decode(video=0)])
-    except (av.FFmpegError, OSError, ValueError) as error:
+    except _DAMAGE as error:
         raise _unreadable(source, error) from error
     return mm.astype(np.float32) / np.float32(1000.0)
 
@@ -64,7 +68,7 @@ def decode_rgb(source: Path, *, start: float, count: int, fps: float) -> NDArray
     found: dict[int, NDArray[np.uint8]] = {}
     try:
         with av.open(str(source)) as container:
-            stream = container.streams.video[0]
+            stream = _stream(container, source)
             if start > 0 and stream.time_base is not None:
                 container.seek(int(start / stream.time_base), stream=stream)  # the key frame before
             for frame in container.decode(stream):
@@ -73,7 +77,7 @@ def decode_rgb(source: Path, *, start: float, count: int, fps: float) -> NDArray
                     break
                 if i >= 0 and i not in found:
                     found[i] = np.asarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8)
-    except (av.FFmpegError, OSError, IndexError) as error:
+    except _DAMAGE as error:
         raise _unreadable(source, error) from error
     if len(found) != count:
         raise DatasetError(
@@ -82,7 +86,51 @@ def decode_rgb(source: Path, *, start: float, count: int, fps: float) -> NDArray
             value=f"{len(found)} frames from {start:.3f} s on, {count} expected",
             remedy="fetch or record this dataset again",
         )
-    return np.stack([found[i] for i in range(count)])
+    return _stacked([found[i] for i in range(count)], source)
+
+
+def decode_frames(source: Path, wanted: Sequence[int]) -> NDArray[np.uint8]:
+    """Frames of a video by their number in order of display; rising.
+
+    Raises:
+        DatasetError: The file is missing or damaged, or has too few frames.
+    """
+    wanted_ = set(wanted)
+    found = []
+    total = 0
+    try:
+        with av.open(str(source)) as container:
+            for i, frame in enumerate(container.decode(_stream(container, source))):
+                total = i + 1
+                if i in wanted_:
+                    found.append(np.asarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8))
+                if len(found) == len(wanted_):
+                    break
+    except _DAMAGE as error:
+        raise _unreadable(source, error) from error
+    if len(found) != len(wanted_):
+        raise DatasetError(
+            "a video has fewer frames than its episode",
+            where=source,
+            value=f"{total} frames",
+            valid=[f"{max(wanted) + 1} frames"],
+            remedy="fetch or record this dataset again",
+        )
+    return _stacked(found, source)
+
+
+def _stream(container: Any, source: Path) -> Any:
+    """The video in a container, unless its frames could not be true."""
+    stream = container.streams.video[0]
+    if stream.width * stream.height > LARGEST:
+        raise _unreadable(source, ValueError(f"frames of {stream.width} x {stream.height}"))
+    return stream
+
+
+def _stacked(frames: Sequence[NDArray[np.uint8]], source: Path) -> NDArray[np.uint8]:
+    if len({f.shape for f in frames}) > 1:
+        raise _unreadable(source, ValueError("the size changes in mid-film"))
+    return np.stack(frames)
 
 
 def _encode(

