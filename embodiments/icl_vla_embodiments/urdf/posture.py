@@ -15,6 +15,7 @@ from ..types import Array
 from .collision import CollisionScene
 
 ENOUGH = 6  # solutions to choose among
+CROUCH = 0.75  # of a leg's length, between hip and foot
 # Where the TCP should be, as (forward, up) from the shoulder over the arm's length, best first.
 PLACES = (
     (0.45, 0.05),
@@ -214,7 +215,7 @@ def _elbow_up(model: RobotModel, arm: Group, q: Array, shoulder: Array, reach: f
 def _bend(
     model: RobotModel, q: Array, leg: Group, columns: Sequence[int], like: Array | None
 ) -> Array:
-    """Put a foot below its hip at 0.8 of the leg's length, turned as at zero if it has ankles.
+    """Put a foot below its hip, knees bent, turned as at zero if it has ankles.
 
     ``like`` is a leg of as many joints that stands already; this one bends as much, to either side.
     """
@@ -225,19 +226,15 @@ def _bend(
     zero = q.copy()
     zero[columns] = 0.0
     upright = model.link_poses(zero)[leg.tip_link][:3, :3]
-    straight = model.link_poses(q)
-    joints = [np.array(model.data.oMi[model.model.getJointId(j)].translation) for j in leg.joints]
-    joints.append(straight[leg.tip_link][:3, 3])
-    length = float(np.linalg.norm(np.diff(joints[1:], axis=0), axis=1).sum())
-    aside = joints[min(2, len(joints) - 1)] if len(joints) > 3 else joints[0]
-    target = np.array([aside[0], aside[1], aside[2] - 0.8 * length])
+    target = _below_hip(model, q, zero, leg, columns)
     rows = 6 if len(columns) >= 6 else 3
     middle = 0.5 * (lower + upper)[columns]
-    starts = [
+    starts: list[Array] = [
         0.7 * np.clip(0.0, lower[columns], upper[columns]) + 0.3 * middle,
         middle,
         *(middle + 0.3 * (upper - lower)[columns] * rng.uniform(-1, 1, (6, len(columns)))),
         *([] if like is None else [like, -like]),
+        *(np.concatenate([np.zeros(len(columns) - 2), [-k, 2 * k]]) for k in (0.7, -0.7)),
     ]
     for start in starts:
         here = q.copy()
@@ -253,11 +250,58 @@ def _bend(
             here[columns] += step * min(1.0, 0.3 / max(float(np.abs(step).max()), 1e-9))
             here[columns] = np.clip(here[columns], lower[columns], upper[columns])
         size = float(np.linalg.norm(error)) + 0.02 * float(np.abs(here[columns]).max())
+        if len(columns) < 6:  # a foot that trails its knee is pulled along, not stumbled over
+            line, _ = _joint_line(model, here, leg)
+            size += 0.01 * float(line[-1][0] > line[0][0])
         if like is not None:
             size += 0.1 * float(np.linalg.norm(np.abs(here[columns]) - np.abs(like)))
         if size < best_error:
             best, best_error = here, size
     return best
+
+
+def _below_hip(
+    model: RobotModel, q: Array, zero: Array, leg: Group, columns: Sequence[int]
+) -> Array:
+    """Where a foot stands ``(3,)``, base frame: at :data:`CROUCH` of the leg's length below its hip.
+
+    A leg of three or four joints that swings fore and aft (knee axis level, first axis not
+    upright) stands below its hip joint, as far aside as at zero. Others stand below their third
+    joint: the knee of a sprawling leg, the innermost of a hip with three axes.
+    """
+    straight = model.link_poses(q)[leg.tip_link][:3, 3]
+    joints, _ = _joint_line(model, q, leg)
+    line = np.array([*joints, straight])
+    length = float(np.linalg.norm(np.diff(line[1:], axis=0), axis=1).sum())
+    aside = line[min(2, len(line) - 1)] if len(line) > 3 else line[0]
+    if len(columns) in (3, 4):
+        foot = model.link_poses(zero)[leg.tip_link][:3, 3]
+        joints, axes = _joint_line(model, zero, leg)
+        knee = axes[-1]
+        hip = next(i for i, axis in enumerate(axes) if abs(axis @ knee) > 0.9)
+        if abs(knee[2]) < 0.3 and abs(axes[0][2]) < 0.7 and hip < len(columns) - 1:
+            spans = np.diff([*joints[hip:], foot], axis=0)
+            flat = spans - np.outer(spans @ knee, knee)
+            drop = CROUCH * float(np.linalg.norm(flat, axis=1).sum())
+            across = knee * (1 - abs(knee[2]))
+            place = joints[hip] + across * ((foot - joints[hip]) @ across)
+            return np.array([place[0], place[1], joints[hip][2] - drop])
+    return np.array([aside[0], aside[1], aside[2] - 0.8 * length])
+
+
+def _joint_line(model: RobotModel, q: Array, leg: Group) -> tuple[Array, Array]:
+    """Origins ``(k, 3)`` and unit axes ``(k, 3)`` of a leg's joints in the base frame."""
+    import pinocchio as pin
+
+    pin.computeJointJacobians(model.model, model.data, model.full(q))
+    origins, axes = [], []
+    for name in leg.joints:
+        index = model.model.getJointId(name)
+        J = pin.getJointJacobian(model.model, model.data, index, pin.LOCAL_WORLD_ALIGNED)
+        column = np.reshape(J, (6, -1))[:, model.model.idx_vs[index]]
+        origins.append(np.array(model.data.oMi[index].translation))
+        axes.append(column[3:] if column[3:].any() else column[:3])
+    return np.array(origins), np.array(axes)
 
 
 def _frame_jacobian(model: RobotModel, q: Array, frame: int) -> Array:

@@ -1,0 +1,145 @@
+"""Contact forces over a horizon that move the body as it should: a single-rigid-body MPC."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import daqp
+import numpy as np
+from numpy.typing import NDArray
+
+from icl_vla_embodiments import se3
+from icl_vla_embodiments.types import Array
+
+from .config import LegConfig
+
+GRAVITY = np.array([0.0, 0.0, -9.81])
+PYRAMID = np.array([[1, 0], [-1, 0], [0, 1], [0, -1]], dtype=float)
+
+
+@dataclass(frozen=True)
+class BodyState:
+    """The body as one rigid piece, relative to its reference.
+
+    Attributes:
+        tilt: ``(3,)`` rotation vector from the reference to the body, world axes [rad].
+        com: ``(3,)`` [m].
+        spin: ``(3,)`` angular velocity, world axes [rad/s].
+        velocity: ``(3,)`` of the centre of mass [m/s].
+        inertia: ``(3, 3)`` about the centre of mass, world axes.
+        wrench: ``(6,)`` what acts besides gravity and the feet, at the centre of mass: force [N],
+            torque [N m].
+    """
+
+    tilt: Array
+    com: Array
+    spin: Array
+    velocity: Array
+    inertia: Array
+    wrench: Array
+
+
+class ForceMpc:
+    r"""Plans contact forces for :math:`N` steps.
+
+    With forces :math:`f_i` at arms :math:`r_i` from the centre of mass,
+
+    .. math:: m \ddot c = \sum_i f_i + m g + f_e, \qquad
+              I \dot\omega = \sum_i r_i \times f_i + \tau_e,
+
+    integrated with constant forces a step, which makes the predicted states affine in the forces
+    of the standing feet (Di Carlo et al., *Dynamic locomotion in the MIT Cheetah 3 through convex
+    model-predictive control*, 2018). The states are eliminated; friction is a pyramid.
+    """
+
+    def __init__(self, mass: float, config: LegConfig) -> None:
+        self._mass, self._config = mass, config
+        N, dt = config.stages, config.dt
+        held = np.tril(np.ones((N, N)))
+        ages = np.subtract.outer(np.arange(N), np.arange(N)) + 0.5
+        self._to_place = dt**2 * held * ages  # (N, N) acceleration of step k -> place after step j
+        self._to_speed = dt * held
+        self.times = dt * np.arange(1.0, N + 1)
+        c = config
+        self._place = np.array([c.tilt_weight] * 2 + [c.yaw_weight] + [c.place_weight] * 2 + [c.height_weight])
+        self._speed = np.array([c.spin_weight] * 2 + [2 * c.spin_weight] + [c.speed_weight] * 3)
+        self._curvature = np.multiply.outer(
+            self._place, self._to_place.T @ self._to_place
+        ) + np.multiply.outer(self._speed, self._to_speed.T @ self._to_speed)  # (6, N, N)
+        self._force_cost = config.force_weight / (mass * 9.81) ** 2
+
+    def plan(
+        self,
+        state: BodyState,
+        places: Array,
+        velocity: Array,
+        spin: Array,
+        arms: Array,
+        stands: NDArray[np.bool_],
+        friction: float,
+    ) -> Array | None:
+        """Forces ``(C, 3)`` of the first step in world axes, or None where no plan was found.
+
+        Args:
+            state: Now.
+            places: ``(N, 3)`` where the centre of mass should be.
+            velocity: ``(3,)`` that it should have.
+            spin: ``(3,)`` that the body should have.
+            arms: ``(N, C, 3)`` contact points relative to the centre of mass.
+            stands: ``(N, C)``.
+            friction: Coefficient.
+        """
+        N = self._config.stages
+        steps, points = np.nonzero(stands)
+        count = len(steps)
+        if not count:
+            return np.zeros((stands.shape[1], 3))
+        inverse = np.linalg.inv(state.inertia)
+        B = np.zeros((count, 6, 3))  # acceleration (angular, linear) by each force
+        r = arms[steps, points]
+        B[:, :3] = inverse @ _skews(r)
+        B[:, 3:] = np.eye(3) / self._mass
+        free = np.concatenate(
+            [inverse @ state.wrench[3:], GRAVITY + state.wrench[:3] / self._mass]
+        )
+        t = self.times[:, None]
+        start = np.concatenate([state.tilt, state.com])
+        rate = np.concatenate([state.spin, state.velocity])
+        goal = np.hstack([np.multiply.outer(self.times, spin), places])
+        e_place = start + t * rate + 0.5 * t**2 * free - goal
+        e_speed = rate + t * free - np.concatenate([spin, velocity])
+        pull = self._to_place.T @ (e_place * self._place) + self._to_speed.T @ (
+            e_speed * self._speed
+        )  # (N, 6)
+        g = np.einsum("cdi,cd->ci", B, pull[steps]).reshape(-1)
+        Bd = B.transpose(1, 0, 2).reshape(6, -1)  # (6, 3 c)
+        at = np.repeat(steps, 3)
+        H = np.einsum("da,dab,db->ab", Bd, self._curvature[:, at[:, None], at], Bd)
+        H[np.diag_indices(3 * count)] += self._force_cost
+        C, low, high = friction_rows(count, friction, 2.0 * self._mass * 9.81)
+        x, _, flag, _ = daqp.solve(
+            np.ascontiguousarray(H), g, C, high, low, np.zeros(len(low), dtype=np.intc)
+        )
+        if flag <= 0 or not np.isfinite(x).all():
+            return None
+        forces = np.zeros((stands.shape[1], 3))
+        now = steps == 0
+        forces[points[now]] = x.reshape(-1, 3)[now]
+        return forces
+
+
+def friction_rows(count: int, friction: float, largest: float, least: float = 0.0) -> tuple[Array, Array, Array]:
+    """``C x`` between ``low`` and ``high`` for ``count`` forces: a pyramid and a normal range."""
+    block = np.zeros((5, 3))
+    block[:4, :2] = PYRAMID
+    block[:4, 2] = -friction
+    block[4, 2] = 1
+    C = np.kron(np.eye(count), block)
+    low = np.tile([-1e30] * 4 + [least], count)
+    high = np.tile([0.0] * 4 + [largest], count)
+    return C, low, high
+
+
+def _skews(r: Array) -> Array:
+    """``(c, 3, 3)`` cross-product matrices."""
+    return np.stack([se3.skew(x) for x in r])
