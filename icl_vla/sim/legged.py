@@ -47,7 +47,7 @@ class LeggedDriver:
     """
 
     def __init__(
-        self, model: RobotModel, urdf: Path, height: float, terrain: Terrain = Terrain()  # noqa: B008
+        self, model: RobotModel, urdf: Path, height: float, terrain: Terrain = Terrain()
     ) -> None:
         self.model, self.terrain = model, terrain
         self.client = connect()
@@ -112,9 +112,7 @@ class LeggedDriver:
         turn = se3.quat_xyzw(se3.from_euler_xyz([0.0, -t.slope, 0.0]))
         bodies = [c.createMultiBody(0, plane, -1, [0, 0, 0], turn)]
         if t.steps:
-            box = c.createCollisionShape(
-                pybullet.GEOM_BOX, halfExtents=[0.1, 2.0, t.steps / 2]
-            )
+            box = c.createCollisionShape(pybullet.GEOM_BOX, halfExtents=[0.1, 2.0, t.steps / 2])
             bodies += [
                 c.createMultiBody(0, box, -1, [x, 0, t.steps / 2], [0, 0, 0, 1])
                 for x in np.arange(0.6, 6.0, 0.4)
@@ -129,9 +127,7 @@ class LeggedDriver:
         masses = [c.getDynamicsInfo(self.body, i)[0] for i in links]
         if payload:
             heaviest = int(np.argmax(masses)) - 1
-            c.changeDynamics(
-                self.body, heaviest, mass=max(masses) + payload * sum(masses)
-            )
+            c.changeDynamics(self.body, heaviest, mass=max(masses) + payload * sum(masses))
 
     def push(self, force: Array, duration: float) -> None:
         """Push the base with ``force`` ``(3,)`` [N] for the next ``duration`` [s]."""
@@ -143,8 +139,8 @@ class LeggedDriver:
         states = [c.getJointState(self.body, i) for i in self._indices]
         p, o = c.getBasePositionAndOrientation(self.body)
         v, w = (np.array(x) for x in c.getBaseVelocity(self.body))
-        P, O = c.multiplyTransforms(p, o, *c.invertTransform(*self._inertial))
-        T = se3.pose(se3.from_quat_xyzw(O), P)
+        place, turn = c.multiplyTransforms(p, o, *c.invertTransform(*self._inertial))
+        T = se3.pose(se3.from_quat_xyzw(turn), place)
         v = v + np.cross(w, T[:3, 3] - np.array(p))
         R = T[:3, :3]
         positions = np.array([s[0] for s in states]) - self.model.c[self._rows]

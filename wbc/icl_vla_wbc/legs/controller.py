@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import numpy as np
+import pinocchio as pin
 from numpy.typing import NDArray
 
 from icl_vla_embodiments import Command, Observation, TaskTarget, se3
@@ -16,15 +17,17 @@ from .config import LegConfig
 from .disturbance import WrenchEstimator
 from .dynamics import FloatingDynamics
 from .feet import find_feet
-from .forces import BodyState, ForceMpc
+from .forces import GRAVITY, BodyState, ForceMpc
 from .gait import Gait
 from .reference import BodyReference, Ground
-from .swing import arc, foothold
+from .swing import arc, footholds
 from .whole_body import AccelerationTask, solve_whole_body
 
 STILL = 0.02  # [m/s, rad/s] below which a commanded velocity means: stand
 BALANCE = 0.5  # share of the support's half-width that the capture point may use while standing
 SLIP = 0.25  # [m/s] of a standing foot
+REACH = 0.6  # of the standing height: the longest step from below the hip
+EARLY = 0.05  # of the standing height that a foot is above its arc when the ground holds it up
 FORCE_WEIGHT = 15.0  # of the whole-body program's forces, over the robot's weight squared
 
 
@@ -129,20 +132,18 @@ class LegMpc:
         stands = self._contacts()
         points = stands[d.owner]
         wrench = self._estimator.update(d, self._applied)
-        self._ground.update(
-            d.points - np.outer(self._radius, [0, 0, 1]), points, self.period / 0.1
-        )
         self._watch_slip(points)
         planned = 0.0
         if self._tick % self.config.replan == 0:
             before = time.thread_time()
+            soles = d.points - np.outer(self._radius, [0, 0, 1])
+            self._ground.update(soles, points, min(1.0, 10 * self.config.replan * self.period))
             self._plan_forces(stands, wrench)
             planned = time.thread_time() - before
         tasks = [
-            *self._body_tasks(wrench),
-            *self._foot_tasks(stands),
+            self._joint_task(wrench),
+            self._foot_task(stands),
             *self._hand_tasks(target),
-            self._posture_task(),
         ]
         solution = solve_whole_body(
             d,
@@ -165,7 +166,9 @@ class LegMpc:
             torques = solution.torques
             self._applied, self._acceleration = solution.forces, solution.accelerations
         self.seconds = (planned, time.thread_time() - start - planned)
-        return Command(mode="torque", tau=np.clip(torques, -self._efforts, self._efforts), level=level)
+        return Command(
+            mode="torque", tau=np.clip(torques, -self._efforts, self._efforts), level=level
+        )
 
     def _choose_gait(self, twist: Array) -> None:
         """Walk when asked or off balance; stand again when calm with all feet down."""
@@ -207,7 +210,7 @@ class LegMpc:
         """Believe in less friction where a loaded foot slides, slowly in more again."""
         d = self.dynamics
         loaded = points & (self._applied[:, 2] > 0.05 * d.mass * 9.81)
-        speed = np.linalg.norm(d.point_velocities[:, :2], axis=1)
+        speed = np.sqrt((d.point_velocities[:, :2] ** 2).sum(axis=1))
         if self._walking:  # a foot that has just come down still slides a little
             fresh = self._gait.phases(self._clock) < 0.15
             loaded &= ~fresh[d.owner]
@@ -251,7 +254,7 @@ class LegMpc:
         push[3:] -= rate[3:]
         R_wanted = self._ground.tilt(R)
         state = BodyState(
-            tilt=se3.log3(d.base[:3, :3] @ R_wanted.T),
+            tilt=pin.log3(d.base[:3, :3] @ R_wanted.T),
             com=d.com,
             spin=d.base[:3, :3] @ d.u[3:6],
             velocity=d.com_velocity,
@@ -271,77 +274,71 @@ class LegMpc:
         z = float(self._ground.at(reference.place)) + self.height
         return np.append(reference.place, z)
 
-    def _body_tasks(self, wrench: Array) -> list[AccelerationTask]:
+    def _joint_task(self, wrench: Array) -> AccelerationTask:
+        """The body's acceleration, and the joints' back to the neutral posture."""
         d, reference, c = self.dynamics, self._reference, self.config
         assert reference is not None
-        n = len(d.u)
         R = d.base[:3, :3]
         v = R @ d.u[:3]
-        planned = (self._forces.sum(axis=0) + wrench[:3]) / d.mass + np.array([0, 0, -9.81])
-        gap = self._body_place() - d.base[:3, 3]
+        planned = (self._forces.sum(axis=0) + wrench[:3]) / d.mass + GRAVITY
+        gap = np.clip(self._body_place() - d.base[:3, 3], -0.1, 0.1)
         wanted = np.append(reference.world_velocity, self._ground.slope @ reference.world_velocity)
-        fix = np.array([c.place_gain, c.place_gain, c.height_gain]) * np.clip(gap, -0.1, 0.1)
+        fix = np.array([c.place_gain, c.place_gain, c.height_gain]) * gap
         fix += np.array([6.0, 6.0, 15.0]) * (wanted - v)
-        linear = R.T @ (0.5 * planned + 0.5 * fix) - np.cross(d.u[3:6], d.u[:3])
-        error = R.T @ se3.log3(self._ground.tilt(reference.R) @ R.T)
-        turn = R.T @ np.array([0.0, 0.0, reference.spin])
-        angular = c.tilt_gain * error + 20.0 * (turn - d.u[3:6])
-        J = np.eye(6, n)
-        return [
-            AccelerationTask(
-                J, np.concatenate([linear, angular]), np.array([2.0, 2.0, 8.0, 20.0, 20.0, 10.0])
-            )
-        ]
+        b = np.empty(len(d.u))
+        b[:3] = R.T @ (0.5 * planned + 0.5 * fix) - pin.skew(d.u[3:6]) @ d.u[:3]
+        error = R.T @ pin.log3(self._ground.tilt(reference.R) @ R.T)
+        turn = R[2] * reference.spin
+        b[3:6] = c.tilt_gain * error + 20.0 * (turn - d.u[3:6])
+        b[6:] = c.joint_gain * (self._neutral - d.q) - 8.0 * d.u[6:]
+        weight = np.full(len(d.u), 1e-3)
+        weight[:6] = [2.0, 2.0, 8.0, 20.0, 20.0, 10.0]
+        return AccelerationTask(None, b, weight)
 
-    def _foot_tasks(self, stands: NDArray[np.bool_]) -> list[AccelerationTask]:
+    def _foot_task(self, stands: NDArray[np.bool_]) -> AccelerationTask:
+        """Standing points stay where they are; swinging ones follow their arcs."""
         d, reference, c = self.dynamics, self._reference, self.config
         assert reference is not None
-        tasks = []
-        phases = self._gait.phases(self._clock)
-        v = d.base[:3, :3] @ d.u[:3]
-        k = c.swing_gain
+        b = -8.0 * d.point_velocities - d.drift
+        weight = np.where(stands[d.owner], 50.0, 2.0)
+        gait, k = self._gait, c.swing_gain
+        shares = (gait.phases(self._clock) - gait.duty) / (1 - gait.duty) if gait.duty < 1 else None
+        v = (d.base[:3, :3] @ d.u[:3])[:2]
         for f in range(len(d.feet)):
-            mine = d.owner == f
-            J, drift = d.J[mine], d.drift[mine]
-            if stands[f]:
+            if stands[f] or shares is None:
                 self._lift[f] = None
-                b = -8.0 * d.point_velocities[mine] - drift
-                tasks.append(_task(J, b, 50.0))
                 continue
+            mine = d.owner == f
             here = d.points[mine]
             lift = self._lift[f]
             if lift is None:
-                lift = self._lift[f] = here.copy()
-            T = self._gait.swing_time
-            share = (phases[f] - self._gait.duty) / (1 - self._gait.duty)
-            left = (1 - share) * T
-            hips = d.base[:2, 3] + self._below[mine][:, :2] @ reference.R[:2, :2].T
-            hips = hips + left * v[:2]
-            centre = d.base[:2, 3] + left * v[:2]
-            goal = np.empty_like(here)
-            ways = []
-            for i, hip in enumerate(hips):
-                xy = foothold(
-                    hip,
-                    v[:2],
-                    reference.world_velocity,
-                    reference.spin,
-                    centre,
-                    self._gait.stance_time,
-                    self.height,
-                    0.6 * self.height,
-                )
-                z = float(self._ground.at(xy)) + self._radius[mine][i] - 0.01 * self.height
-                goal[i] = [*xy, z]
-                ways.append(arc(lift[i], goal[i], c.swing_height * self.height, share, T))
-            place = np.array([w.place for w in ways])
-            speed = np.array([w.velocity for w in ways])
-            push = np.array([w.acceleration for w in ways])
-            if share > 0.5 and (here - place)[:, 2].min() > 0.05 * self.height:
-                self._landed[f] = True  # the ground is higher than believed
-            b = push + k * (place - here) + 2 * np.sqrt(k) * (speed - d.point_velocities[mine])
-            tasks.append(_task(J, b - drift, 2.0))
-        return tasks
+                lift = self._lift[f] = here
+            left = (1 - shares[f]) * gait.swing_time
+            centre = d.base[:2, 3] + left * v
+            xy = footholds(
+                centre + self._below[mine][:, :2] @ reference.R[:2, :2].T,
+                v,
+                reference.world_velocity,
+                reference.spin,
+                centre,
+                gait.stance_time,
+                self.height,
+                REACH * self.height,
+            )
+            z = self._ground.at(xy) + self._radius[mine] - 0.01 * self.height
+            way = arc(
+                lift,
+                np.column_stack([xy, z]),
+                c.swing_height * self.height,
+                shares[f],
+                gait.swing_time,
+            )
+            if shares[f] > 0.5 and (here - way.place)[:, 2].min() > EARLY * self.height:
+                self._landed[f] = True
+            speed = way.velocity - d.point_velocities[mine]
+            b[mine] += 8.0 * d.point_velocities[mine]
+            b[mine] += way.acceleration + k * (way.place - here) + 2 * np.sqrt(k) * speed
+        return AccelerationTask(d.J.reshape(-1, len(d.u)), b.reshape(-1), np.repeat(weight, 3))
 
     def _hand_tasks(self, target: TaskTarget) -> list[AccelerationTask]:
         d, reference, c = self.dynamics, self._reference, self.config
@@ -355,7 +352,7 @@ class LegMpc:
             T_goal = T_world_body @ T_body_hand
             T, J, drift = d.tool(name)
             error = np.concatenate(
-                [T_goal[:3, 3] - T[:3, 3], se3.log3(T_goal[:3, :3] @ T[:3, :3].T)]
+                [T_goal[:3, 3] - T[:3, 3], pin.log3(T_goal[:3, :3] @ T[:3, :3].T)]
             )
             twist = np.asarray(target.twists.get(name, np.zeros(6)))
             wanted = np.concatenate([reference.R @ twist[:3], reference.R @ twist[3:] + spin])
@@ -365,25 +362,11 @@ class LegMpc:
             tasks.append(AccelerationTask(J, b, np.array([2.0] * 3 + [0.5] * 3)))
         return tasks
 
-    def _posture_task(self) -> AccelerationTask:
-        d, k = self.dynamics, self.config.joint_gain
-        n = len(d.u)
-        J = np.eye(n)[6:]
-        b = k * (self._neutral - d.q) - 8.0 * d.u[6:]
-        return AccelerationTask(J, b, np.full(n - 6, 1e-3))
-
-
     def _damped(self, observation: Observation) -> Array:
         """Torques that hold the neutral posture softly, when no program was solved."""
         assert observation.q is not None and observation.v is not None
         stiff = 0.5 * self._efforts
         return np.asarray(stiff * (self._neutral - observation.q) - 0.05 * stiff * observation.v)
-
-
-def _task(J: Array, b: Array, weight: float) -> AccelerationTask:
-    """One task of a foot's points ``(P, 3, 6 + n)``, ``(P, 3)``."""
-    flat = b.reshape(-1)
-    return AccelerationTask(J.reshape(len(flat), -1), flat, np.full(len(flat), weight))
 
 
 def _at_rest(model: RobotModel) -> Observation:

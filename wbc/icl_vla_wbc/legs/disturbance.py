@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from icl_vla_embodiments import se3
 from icl_vla_embodiments.types import Array
 
 from .dynamics import FloatingDynamics
@@ -40,6 +41,7 @@ class WrenchEstimator:
         self._predicted = h - self.wrench / self._gain  # what was clipped is not kept for later
         rate = self.wrench.copy()
         rate[:3] += forces.sum(axis=0) + self._mass * GRAVITY
-        rate[3:] += np.cross(dynamics.points - dynamics.com, forces).sum(axis=0)
+        arms = se3.skew(dynamics.points - dynamics.com)
+        rate[3:] += (arms @ forces[:, :, None]).sum(axis=0)[:, 0]
         self._predicted = self._predicted + self._period * rate
         return self.wrench

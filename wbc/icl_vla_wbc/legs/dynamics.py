@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pinocchio as pin
 
-from icl_vla_embodiments import Observation, se3
+from icl_vla_embodiments import Observation
 from icl_vla_embodiments.robot_model import RobotModel
 from icl_vla_embodiments.types import Array
 
@@ -61,7 +61,7 @@ class FloatingDynamics:
             for foot in feet
             for i, point in enumerate(foot.points)
         ]
-        self._data = m.createData()
+        self._data, self._still = m.createData(), np.zeros(m.nv)
         self.mass = float(pin.computeTotalMass(m))
 
     def update(self, observation: Observation) -> None:
@@ -79,14 +79,14 @@ class FloatingDynamics:
             )
         m, data = self._model.model, self._data
         q = self._model.full(o.q)
-        q[:3], q[3:7] = o.T_world_base[:3, 3], se3.quat_xyzw(o.T_world_base[:3, :3])
+        q[:3] = o.T_world_base[:3, 3]
+        q[3:7] = pin.Quaternion(np.ascontiguousarray(o.T_world_base[:3, :3])).coeffs()
         self.base = o.T_world_base
         self.q = o.q
         self.u = np.concatenate([o.base_twist, o.v])
         v = self.S @ self.u
         pin.computeAllTerms(m, data, q, v)
-        pin.ccrba(m, data, q, v)
-        pin.forwardKinematics(m, data, q, v, np.zeros(m.nv))
+        pin.forwardKinematics(m, data, q, v, self._still)  # for the frames' drifts
         pin.updateFramePlacements(m, data)
         upper = np.triu(data.M)
         self.M = self._reduce(upper + np.triu(data.M, 1).T)
@@ -114,7 +114,7 @@ class FloatingDynamics:
         J = pin.getFrameJacobian(m, data, frame, pin.LOCAL_WORLD_ALIGNED)[:rows]
         a = pin.getFrameClassicalAcceleration(m, data, frame, pin.LOCAL_WORLD_ALIGNED)
         drift = a.linear if rows == 3 else np.concatenate([a.linear, a.angular])
-        return J @ self.S, drift
+        return J if self._plain else J @ self.S, drift
 
     def tool(self, effector: str) -> tuple[Array, Array, Array]:
         """An arm's TCP: ``T_world_ee`` ``(4, 4)``, Jacobian ``(6, 6 + n)``, drift ``(6,)``."""

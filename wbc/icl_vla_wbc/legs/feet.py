@@ -41,12 +41,8 @@ def find_feet(model: RobotModel) -> tuple[Foot, ...]:
     feet = []
     for leg in model.embodiment.of_kind("leg"):
         link, T = leg.tip_link, poses[leg.tip_link]
-        points, radius = _contact(
-            [hull.moved(T) for hull in hulls.get(link, ())], T[:3, 3]
-        )
-        feet.append(
-            Foot(leg.name, model.frame_id(link), se3.act(se3.inverse(T), points), radius)
-        )
+        points, radius = _contact([hull.moved(T) for hull in hulls.get(link, ())], T[:3, 3])
+        feet.append(Foot(leg.name, model.frame_id(link), se3.act(se3.inverse(T), points), radius))
     return tuple(feet)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import daqp
 import numpy as np
@@ -14,7 +15,7 @@ from icl_vla_embodiments.types import Array
 from .config import LegConfig
 
 GRAVITY = np.array([0.0, 0.0, -9.81])
-PYRAMID = np.array([[1, 0], [-1, 0], [0, 1], [0, -1]], dtype=float)
+NO_LIMIT = 1e30  # DAQP's infinity
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,9 @@ class ForceMpc:
         self._to_speed = dt * held
         self.times = dt * np.arange(1.0, N + 1)
         c = config
-        self._place = np.array([c.tilt_weight] * 2 + [c.yaw_weight] + [c.place_weight] * 2 + [c.height_weight])
+        self._place = np.array(
+            [c.tilt_weight] * 2 + [c.yaw_weight] + [c.place_weight] * 2 + [c.height_weight]
+        )
         self._speed = np.array([c.spin_weight] * 2 + [2 * c.spin_weight] + [c.speed_weight] * 3)
         self._curvature = np.multiply.outer(
             self._place, self._to_place.T @ self._to_place
@@ -89,7 +92,6 @@ class ForceMpc:
             stands: ``(N, C)``.
             friction: Coefficient.
         """
-        N = self._config.stages
         steps, points = np.nonzero(stands)
         count = len(steps)
         if not count:
@@ -97,11 +99,9 @@ class ForceMpc:
         inverse = np.linalg.inv(state.inertia)
         B = np.zeros((count, 6, 3))  # acceleration (angular, linear) by each force
         r = arms[steps, points]
-        B[:, :3] = inverse @ _skews(r)
+        B[:, :3] = inverse @ se3.skew(r)
         B[:, 3:] = np.eye(3) / self._mass
-        free = np.concatenate(
-            [inverse @ state.wrench[3:], GRAVITY + state.wrench[:3] / self._mass]
-        )
+        free = np.concatenate([inverse @ state.wrench[3:], GRAVITY + state.wrench[:3] / self._mass])
         t = self.times[:, None]
         start = np.concatenate([state.tilt, state.com])
         rate = np.concatenate([state.spin, state.velocity])
@@ -128,18 +128,21 @@ class ForceMpc:
         return forces
 
 
-def friction_rows(count: int, friction: float, largest: float, least: float = 0.0) -> tuple[Array, Array, Array]:
+def friction_rows(
+    count: int, friction: float, largest: float, least: float = 0.0
+) -> tuple[Array, Array, Array]:
     """``C x`` between ``low`` and ``high`` for ``count`` forces: a pyramid and a normal range."""
-    block = np.zeros((5, 3))
-    block[:4, :2] = PYRAMID
-    block[:4, 2] = -friction
-    block[4, 2] = 1
-    C = np.kron(np.eye(count), block)
-    low = np.tile([-1e30] * 4 + [least], count)
+    sides, normals = _pyramid(count)
+    low = np.tile([-NO_LIMIT] * 4 + [least], count)
     high = np.tile([0.0] * 4 + [largest], count)
-    return C, low, high
+    return np.asarray(sides - friction * normals), low, high
 
 
-def _skews(r: Array) -> Array:
-    """``(c, 3, 3)`` cross-product matrices."""
-    return np.stack([se3.skew(x) for x in r])
+@lru_cache(maxsize=128)
+def _pyramid(count: int) -> tuple[Array, Array]:
+    """Rows of ``count`` forces without friction, and what friction is multiplied with."""
+    sides, normals = np.zeros((5, 3)), np.zeros((5, 3))
+    sides[:4, :2] = [[1, 0], [-1, 0], [0, 1], [0, -1]]
+    sides[4, 2] = 1
+    normals[:4, 2] = 1
+    return np.kron(np.eye(count), sides), np.kron(np.eye(count), normals)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import pinocchio as pin
+from numpy.typing import NDArray
 
-from icl_vla_embodiments import se3
 from icl_vla_embodiments.types import Array
 
 from .config import LegConfig
@@ -43,7 +44,8 @@ class BodyReference:
     @property
     def R(self) -> Array:
         """``(3, 3)`` of the heading."""
-        return se3.yaw(self.yaw)
+        c, s = np.cos(self.yaw), np.sin(self.yaw)
+        return np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
 
     @property
     def world_velocity(self) -> Array:
@@ -73,7 +75,7 @@ class Ground:
         self.slope = np.zeros(2)
         self.height = float(points[:, 2].mean())
 
-    def update(self, points: Array, stands: Array, rate: float) -> None:
+    def update(self, points: Array, stands: NDArray[np.bool_], rate: float) -> None:
         """Take in the soles ``(C, 3)`` of the standing feet; ``rate`` 0 to 1 of the way."""
         self._points[stands] = points[stands]
         xy = self._points[:, :2]
@@ -94,4 +96,4 @@ class Ground:
         normal /= np.linalg.norm(normal)
         x = R[:, 0] - normal * (R[:, 0] @ normal)
         x /= np.linalg.norm(x)
-        return np.column_stack([x, np.cross(normal, x), normal])
+        return np.column_stack([x, pin.skew(normal) @ x, normal])

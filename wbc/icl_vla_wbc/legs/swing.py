@@ -11,7 +11,7 @@ from icl_vla_embodiments.types import Array
 
 @dataclass(frozen=True)
 class Arc:
-    """A foot's way at one moment: place, velocity and acceleration ``(3,)``."""
+    """A foot's way at one moment: place, velocity and acceleration ``(..., 3)``."""
 
     place: Array
     velocity: Array
@@ -22,8 +22,8 @@ def arc(start: Array, goal: Array, height: float, share: float, duration: float)
     r"""Minimum-jerk motion to the goal with a bump :math:`64 h s^3 (1 - s)^3` above it.
 
     Args:
-        start: ``(3,)`` where the foot left the ground.
-        goal: ``(3,)`` where it shall land.
+        start: ``(..., 3)`` where the foot left the ground.
+        goal: ``(..., 3)`` where it shall land.
         height: ``h`` [m].
         share: ``s`` of the swing that is over, 0 to 1.
         duration: Of the whole swing [s].
@@ -43,8 +43,8 @@ def arc(start: Array, goal: Array, height: float, share: float, duration: float)
     )
 
 
-def foothold(
-    hip: Array,
+def footholds(
+    hips: Array,
     speed: Array,
     wanted: Array,
     spin: float,
@@ -53,7 +53,7 @@ def foothold(
     height: float,
     reach: float,
 ) -> Array:
-    r"""Place ``(2,)`` to step to: Raibert's, with the capture point's share of the speed error.
+    r"""Places ``(P, 2)`` to step to: Raibert's, with the capture point's share of the speed error.
 
     .. math:: p = p_{hip} + \tfrac12 T_{st}\, v_{hip} + k (v - v^*), \qquad k = \sqrt{z / g}
 
@@ -61,7 +61,7 @@ def foothold(
     ``reach`` from the hip.
 
     Args:
-        hip: ``(2,)`` where the foot would stand below a body at rest, at touch-down.
+        hips: ``(P, 2)`` where the foot would stand below a body at rest, at touch-down.
         speed: ``(2,)`` of the body.
         wanted: ``(2,)``.
         spin: Turning rate that is wanted [rad/s].
@@ -70,7 +70,8 @@ def foothold(
         height: ``z`` of the body [m].
         reach: [m].
     """
-    turning = spin * np.array([-(hip - centre)[1], (hip - centre)[0]])
-    step = 0.5 * stance * (wanted + turning) + np.sqrt(height / 9.81) * (speed - wanted)
-    length = float(np.linalg.norm(step))
-    return np.asarray(hip + step * min(1.0, reach / max(length, 1e-9)))
+    error = np.sqrt(height / 9.81) * (speed - wanted)
+    steps = hips * 0.0 + 0.5 * stance * wanted + error
+    steps += 0.5 * stance * spin * (hips - centre) @ np.array([[0.0, 1.0], [-1.0, 0.0]])
+    lengths = np.sqrt((steps**2).sum(axis=1, keepdims=True))
+    return np.asarray(hips + steps * np.minimum(1.0, reach / np.maximum(lengths, 1e-9)))

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 import daqp
 import numpy as np
+import pinocchio as pin
 from numpy.typing import NDArray
 
 from icl_vla_embodiments.types import Array
 
 from .dynamics import FloatingDynamics
-from .forces import friction_rows
+from .forces import NO_LIMIT, friction_rows
 
 _EQUAL = 5  # DAQP's flag of an equality
 REGULAR = 1e-6  # on accelerations, so that the program has one solution
@@ -23,14 +24,26 @@ class AccelerationTask:
     r"""Wants :math:`J \dot u = b`, each row with its weight.
 
     Attributes:
-        J: ``(r, 6 + n)``.
+        J: ``(r, 6 + n)``; None for the identity.
         b: ``(r,)``.
         weight: ``(r,)``.
     """
 
-    J: Array
+    J: Array | None
     b: Array
     weight: Array
+
+    def add_to(self, H: Array, g: Array) -> None:
+        r"""Add the task's cost to :math:`\tfrac12 x^T H x + g^T x`."""
+        if self.J is None:
+            at = np.arange(len(self.b))
+            H[at, at] += self.weight
+            g[at] -= self.weight * self.b
+            return
+        weighted = (self.J * self.weight[:, None]).T
+        n = len(weighted)
+        H[:n, :n] += weighted @ self.J
+        g[:n] -= weighted @ self.b
 
 
 @dataclass(frozen=True)
@@ -79,19 +92,16 @@ def solve_whole_body(
     nf = len(J)
     H = np.zeros((nu + nf, nu + nf))
     g = np.zeros(nu + nf)
-    stacked = np.concatenate([t.J for t in tasks])
-    weight = np.concatenate([t.weight for t in tasks])
-    weighted = stacked * weight[:, None]
-    H[:nu, :nu] = stacked.T @ weighted
+    for task in tasks:
+        task.add_to(H, g)
     H[np.arange(nu), np.arange(nu)] += REGULAR
-    g[:nu] = -weighted.T @ np.concatenate([t.b for t in tasks])
     at = np.arange(nu, nu + nf)
     H[at, at] = force_weight
     g[nu:] = -force_weight * forces[stands].reshape(-1)
-    motion = np.hstack([dynamics.M, -J.T])
     rest = dynamics.h - _on_base(dynamics, wrench)
-    pyramid, low, high = friction_rows(nf // 3, friction, 1e30, LEAST)
-    C = np.vstack([motion, np.hstack([np.zeros((len(pyramid), nu)), pyramid])])
+    pyramid, low, high = friction_rows(nf // 3, friction, NO_LIMIT, LEAST)
+    C = np.zeros((nu + len(pyramid), nu + nf))
+    C[:nu, :nu], C[:nu, nu:], C[nu:, nu:] = dynamics.M, -J.T, pyramid
     lower = np.concatenate([-rest[:6], -efforts - rest[6:], low])
     upper = np.concatenate([-rest[:6], efforts - rest[6:], high])
     kinds = np.zeros(len(lower), dtype=np.intc)
@@ -101,7 +111,7 @@ def solve_whole_body(
         return None
     found = np.zeros_like(dynamics.points)
     found[stands] = x[nu:].reshape(-1, 3)
-    return WholeBodySolution((motion @ x + rest)[6:], x[:nu], found)
+    return WholeBodySolution((C[:nu] @ x + rest)[6:], x[:nu], found)
 
 
 def _on_base(dynamics: FloatingDynamics, wrench: Array) -> Array:
@@ -109,5 +119,5 @@ def _on_base(dynamics: FloatingDynamics, wrench: Array) -> Array:
     R, p = dynamics.base[:3, :3], dynamics.base[:3, 3]
     out = np.zeros(len(dynamics.u))
     out[:3] = R.T @ wrench[:3]
-    out[3:6] = R.T @ (wrench[3:] + np.cross(dynamics.com - p, wrench[:3]))
+    out[3:6] = R.T @ (wrench[3:] + pin.skew(dynamics.com - p) @ wrench[:3])
     return out
