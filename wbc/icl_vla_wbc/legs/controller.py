@@ -27,6 +27,9 @@ STILL = 0.02  # [m/s, rad/s] below which a commanded velocity means: stand
 BALANCE = 0.5  # share of the support's half-width that the capture point may use while standing
 SLIP = 0.25  # [m/s] of a standing foot
 REACH = 0.6  # of the standing height: the longest step from below the hip
+RAMP = 0.04  # [s] in which a foot takes up and gives away its load
+CLEAR = 0.03  # of the standing height: farther over the ground a foot does not touch it
+LANDING = 0.3  # [m/s] at which a foot that should stand seeks the ground
 EARLY = 0.05  # of the standing height that a foot is above its arc when the ground holds it up
 FORCE_WEIGHT = 15.0  # of the whole-body program's forces, over the robot's weight squared
 
@@ -154,6 +157,7 @@ class LegMpc:
             wrench,
             self._efforts,
             self.friction,
+            self._bearing(),
         )
         self._tick += 1
         self._clock += self.period if self._walking else 0.0
@@ -196,6 +200,19 @@ class LegMpc:
         """``(2,)`` of the centre of mass over the middle of the feet in the neutral posture."""
         return np.asarray((self._com - self._below.mean(axis=0))[:2])
 
+    def _bearing(self) -> Array:
+        """``(C,)`` largest normal forces: a foot takes its load and gives it away bit by bit.
+
+        Actuators that act late would otherwise drop the body at each change of feet.
+        """
+        d, gait = self.dynamics, self._gait
+        share = np.ones(len(d.feet))
+        if self._walking and gait.duty < 1:
+            phases = gait.phases(self._clock)
+            edge = np.minimum(phases, gait.duty - phases) * gait.period
+            share = np.where(phases < gait.duty, np.clip(edge / RAMP, 0.02, 1.0), 1.0)
+        return np.asarray(2.0 * d.mass * 9.81 * share[d.owner])
+
     def _contacts(self) -> NDArray[np.bool_]:
         """``(F,)`` feet that stand: those scheduled, and those that met the ground early."""
         count = len(self.dynamics.feet)
@@ -206,10 +223,16 @@ class LegMpc:
         self._landed &= ~scheduled
         return scheduled | self._landed
 
+    def _lifted(self) -> NDArray[np.bool_]:
+        """``(C,)`` points that are clearly off the ground, whatever the schedule says."""
+        soles = self.dynamics.points[:, 2] - self._radius
+        over = soles - self._ground.at(self.dynamics.points[:, :2])
+        return np.asarray(over > CLEAR * self.height)
+
     def _watch_slip(self, points: NDArray[np.bool_]) -> None:
         """Believe in less friction where a loaded foot slides, slowly in more again."""
         d = self.dynamics
-        loaded = points & (self._applied[:, 2] > 0.05 * d.mass * 9.81)
+        loaded = points & ~self._lifted() & (self._applied[:, 2] > 0.05 * d.mass * 9.81)
         speed = np.sqrt((d.point_velocities[:, :2] ** 2).sum(axis=1))
         if self._walking:  # a foot that has just come down still slides a little
             fresh = self._gait.phases(self._clock) < 0.15
@@ -299,7 +322,9 @@ class LegMpc:
         """Standing points stay where they are; swinging ones follow their arcs."""
         d, reference, c = self.dynamics, self._reference, self.config
         assert reference is not None
-        b = -8.0 * d.point_velocities - d.drift
+        sought = np.zeros_like(d.points)  # velocity of a foot that stands, or should
+        sought[self._lifted(), 2] = -LANDING
+        b = 8.0 * (sought - d.point_velocities) - d.drift
         weight = np.where(stands[d.owner], 50.0, 2.0)
         gait, k = self._gait, c.swing_gain
         shares = (gait.phases(self._clock) - gait.duty) / (1 - gait.duty) if gait.duty < 1 else None
@@ -336,8 +361,9 @@ class LegMpc:
             if shares[f] > 0.5 and (here - way.place)[:, 2].min() > EARLY * self.height:
                 self._landed[f] = True
             speed = way.velocity - d.point_velocities[mine]
-            b[mine] += 8.0 * d.point_velocities[mine]
-            b[mine] += way.acceleration + k * (way.place - here) + 2 * np.sqrt(k) * speed
+            b[mine] = (
+                way.acceleration + k * (way.place - here) + 2 * np.sqrt(k) * speed - d.drift[mine]
+            )
         return AccelerationTask(d.J.reshape(-1, len(d.u)), b.reshape(-1), np.repeat(weight, 3))
 
     def _hand_tasks(self, target: TaskTarget) -> list[AccelerationTask]:

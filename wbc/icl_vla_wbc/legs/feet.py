@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pinocchio as pin
 
 from icl_vla_embodiments import se3
 from icl_vla_embodiments.geometry import LinkHulls
@@ -40,9 +41,18 @@ def find_feet(model: RobotModel) -> tuple[Foot, ...]:
     poses = model.link_poses(model.neutral)
     feet = []
     for leg in model.embodiment.of_kind("leg"):
-        link, T = leg.tip_link, poses[leg.tip_link]
-        points, radius = _contact([hull.moved(T) for hull in hulls.get(link, ())], T[:3, 3])
-        feet.append(Foot(leg.name, model.frame_id(link), se3.act(se3.inverse(T), points), radius))
+        frame = model.frame_id(leg.tip_link)
+        body = model.model.frames[frame].parentJoint
+        rigid = [
+            f.name
+            for f in model.model.frames
+            if f.type == pin.FrameType.BODY and f.parentJoint == body
+        ]
+        own = [leg.tip_link] if hulls.get(leg.tip_link) else rigid
+        parts = [hull.moved(poses[link]) for link in own for hull in hulls.get(link, ())]
+        T = poses[leg.tip_link]
+        points, radius = _contact(parts, T[:3, 3])
+        feet.append(Foot(leg.name, frame, se3.act(se3.inverse(T), points), radius))
     return tuple(feet)
 
 
@@ -50,7 +60,7 @@ def _contact(parts: list[Array], origin: Array) -> tuple[Array, float]:
     """Contact points ``(P, 3)`` in the base frame, and their height over the ground."""
     if not parts:
         return origin[None], 0.0
-    part = min(parts, key=lambda p: float(p[:, 2].min()))
+    part = np.concatenate(parts)
     floor = float(part[:, 2].min())
     sole = part[part[:, 2] < floor + NEAR]
     extent = np.ptp(sole[:, :2], axis=0)

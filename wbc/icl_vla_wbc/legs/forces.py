@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import daqp
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from icl_vla_embodiments import se3
 from icl_vla_embodiments.types import Array
@@ -48,7 +48,7 @@ class ForceMpc:
     .. math:: m \ddot c = \sum_i f_i + m g + f_e, \qquad
               I \dot\omega = \sum_i r_i \times f_i + \tau_e,
 
-    integrated with constant forces a step, which makes the predicted states affine in the forces
+    integrated with constant forces a step (several steps later on), which makes the predicted states affine in the forces
     of the standing feet (Di Carlo et al., *Dynamic locomotion in the MIT Cheetah 3 through convex
     model-predictive control*, 2018). The states are eliminated; friction is a pyramid.
     """
@@ -92,15 +92,22 @@ class ForceMpc:
             stands: ``(N, C)``.
             friction: Coefficient.
         """
-        steps, points = np.nonzero(stands)
-        count = len(steps)
+        blocks = _blocks(stands)
+        first = np.flatnonzero(np.diff(blocks, prepend=-1))
+        numbers = np.full((len(first), stands.shape[1]), -1)
+        held = stands[first]
+        count = int(held.sum())
         if not count:
             return np.zeros((stands.shape[1], 3))
+        numbers[held] = np.arange(count)
+        steps, points = np.nonzero(stands)
         inverse = np.linalg.inv(state.inertia)
-        B = np.zeros((count, 6, 3))  # acceleration (angular, linear) by each force
-        r = arms[steps, points]
-        B[:, :3] = inverse @ se3.skew(r)
-        B[:, 3:] = np.eye(3) / self._mass
+        # acceleration (angular, linear) of each step by each component of each force
+        B = np.zeros((len(stands), count, 3, 6))
+        turning = (inverse @ se3.skew(arms[steps, points])).transpose(0, 2, 1)
+        B[steps, numbers[blocks[steps], points], :, :3] = turning
+        B[steps, numbers[blocks[steps], points], :, 3:] = np.eye(3) / self._mass
+        B = B.reshape(len(stands), 3 * count, 6).transpose(2, 0, 1)  # (6, N, 3 c)
         free = np.concatenate([inverse @ state.wrench[3:], GRAVITY + state.wrench[:3] / self._mass])
         t = self.times[:, None]
         start = np.concatenate([state.tilt, state.com])
@@ -111,10 +118,9 @@ class ForceMpc:
         pull = self._to_place.T @ (e_place * self._place) + self._to_speed.T @ (
             e_speed * self._speed
         )  # (N, 6)
-        g = np.einsum("cdi,cd->ci", B, pull[steps]).reshape(-1)
-        Bd = B.transpose(1, 0, 2).reshape(6, -1)  # (6, 3 c)
-        at = np.repeat(steps, 3)
-        H = np.einsum("da,dab,db->ab", Bd, self._curvature[:, at[:, None], at], Bd)
+        Bt = B.transpose(0, 2, 1)
+        g = (Bt @ pull.T[:, :, None]).sum(axis=0)[:, 0]
+        H = (Bt @ (self._curvature @ B)).sum(axis=0)
         H[np.diag_indices(3 * count)] += self._force_cost
         C, low, high = friction_rows(count, friction, 2.0 * self._mass * 9.81)
         x, _, flag, _ = daqp.solve(
@@ -123,19 +129,33 @@ class ForceMpc:
         if flag <= 0 or not np.isfinite(x).all():
             return None
         forces = np.zeros((stands.shape[1], 3))
-        now = steps == 0
-        forces[points[now]] = x.reshape(-1, 3)[now]
+        forces[stands[0]] = x.reshape(-1, 3)[: int(stands[0].sum())]
         return forces
 
 
+def _blocks(stands: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """``(N,)`` number of the stretch of steps in which a step's forces are held.
+
+    Later stretches are longer (move blocking); none goes over a change of feet.
+    """
+    number, length = 0, 0
+    blocks = np.zeros(len(stands), dtype=np.intp)
+    for k in range(1, len(stands)):
+        length += 1
+        if length >= 1 + number // 2 or (stands[k] != stands[k - 1]).any():
+            number, length = number + 1, 0
+        blocks[k] = number
+    return blocks
+
+
 def friction_rows(
-    count: int, friction: float, largest: float, least: float = 0.0
+    count: int, friction: float, largest: ArrayLike, least: ArrayLike = 0.0
 ) -> tuple[Array, Array, Array]:
     """``C x`` between ``low`` and ``high`` for ``count`` forces: a pyramid and a normal range."""
     sides, normals = _pyramid(count)
-    low = np.tile([-NO_LIMIT] * 4 + [least], count)
-    high = np.tile([0.0] * 4 + [largest], count)
-    return np.asarray(sides - friction * normals), low, high
+    low, high = np.full((count, 5), -NO_LIMIT), np.zeros((count, 5))
+    low[:, 4], high[:, 4] = least, largest
+    return np.asarray(sides - friction * normals), low.reshape(-1), high.reshape(-1)
 
 
 @lru_cache(maxsize=128)

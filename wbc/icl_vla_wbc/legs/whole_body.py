@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from icl_vla_embodiments.types import Array
 
 from .dynamics import FloatingDynamics
-from .forces import NO_LIMIT, friction_rows
+from .forces import friction_rows
 
 _EQUAL = 5  # DAQP's flag of an equality
 REGULAR = 1e-6  # on accelerations, so that the program has one solution
@@ -64,6 +64,7 @@ def solve_whole_body(
     wrench: Array,
     efforts: Array,
     friction: float,
+    largest: Array,
 ) -> WholeBodySolution | None:
     r"""Minimise the tasks' errors subject to the equation of motion.
 
@@ -83,6 +84,7 @@ def solve_whole_body(
         wrench: ``(6,)`` that also acts on the base, at the centre of mass, world axes.
         efforts: ``(n,)`` largest torques.
         friction: Coefficient.
+        largest: ``(C,)`` normal forces that the points may carry [N].
 
     Returns:
         None where no solution was found.
@@ -99,7 +101,9 @@ def solve_whole_body(
     H[at, at] = force_weight
     g[nu:] = -force_weight * forces[stands].reshape(-1)
     rest = dynamics.h - _on_base(dynamics, wrench)
-    pyramid, low, high = friction_rows(nf // 3, friction, NO_LIMIT, LEAST)
+    pyramid, low, high = friction_rows(
+        nf // 3, friction, largest[stands], np.minimum(LEAST, largest[stands])
+    )
     C = np.zeros((nu + len(pyramid), nu + nf))
     C[:nu, :nu], C[:nu, nu:], C[nu:, nu:] = dynamics.M, -J.T, pyramid
     lower = np.concatenate([-rest[:6], -efforts - rest[6:], low])
