@@ -263,7 +263,7 @@ def _bend(
 def _below_hip(
     model: RobotModel, q: Array, zero: Array, leg: Group, columns: Sequence[int]
 ) -> Array:
-    """Where a foot stands ``(3,)``, base frame: at :data:`CROUCH` of the leg's length below its hip.
+    """Where a foot stands ``(3,)``, base frame: :data:`CROUCH` of the leg's length below its hip.
 
     A leg of three or four joints that swings fore and aft (knee axis level, first axis not
     upright) stands below its hip joint, as far aside as at zero. Others stand below their third

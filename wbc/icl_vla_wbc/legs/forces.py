@@ -48,8 +48,8 @@ class ForceMpc:
     .. math:: m \ddot c = \sum_i f_i + m g + f_e, \qquad
               I \dot\omega = \sum_i r_i \times f_i + \tau_e,
 
-    integrated with constant forces a step (several steps later on), which makes the predicted states affine in the forces
-    of the standing feet (Di Carlo et al., *Dynamic locomotion in the MIT Cheetah 3 through convex
+    integrated with constant forces a step (several steps later on), which makes the predicted
+    states affine in the forces of the standing feet (Di Carlo et al., *Dynamic locomotion in the MIT Cheetah 3 through convex
     model-predictive control*, 2018). The states are eliminated; friction is a pyramid.
     """
 
@@ -103,11 +103,11 @@ class ForceMpc:
         steps, points = np.nonzero(stands)
         inverse = np.linalg.inv(state.inertia)
         # acceleration (angular, linear) of each step by each component of each force
-        B = np.zeros((len(stands), count, 3, 6))
+        pushes = np.zeros((len(stands), count, 3, 6))
         turning = (inverse @ se3.skew(arms[steps, points])).transpose(0, 2, 1)
-        B[steps, numbers[blocks[steps], points], :, :3] = turning
-        B[steps, numbers[blocks[steps], points], :, 3:] = np.eye(3) / self._mass
-        B = B.reshape(len(stands), 3 * count, 6).transpose(2, 0, 1)  # (6, N, 3 c)
+        pushes[steps, numbers[blocks[steps], points], :, :3] = turning
+        pushes[steps, numbers[blocks[steps], points], :, 3:] = np.eye(3) / self._mass
+        B = pushes.reshape(len(stands), 3 * count, 6).transpose(2, 0, 1)  # (6, N, 3 c)
         free = np.concatenate([inverse @ state.wrench[3:], GRAVITY + state.wrench[:3] / self._mass])
         t = self.times[:, None]
         start = np.concatenate([state.tilt, state.com])
@@ -155,7 +155,8 @@ def friction_rows(
     sides, normals = _pyramid(count)
     low, high = np.full((count, 5), -NO_LIMIT), np.zeros((count, 5))
     low[:, 4], high[:, 4] = least, largest
-    return np.asarray(sides - friction * normals), low.reshape(-1), high.reshape(-1)
+    rows: Array = sides - friction * normals
+    return rows, low.reshape(-1), high.reshape(-1)
 
 
 @lru_cache(maxsize=128)
