@@ -30,7 +30,8 @@ REACH = 0.6  # of the standing height: the longest step from below the hip
 RAMP = 0.04  # [s] in which a foot takes up and gives away its load
 CLEAR = 0.03  # of the standing height: farther over the ground a foot does not touch it
 LANDING = 0.3  # [m/s] at which a foot that should stand seeks the ground
-EARLY = 0.05  # of the standing height that a foot is above its arc when the ground holds it up
+STOPPED = 0.1  # [m/s] downwards
+EARLY = 0.06  # of the standing height that a foot is above its arc when the ground holds it up
 FORCE_WEIGHT = 15.0  # of the whole-body program's forces, over the robot's weight squared
 
 
@@ -237,9 +238,12 @@ class LegMpc:
         if self._walking:  # a foot that has just come down still slides a little
             fresh = self._gait.phases(self._clock) < 0.15
             loaded &= ~fresh[d.owner]
-        least = self.config.least_friction
-        if (speed[loaded] > SLIP).any():
-            self.friction = max(least, self.friction * (1 - 10 * self.period))
+        sliding = loaded & (speed > SLIP)
+        if sliding.any():
+            f = self._applied[sliding]
+            held = float((np.sqrt((f[:, :2] ** 2).sum(axis=1)) / f[:, 2]).max())
+            believed = max(self.config.least_friction, 0.9 * held)
+            self.friction += 10 * self.period * min(0.0, believed - self.friction)
         else:
             self.friction = min(self.config.friction, self.friction + 0.02 * self.period)
 
@@ -358,9 +362,10 @@ class LegMpc:
                 shares[f],
                 gait.swing_time,
             )
-            if shares[f] > 0.5 and (here - way.place)[:, 2].min() > EARLY * self.height:
-                self._landed[f] = True
             speed = way.velocity - d.point_velocities[mine]
+            held_up = (here - way.place)[:, 2].min() > EARLY * self.height
+            if shares[f] > 0.7 and held_up and d.point_velocities[mine, 2].min() > -STOPPED:
+                self._landed[f] = True
             b[mine] = (
                 way.acceleration + k * (way.place - here) + 2 * np.sqrt(k) * speed - d.drift[mine]
             )

@@ -49,8 +49,9 @@ class ForceMpc:
               I \dot\omega = \sum_i r_i \times f_i + \tau_e,
 
     integrated with constant forces a step (several steps later on), which makes the predicted
-    states affine in the forces of the standing feet (Di Carlo et al., *Dynamic locomotion in the MIT Cheetah 3 through convex
-    model-predictive control*, 2018). The states are eliminated; friction is a pyramid.
+    states affine in the forces of the standing feet (Di Carlo et al., *Dynamic locomotion in the
+    MIT Cheetah 3 through convex model-predictive control*, 2018). The states are eliminated;
+    friction is a pyramid.
     """
 
     def __init__(self, mass: float, config: LegConfig) -> None:
@@ -96,9 +97,9 @@ class ForceMpc:
         first = np.flatnonzero(np.diff(blocks, prepend=-1))
         numbers = np.full((len(first), stands.shape[1]), -1)
         held = stands[first]
+        if not held.any(axis=1).all():
+            return None  # in flight; no gait of ours flies
         count = int(held.sum())
-        if not count:
-            return np.zeros((stands.shape[1], 3))
         numbers[held] = np.arange(count)
         steps, points = np.nonzero(stands)
         inverse = np.linalg.inv(state.inertia)
@@ -122,6 +123,9 @@ class ForceMpc:
         g = (Bt @ pull.T[:, :, None]).sum(axis=0)[:, 0]
         H = (Bt @ (self._curvature @ B)).sum(axis=0)
         H[np.diag_indices(3 * count)] += self._force_cost
+        # forces are dear only beyond an even share of the load
+        load = max(self._mass * 9.81 - float(state.wrench[2]), 0.0) / held.sum(axis=1)
+        g[2::3] -= self._force_cost * np.repeat(load, held.sum(axis=1))
         C, low, high = friction_rows(count, friction, 2.0 * self._mass * 9.81)
         x, _, flag, _ = daqp.solve(
             np.ascontiguousarray(H), g, C, high, low, np.zeros(len(low), dtype=np.intc)
@@ -153,9 +157,10 @@ def friction_rows(
 ) -> tuple[Array, Array, Array]:
     """``C x`` between ``low`` and ``high`` for ``count`` forces: a pyramid and a normal range."""
     sides, normals = _pyramid(count)
-    low, high = np.full((count, 5), -NO_LIMIT), np.zeros((count, 5))
+    low: Array = np.full((count, 5), -NO_LIMIT)
+    high: Array = np.zeros((count, 5))
     low[:, 4], high[:, 4] = least, largest
-    rows: Array = sides - friction * normals
+    rows: Array = np.subtract(sides, friction * normals)
     return rows, low.reshape(-1), high.reshape(-1)
 
 
@@ -166,4 +171,5 @@ def _pyramid(count: int) -> tuple[Array, Array]:
     sides[:4, :2] = [[1, 0], [-1, 0], [0, 1], [0, -1]]
     sides[4, 2] = 1
     normals[:4, 2] = 1
-    return np.kron(np.eye(count), sides), np.kron(np.eye(count), normals)
+    one = np.eye(count)
+    return np.asarray(np.kron(one, sides), float), np.asarray(np.kron(one, normals), float)
