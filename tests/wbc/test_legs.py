@@ -170,7 +170,7 @@ def test_footholds_follow_the_speed_and_stay_in_reach():
     args = (0.0, np.zeros(2), 0.3, 0.3, 0.2)
     asked = np.array([0.4, 0.0])
     steady = footholds(hips, asked, asked, *args)
-    np.testing.assert_allclose(steady, hips + [[0.5 * 0.3 * 0.4, 0]])
+    np.testing.assert_allclose(steady, hips + np.array([[0.06, 0.0]]))
     pushed = footholds(hips, np.array([0.4, 0.5]), asked, *args)
     assert pushed[0, 1] > hips[0, 1] + 0.05
     thrown = footholds(hips, np.array([9.0, 0.0]), asked, *args)
@@ -238,7 +238,7 @@ def test_stands_and_trots_with_an_unknown_load(dog, tmp_path):
     ids=["slippery", "late", "slope", "steps", "loaded"],
 )
 def test_rough_conditions(name, terrain, tmp_path):
-    robot = embodiment_from_urdf(DATA / name)
+    robot = embodiment_from_urdf(DATA / f"{name}.urdf")
     _, speeds, T = walk(robot, tmp_path, [0.4, 0, 0, 0, 0, 0], 5.0, terrain)
     assert T[2, 2] > 0.95
     assert abs(speeds[len(speeds) // 2 :, 0].mean() - 0.4) < 0.08
