@@ -175,6 +175,23 @@ class LegMpc:
             mode="torque", tau=np.clip(torques, -self._efforts, self._efforts), level=level
         )
 
+    def height_over_ground(self) -> float:
+        """Of the base, at the last tick [m]."""
+        x, y, z = self.dynamics.base[:3, 3]
+        return float(z - self._ground.at(np.array([x, y])))
+
+    def hand_error(self, target: TaskTarget) -> dict[str, float]:
+        """Distance of each hand from its target at the last tick [m]."""
+        return {
+            name: float(np.linalg.norm(self._goal(T)[:3, 3] - self.dynamics.tool(name)[0][:3, 3]))
+            for name, T in target.poses.items()
+        }
+
+    def _goal(self, T_body_hand: Array) -> Array:
+        """``T_world_hand`` of a target in the reference body's frame."""
+        assert self._reference is not None
+        return se3.pose(self._reference.R, self._body_place()) @ T_body_hand
+
     def _choose_gait(self, twist: Array) -> None:
         """Walk when asked or off balance; stand again when calm with all feet down."""
         d, reference = self.dynamics, self._reference
@@ -376,11 +393,11 @@ class LegMpc:
         assert reference is not None
         if not target.poses:
             return []
-        T_world_body = se3.pose(reference.R, self._body_place())
+        place = self._body_place()
         spin = np.array([0.0, 0.0, reference.spin])
         tasks = []
         for name, T_body_hand in target.poses.items():
-            T_goal = T_world_body @ T_body_hand
+            T_goal = self._goal(T_body_hand)
             T, J, drift = d.tool(name)
             error = np.concatenate(
                 [T_goal[:3, 3] - T[:3, 3], pin.log3(T_goal[:3, :3] @ T[:3, :3].T)]
@@ -388,7 +405,7 @@ class LegMpc:
             twist = np.asarray(target.twists.get(name, np.zeros(6)))
             wanted = np.concatenate([reference.R @ twist[:3], reference.R @ twist[3:] + spin])
             wanted[:2] += reference.world_velocity
-            wanted[:3] += np.cross(spin, T_goal[:3, 3] - T_world_body[:3, 3])
+            wanted[:3] += np.cross(spin, T_goal[:3, 3] - place)
             b = c.hand_gain * error + 2 * np.sqrt(c.hand_gain) * (wanted - J @ d.u) - drift
             tasks.append(AccelerationTask(J, b, np.array([2.0] * 3 + [0.5] * 3)))
         return tasks
