@@ -86,10 +86,12 @@ JOINT: dict[str, tuple[str, str]] = {
 VOCABULARY = {"motion": tuple(MOTION), "gripper": tuple(GRIPPER), "joint": tuple(JOINT)}
 
 
-def amend(embodiment: Embodiment, text: str) -> tuple[ActionSpace, ...]:
+def amend(
+    embodiment: Embodiment, text: str, *, prompt: str | None = None
+) -> tuple[ActionSpace, ...]:
     """The robot's action spaces after a description; the one described comes first.
 
-    The text is kept in its notes.
+    ``prompt`` is kept in its notes, for the policy to read; by default the description itself.
 
     Raises:
         ActionSpaceError: A phrase outside the vocabulary (named, with the nearest known ones), one
@@ -103,8 +105,21 @@ def amend(embodiment: Embodiment, text: str) -> tuple[ActionSpace, ...]:
     spaces = [first, *(s for s in embodiment.action_spaces if s.name != first.name)]
     for name, effect, numbers in joints:
         spaces = _on_joint(spaces, name, effect, numbers)
-    notes = "\n".join(filter(None, (spaces[0].notes, text.strip())))
+    _check_numbers(spaces)
+    lines = (*spaces[0].notes.splitlines(), *(text if prompt is None else prompt).splitlines())
+    notes = "\n".join(line for line in map(str.strip, lines) if line)
     return (replace(spaces[0], notes=notes), *spaces[1:])
+
+
+def _check_numbers(spaces: Sequence[ActionSpace]) -> None:
+    """Refuse numbers so large that what they amount to overflows."""
+    for space in spaces:
+        numbers = {d.name: (d.offset, d.lower, d.upper) for d in space.dimensions}
+        for name, values in {"the rate": (space.rate,), **numbers}.items():
+            if any(map(math.isnan, values)) or math.isinf(values[0]):
+                raise ActionSpaceError(
+                    f"a number is too large for {name}", where="description", value=space.name
+                )
 
 
 @dataclass
@@ -185,7 +200,7 @@ def _effects(phrase: str, words: dict[str, tuple[str, str]]) -> list[tuple[str, 
                 where="description",
                 value=phrase,
                 valid=near or list(words),
-                remedy="the words are listed in docs/describe.md; free text belongs in the notes",
+                remedy="docs/describe.md lists the words; --language-model reads other ones",
             )
     return found
 
@@ -258,7 +273,9 @@ def _space(embodiment: Embodiment, wish: _Wish) -> ActionSpace:
         raise ActionSpaceError(
             f"{embodiment.name} has no gripper that {space.name!r} moves", where="description"
         )
-    return replace(space, dimensions=dimensions, rate=wish.rate or space.rate)
+    return replace(
+        space, dimensions=dimensions, rate=space.rate if wish.rate is None else wish.rate
+    )
 
 
 def _default(embodiment: Embodiment) -> ActionSpace:

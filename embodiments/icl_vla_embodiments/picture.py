@@ -42,6 +42,7 @@ PALETTE: Mapping[str, tuple[str, ...]] = {
     "wheel": ("#50565e",),
 }
 MARKS = ("#1d8a5b", "#b3123f", "#7a4bb0")
+CAMERA = "#111111"
 AXIS_COLOURS = ("#d63a3a", "#2f9e44", "#2b6cd4")
 
 
@@ -81,11 +82,27 @@ def picture_of(
         (points, faces, colours.get(owners.get(link, ""), PLAIN))
         for link, points, faces in _sticks(tree, hulls, poses)
     ]
-    view = _View.of([p for p, _, _ in parts], [T[:3, 3] for T in poses.values()])
-    image = _render(view, parts)
     tcps = model.poses(q)
+    places = [T[:3, 3] for T in (*poses.values(), *tcps.values())]
+    places += [p for points in (marks or {}).values() for p in np.asarray(points)]
+    view = _View.of([p for p, _, _ in parts], places)
+    image = _render(view, parts)
+    cameras = [poses[c.link] @ c.matrix for c in embodiment.cameras.values() if c.link in poses]
+    frames = [poses[f.link] @ f.matrix for f in embodiment.frames.values() if f.link in poses]
     feet = {leg.name: poses[leg.tip_link][:3, 3] for leg in embodiment.of_kind("leg")}
-    return _annotated(embodiment, view, image, colours, tcps, feet, marks or {})
+    marked = _Marked(tcps, feet, cameras, frames, marks or {})
+    return _annotated(embodiment, view, image, colours, marked)
+
+
+@dataclass(frozen=True)
+class _Marked:
+    """What is drawn over the robot, in the base frame."""
+
+    tcps: Mapping[str, Array]  # arm -> (4, 4)
+    feet: Mapping[str, Array]  # leg -> (3,)
+    cameras: Sequence[Array]  # (4, 4), z ahead
+    frames: Sequence[Array]  # (4, 4)
+    points: Mapping[str, Array]  # label -> (N, 3)
 
 
 def _light(tree: KinematicTree) -> bool:
@@ -170,9 +187,9 @@ class _View:
         flat = seen[:, :2] / -seen[:, 2:]
         low, high = flat.min(axis=0), flat.max(axis=0)
         w, h = SIZE
-        focal = float(min(0.62 * w / np.ptp(flat[:, 0]), 0.80 * h / max(np.ptp(flat[:, 1]), 1e-6)))
+        focal = float(min(0.62 * w / np.ptp(flat[:, 0]), 0.74 * h / max(np.ptp(flat[:, 1]), 1e-6)))
         shift = 0.5 * (low + high) * focal
-        centre = (0.43 * w - shift[0], 0.5 * h + shift[1])
+        centre = (0.43 * w - shift[0], 0.52 * h + shift[1])
         return cls(R, eye, focal, (float(centre[0]), float(centre[1])), float(lower[2]), radius)
 
     def project(self, points: Array) -> Array:
@@ -288,12 +305,13 @@ def _annotated(
     view: _View,
     image: Array,
     colours: Mapping[str, str],
-    tcps: Mapping[str, Array],
-    feet: Mapping[str, Array],
-    marks: Mapping[str, Array],
+    marked: _Marked,
 ) -> bytes:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.patheffects import withStroke
+
+    halo = [withStroke(linewidth=3, foreground=PAPER)]  # labels are read over dark links, too
 
     w, h = SIZE
     figure = Figure(figsize=(w / 100, h / 100), dpi=100, facecolor=PAPER)
@@ -303,29 +321,42 @@ def _annotated(
     axes.axis("off")
     _ground(axes, view)
     _triad(axes, view, np.eye(4), 0.16 * view.size, 1.6)
-    for name, T in tcps.items():
+    for T in marked.frames:
+        _triad(axes, view, T, 0.08 * view.size, 1.4)
+    for T in marked.cameras:
+        _frustum(axes, view, T)
+    for name, T in marked.tcps.items():
         _triad(axes, view, T, 0.22 * view.size, 2.6)
         x, y, _ = view.project(T[:3, 3])
         axes.annotate(
-            f"TCP {name}" if len(tcps) > 1 else "TCP",
+            f"TCP {name.replace('_', ' ')}" if len(marked.tcps) > 1 else "TCP",
             (x, y),
             xytext=(12, -12),
             textcoords="offset points",
             fontsize=10,
             color="#333",
+            path_effects=halo,
         )
-    if feet:
-        x, y, _ = view.project(np.array(list(feet.values()))).T
+    if marked.feet:
+        x, y, _ = view.project(np.array(list(marked.feet.values()))).T
         axes.plot(x, y, "o", ms=11, mfc="#ffffffcc", mec="#222", mew=1.6, ls="")
         axes.plot(x, y, ".", ms=4, color="#222", ls="")
-    for points, colour in zip(marks.values(), MARKS, strict=False):
+    for points, colour in zip(marked.points.values(), MARKS, strict=False):
         x, y, _ = view.project(np.asarray(points)).T
         axes.plot(x, y, "x", ms=7, mew=2, color=colour, ls="")
-    _legend(axes, embodiment, colours, feet, marks)
+    _legend(axes, embodiment, colours, marked)
     title = f"{embodiment.family.replace('_', ' ')} · base {embodiment.base.replace('_', ' ')}"
     title += f" · {len(embodiment.joints)} joints"
-    axes.text(0.035 * w, 0.062 * h, embodiment.name, fontsize=20, weight="bold", color="#222")
-    axes.text(0.035 * w, 0.097 * h, title, fontsize=11.5, color="#666")
+    axes.text(
+        0.035 * w,
+        0.062 * h,
+        embodiment.name,
+        fontsize=20,
+        weight="bold",
+        color="#222",
+        path_effects=halo,
+    )
+    axes.text(0.035 * w, 0.097 * h, title, fontsize=11.5, color="#666", path_effects=halo)
     buffer = io.BytesIO()
     FigureCanvasAgg(figure).print_png(buffer)
     return buffer.getvalue()
@@ -363,12 +394,25 @@ def _triad(axes: Any, view: _View, T: Array, length: float, width: float) -> Non
         )
 
 
+def _frustum(axes: Any, view: _View, T: Array) -> None:
+    """A camera as the edges of what it sees nearest: apex at its origin, z ahead."""
+    corners = (
+        0.05
+        * view.size
+        * np.array([(-1, -0.75, 1.5), (1, -0.75, 1.5), (1, 0.75, 1.5), (-1, 0.75, 1.5)])
+    )
+    ends = view.project(se3.act(T, corners))[:, :2]
+    apex = view.project(T[:3, 3])[:2]
+    for k in range(4):
+        line = np.array([apex, ends[k], ends[(k + 1) % 4]])
+        axes.plot(*line.T, color=CAMERA, lw=1.2)
+
+
 def _legend(
     axes: Any,
     embodiment: Embodiment,
     colours: Mapping[str, str],
-    feet: Mapping[str, Array],
-    marks: Mapping[str, Array],
+    marked: _Marked,
 ) -> None:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
@@ -386,11 +430,14 @@ def _legend(
     handles.append(Patch(color=PLAIN, label="base and other links"))
     for name, colour in zip("xyz", AXIS_COLOURS, strict=True):
         handles.append(Line2D([], [], color=colour, label=f"{name} axis", lw=2.6))
-    if feet:
+    if marked.cameras:
+        label = "camera" if len(marked.cameras) == 1 else f"{len(marked.cameras)} cameras"
+        handles.append(Line2D([], [], color=CAMERA, label=label, lw=1.4))
+    if marked.feet:
         handles.append(
             Line2D([], [], marker="o", mfc="w", mec="#222", ms=9, mew=1.6, lw=0, label="foot")
         )
-    for label, colour in zip(marks, MARKS, strict=False):
+    for label, colour in zip(marked.points, MARKS, strict=False):
         handles.append(Line2D([], [], marker="x", color=colour, ms=7, mew=2, lw=0, label=label))
     legend = axes.legend(
         handles=handles,

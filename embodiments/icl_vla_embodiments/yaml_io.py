@@ -272,6 +272,13 @@ def _read_frame(value: Any) -> FrameSpec:
     return FrameSpec.at(str(value["link"]), T)
 
 
+def _mass(value: Any) -> float:
+    (mass,) = _floats([value], 1)
+    if mass < 0:
+        raise ValueError("a mass is not negative")
+    return mass
+
+
 def _floats(values: Any, count: int) -> tuple[float, ...]:
     numbers = tuple(float(v) for v in values)
     if len(numbers) != count or not np.isfinite(numbers).all():
@@ -353,7 +360,7 @@ def _codecs() -> dict[str, _Codec]:
         "cameras": frames,
         "collision_pairs": _Codec(_plain, _each(lambda p: (str(p[0]), str(p[1])))),
         "mount": _Codec(_frame, _read_frame, "write {link: world, xyz: [x, y, z], rpy: [r, p, y]}"),
-        "payload": _Codec(_plain, float, "a mass in kg"),
+        "payload": _Codec(_plain, _mass, "a mass in kg"),
         "action_spaces": _Codec(
             lambda spaces: [s.describe() for s in spaces],
             _each(_read_space),

@@ -38,6 +38,24 @@ def add_embodiment(
     describe: Annotated[
         str | None, typer.Option(help="The default action space in words; see docs/describe.md.")
     ] = None,
+    language_model: Annotated[
+        str | None,
+        typer.Option(
+            envvar="ICL_VLA_LANGUAGE_MODEL",
+            help="Reads free text in --describe: a transformers model, or an endpoint's.",
+        ),
+    ] = None,
+    language_model_url: Annotated[
+        str | None,
+        typer.Option(
+            envvar="ICL_VLA_LANGUAGE_MODEL_URL",
+            help="OpenAI-compatible endpoint that has the language model.",
+        ),
+    ] = None,
+    accept_reading: Annotated[
+        bool,
+        typer.Option("--accept-reading", help="Take what the language model reads unconfirmed."),
+    ] = False,
     allow_missing_meshes: Annotated[
         bool, typer.Option("--allow-missing-meshes", help="Go on without files that are missing.")
     ] = False,
@@ -54,23 +72,34 @@ def add_embodiment(
     from . import output
 
     start = time.perf_counter()
-    options = {
+    ask = not yes and not as_json and sys.stdin.isatty()
+    options: dict[str, Any] = {
         "name": name,
         "packages": _packages(package or []),
         "xacro_arguments": _arguments(xacro_arg or []),
         "tcp": None if tcp is None else _tcp(tcp),
         "allow_missing_meshes": allow_missing_meshes or yes,
         "srdf": srdf,
+        "own_spaces": describe is None,
     }
     given = _given(set_ or [])
     with output.working(f"reading {urdf.name}", quiet=as_json):
-        robot = analysed(urdf, given, describe, **options)
+        robot = analysed(urdf, given, **options)
     seconds = time.perf_counter() - start
-    if robot.flags and not yes and not as_json and sys.stdin.isatty():
+    description = None
+    if describe is not None:
+        from ..language_models import chosen_model
+        from .describing import understood
+
+        model = chosen_model(language_model, language_model_url)
+        description = understood(robot, describe, model, accept=accept_reading, ask=ask)
+    if robot.flags and ask:
         from .answers import Questions
 
         answers = Questions(robot).ask(robot.flags)
-        robot = analysed(urdf, {**answers, **given}, describe, **options)
+        robot = analysed(urdf, {**answers, **given}, **options)
+    if description is not None:
+        robot = description.applied(robot)
     if not dry_run:
         robot = EmbodimentStore().add(robot)
     picture = None if dry_run else _draw(robot)
@@ -84,23 +113,22 @@ def add_embodiment(
 
 
 def analysed(
-    urdf: Path, given: Mapping[str, Any], describe: str | None = None, **options: Any
+    urdf: Path, given: Mapping[str, Any], *, own_spaces: bool = True, **options: Any
 ) -> Embodiment:
-    """Analyse a URDF with what the user gave, now or in an earlier file of that name."""
-    from icl_vla_embodiments.action_phrases import amend
+    """Analyse a URDF with what the user gave, now or in an earlier file of that name.
+
+    Without ``own_spaces`` the action spaces are derived anew, whatever an earlier file says.
+    """
     from icl_vla_embodiments.store import EmbodimentStore
     from icl_vla_embodiments.urdf import embodiment_from_urdf
-    from icl_vla_embodiments.yaml_io import apply_overrides
 
     robot = embodiment_from_urdf(urdf, overrides=given, **options)
     fresh = {f for f, p in robot.provenance.items() if p.source == "user"}
     kept = {f: v for f, v in EmbodimentStore().edited(robot.name).items() if f not in fresh}
-    if describe is not None:
+    if not own_spaces:
         kept.pop("action_spaces", None)
     if kept:  # so that what follows from them follows
         robot = embodiment_from_urdf(urdf, overrides={**kept, **given}, **options)
-    if describe is not None:
-        robot = apply_overrides(robot, {"action_spaces": amend(robot, describe)})
     return robot
 
 

@@ -11,7 +11,7 @@ import typer
 def run(
     embodiment: Annotated[str, typer.Argument(help="Name of an embodiment.")],
     instruction: Annotated[str, typer.Argument(help="What to do, as it was demonstrated.")],
-    driver: Annotated[str, typer.Option(help="Which robot: pybullet.")] = "pybullet",
+    driver: Annotated[str, typer.Option(help="Which robot: pybullet, or a plugin's.")] = "pybullet",
     scene: Annotated[
         str | None, typer.Option(help="A task's name, or a scene file (YAML).")
     ] = None,
@@ -41,6 +41,7 @@ def run(
             films=films,
             restart=restart,
             progress=lambda r: advance(f"seed {r.seed}: {'success' if r.success else r.ended}"),
+            note=advance,
         )
     if as_json:
         output.show_json(report)
@@ -48,7 +49,7 @@ def run(
     if report["judged"]:
         output.results_table(report["results"])
     else:
-        output.console.print("  no judge for a scene file: " + report["ended"])
+        output.console.print("  nobody judges this: " + report["ended"])
     for path in report["pictures"]:
         output.console.print(f"  {path}", soft_wrap=True)
 

@@ -7,17 +7,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from icl_vla_embodiments import ActionChunk, Observation, UnknownName
+from icl_vla_embodiments import ActionChunk, Observation, ReportedError, UnknownName
 from icl_vla_retrieval import DemoBank
 
 from ..policy.nearest import NearestPolicy
 from ..policy.retrieval import RetrievalPolicy
 from ..policy.vote import VotePolicy
 from ..runtime.loop import Outcome, execute, run_episode
+from ..runtime.station import Station
 from ..sim.workcell import Workcell
 
 Watch = Callable[[Observation, ActionChunk], None]
-Runner = Callable[[Workcell, DemoBank, str, int, Watch | None], Outcome]
+Runner = Callable[[Station, DemoBank, str, int, Watch | None], Outcome]
 
 EXPERT_SEED = 1_000_003  # an operator's dice never share a stream with the scene's
 
@@ -29,7 +30,7 @@ class Method:
     Attributes:
         name: On the command line and in reports.
         summary: One line for people.
-        run: Called with a workcell already reset, a bank, an instruction, a seed and a watcher.
+        run: Called with a station already reset, a bank, an instruction, a seed and a watcher.
     """
 
     name: str
@@ -39,7 +40,7 @@ class Method:
 
 def _policy(kind: type[RetrievalPolicy]) -> Runner:
     def run(
-        cell: Workcell, bank: DemoBank, instruction: str, seed: int, watch: Watch | None
+        cell: Station, bank: DemoBank, instruction: str, seed: int, watch: Watch | None
     ) -> Outcome:
         space = cell.embodiment.action_space(bank.action_space.name)
         episode = kind(cell.model, cell.encoder).start(bank, instruction, space)
@@ -49,9 +50,12 @@ def _policy(kind: type[RetrievalPolicy]) -> Runner:
 
 
 def _expert(
-    cell: Workcell, bank: DemoBank, instruction: str, seed: int, watch: Watch | None
+    cell: Station, bank: DemoBank, instruction: str, seed: int, watch: Watch | None
 ) -> Outcome:
-    assert cell.task is not None
+    if not isinstance(cell, Workcell) or cell.task is None:
+        raise ReportedError(
+            "the operator needs a simulated task, as it sees the truth", value="expert"
+        )
     operator = cell.task.expert(cell.workspace, np.random.default_rng([EXPERT_SEED, seed]))
     dt = 1 / bank.action_space.rate
     steps = 0
@@ -66,7 +70,7 @@ def _expert(
 
 
 def _nothing(
-    cell: Workcell, bank: DemoBank, instruction: str, seed: int, watch: Watch | None
+    cell: Station, bank: DemoBank, instruction: str, seed: int, watch: Watch | None
 ) -> Outcome:
     return Outcome("done", cell.driver.clock(), 0)
 

@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from icl_vla_embodiments import ReportedError, UnknownName
+from icl_vla_embodiments import ReportedError
 from icl_vla_embodiments.home import write_atomically
-from icl_vla_embodiments.plugins import registered_drivers
 from icl_vla_embodiments.store import EmbodimentStore
 from icl_vla_retrieval import DemoBank
 
@@ -21,6 +20,7 @@ from ..sim.scene import Scene
 from ..sim.workcell import Workcell, find_task, task_names
 from .film import Filmer, contact_sheet
 from .methods import METHODS, find_method
+from .on_robot import find_driver, run_on_robot
 from .trials import Result, ResultLog, Trial, run_trials, summarise
 
 
@@ -77,15 +77,9 @@ def run_in_scenes(
     films: int = 1,
     restart: bool = False,
     progress: Callable[[Result], None] | None = None,
+    note: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
-    """One method in new scenes, with pictures."""
-    if driver != "pybullet":
-        known = registered_drivers()
-        if driver not in known:
-            raise UnknownName("driver", driver, ["pybullet", *known])
-        raise ReportedError(
-            f"the driver {driver!r} has no simulated scenes", remedy="use --driver pybullet"
-        )
+    """One method in new scenes, with pictures; or, with a plugin's driver, on that robot."""
     bank = _bank(base, embodiment)
     if instruction not in bank.instructions:
         raise ReportedError(
@@ -94,6 +88,22 @@ def run_in_scenes(
             value=instruction,
             valid=bank.instructions,
             remedy="use one of these instructions, or record demonstrations of this one",
+        )
+    if driver != "pybullet":
+        find_driver(driver)
+        if scene is not None:
+            raise ReportedError(
+                "only simulation lays out scenes", value=scene, remedy="leave out --scene"
+            )
+        return run_on_robot(
+            base,
+            EmbodimentStore(base).get(embodiment),
+            bank,
+            instruction,
+            driver=driver,
+            method=method,
+            seeds=seeds,
+            progress=note,
         )
     if scene is not None and Path(scene).suffix in (".yaml", ".yml"):
         return _run_in_file(base, embodiment, instruction, Path(scene), method, bank)

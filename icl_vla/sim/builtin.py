@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from icl_vla_embodiments import hookimpl
+from icl_vla_embodiments import Driver, Embodiment, hookimpl
+
+if TYPE_CHECKING:
+    from .scene import Scene
 
 
 @hookimpl
@@ -27,11 +31,19 @@ def register_tasks(register: Callable[..., None]) -> None:
 
 @hookimpl
 def register_drivers(register: Callable[..., None]) -> None:
-    """PyBullet physics."""
+    """PyBullet physics; ``scenes(seed)`` lays out the world, which is empty without."""
 
-    def driver(*args: object, **options: object) -> object:
+    def driver(
+        embodiment: Embodiment, scenes: Callable[[int | None], Scene] | None = None
+    ) -> Driver:
+        from icl_vla_embodiments.robot_model import RobotModel
+        from icl_vla_embodiments.store import EmbodimentStore
+        from icl_vla_embodiments.urdf.simulation import simulation_urdf
+
         from .driver import PyBulletDriver
+        from .scene import Scene
 
-        return PyBulletDriver(*args, **options)  # type: ignore[arg-type]
+        urdf = simulation_urdf(embodiment, EmbodimentStore().folder(embodiment.name))
+        return PyBulletDriver(RobotModel(embodiment), urdf, scenes or (lambda _: Scene((), {})))
 
     register("pybullet", driver)

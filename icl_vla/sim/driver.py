@@ -115,11 +115,15 @@ class PyBulletDriver:
             velocityGains=[1.0] * len(angles),
         )
 
+    def _states(self) -> tuple[Array, Array]:
+        """Positions and velocities of the moving joints; a drone may have none."""
+        states = self.world.client.getJointStates(self.body, self._indices) or ()
+        return np.array([s[0] for s in states]), np.array([s[1] for s in states])
+
     def observe(self, *, cameras: bool = True) -> Observation:
         """Joint states, grippers and, where asked for, pictures in the base frame."""
-        states = self.world.client.getJointStates(self.body, self._indices)
-        q_rows = np.array([s[0] for s in states]) - self.model.c[self._rows]
-        q = self._unmap @ q_rows
+        angles, velocities = self._states()
+        q = self._unmap @ (angles - self.model.c[self._rows])
         images: dict[str, CameraImage] = {}
         if cameras:
             T_base_world = se3.inverse(self.model.embodiment.mount.matrix)
@@ -137,7 +141,7 @@ class PyBulletDriver:
             time=self._time,
             cameras=images,
             q=q,
-            v=self._unmap @ np.array([s[1] for s in states]),
+            v=self._unmap @ velocities,
             T_world_base=self.model.embodiment.mount.matrix,
             effectors={
                 g.effector: EffectorState(gripper=self._opening(g.joints, g.closed, g.open, q))
@@ -151,10 +155,15 @@ class PyBulletDriver:
         closed: tuple[float, ...],
         opened: tuple[float, ...],
         q: Array,
-    ) -> float:
-        """0 closed to 1 open: least squares along the line from closed to open."""
+    ) -> float | None:
+        """0 closed to 1 open: least squares along the line from closed to open.
+
+        None where the two are the same, so that nothing tells how far it is open.
+        """
         here = np.array([q[self.model.embodiment.joints.index(j)] for j in joints])
         a, b = np.array(closed), np.array(opened)
+        if np.allclose(a, b):
+            return None
         return float(np.clip((here - a) @ (b - a) / ((b - a) @ (b - a)), 0.0, 1.0))
 
     def command(self, command: Command, duration: float) -> None:
@@ -180,8 +189,7 @@ class PyBulletDriver:
 
     def stop(self) -> None:
         """Hold the present joint positions."""
-        states = self.world.client.getJointStates(self.body, self._indices)
-        angles = np.array([s[0] for s in states])
+        angles, _ = self._states()
         self._drive(angles, np.zeros(len(angles)))
 
     def clock(self) -> float:

@@ -6,16 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from icl_vla_embodiments import Embodiment, Observation, UnknownName
-from icl_vla_embodiments.geometry import LinkHulls
+from icl_vla_embodiments import UnknownName
 from icl_vla_embodiments.plugins import plugins, registered_tasks
 from icl_vla_embodiments.robot_model import RobotModel
 from icl_vla_embodiments.store import EmbodimentStore
 from icl_vla_embodiments.urdf.simulation import simulation_urdf
-from icl_vla_wbc import ArmMpc
 
-from ..perception.components import ComponentEncoder
-from ..runtime.loop import PERIOD, Audit
+from ..runtime.station import Station
 from . import builtin
 from .driver import PyBulletDriver
 from .scene import Scene
@@ -28,17 +25,11 @@ _STILL = 0.01  # [m/s] below which a thing counts as still
 
 
 @dataclass
-class Workcell:
-    """A robot, its table, its controller and its eyes."""
+class Workcell(Station):
+    """A station in simulation: its driver lays out scenes, and a task can be judged."""
 
-    embodiment: Embodiment
-    model: RobotModel
-    workspace: Workspace
     driver: PyBulletDriver
-    controller: ArmMpc
-    encoder: ComponentEncoder
     task: Task | None
-    audit: Audit
 
     @classmethod
     def build(
@@ -50,35 +41,19 @@ class Workcell:
             UnknownName: No such embodiment or task; the message lists the known ones.
         """
         embodiment = store.get(name)
-        model = RobotModel(embodiment)
-        hulls = LinkHulls(embodiment)
-        workspace = Workspace.of(model, hulls)
         chosen = None if task is None else find_task(task)
 
-        def scenes(seed: int | None) -> Scene:
-            if scene is not None or chosen is None:
-                laid = scene if scene is not None else Scene((), {"front": workspace.camera()})
-                return laid if laid.cameras else laid.with_(cameras={"front": workspace.camera()})
-            return chosen.sample(workspace, np.random.default_rng(seed))
+        def simulated(model: RobotModel, workspace: Workspace) -> PyBulletDriver:
+            def scenes(seed: int | None) -> Scene:
+                if scene is not None or chosen is None:
+                    laid = scene if scene is not None else Scene((), {})
+                    front = {"front": workspace.camera()}
+                    return laid if laid.cameras else laid.with_(cameras=front)
+                return chosen.sample(workspace, np.random.default_rng(seed))
 
-        urdf = simulation_urdf(embodiment, store.folder(name))
-        return cls(
-            embodiment=embodiment,
-            model=model,
-            workspace=workspace,
-            driver=PyBulletDriver(model, urdf, scenes),
-            controller=ArmMpc(model, workspace.effector, period=PERIOD),
-            encoder=ComponentEncoder(model, hulls, reach=1.3 * workspace.far_corner()),
-            task=chosen,
-            audit=Audit.of(embodiment),
-        )
+            return PyBulletDriver(model, simulation_urdf(embodiment, store.folder(name)), scenes)
 
-    def reset(self, seed: int) -> Observation:
-        """A new scene, the controller at rest, a clean audit."""
-        observation = self.driver.reset(seed)
-        self.controller.reset(observation)
-        self.audit = Audit.of(self.embodiment)
-        return observation
+        return cls.around(embodiment, simulated, task=chosen)
 
     def judge(self) -> bool:
         """Whether the task's goal holds, with everything still, for a whole second.

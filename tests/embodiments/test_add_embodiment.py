@@ -7,11 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from PIL import Image
 
 from icl_vla_embodiments import ActionSpace
+from icl_vla_embodiments.store import EmbodimentStore
 
 ROOT = Path(__file__).parents[2]
 LEG = """
@@ -135,6 +137,18 @@ def test_values_from_the_command_line(icl_vla, tmp_path, data):
     ):
         refused = icl_vla(tmp_path, *words[:2], "--dry-run", "--set", wrong)
         assert refused.returncode == 2 and message in refused.stderr, wrong
+
+
+def test_where_it_stands_and_what_it_carries(icl_vla, tmp_path, data):
+    words = ["add-embodiment", data / "kuka_iiwa/model.urdf", "--name", "mine", "--yes", "--json"]
+    mount = "mount={link: world, xyz: [0.2, 0, 0.7], rpy: [0, 0, 1.5707963267948966]}"
+    done = icl_vla(tmp_path, *words, "--set", mount, "--set", "payload=0.5")
+    assert done.returncode == 0, done.stderr
+    robot = EmbodimentStore(tmp_path).get("mine")
+    assert np.allclose(robot.mount.matrix @ [1, 0, 0, 1], [0.2, 1, 0.7, 1]) and robot.payload == 0.5
+    for wrong in ("payload=-1", "payload=.inf", "mount={link: world, xyz: [0, 0]}"):
+        refused = icl_vla(tmp_path, *words, "--set", wrong)
+        assert refused.returncode == 2 and wrong.split("=")[0] in refused.stderr
 
 
 def test_described_picture_and_check(icl_vla, tmp_path, data):

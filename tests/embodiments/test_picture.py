@@ -8,6 +8,7 @@ import pytest
 from matplotlib.colors import to_rgb
 from PIL import Image
 
+from icl_vla_embodiments import FrameSpec, se3
 from icl_vla_embodiments.picture import PALETTE, SIZE, picture_of
 from icl_vla_embodiments.urdf import embodiment_from_urdf
 
@@ -53,3 +54,13 @@ def test_a_robot_without_shapes_is_drawn_as_rods(write):
     image = pixels(embodiment_from_urdf(write(f'<link name="a"/><link name="b"/>{joint}')))
     middle = image[150:750, 100:900]
     assert (np.ptp(middle, axis=2).max() > 0.2) and middle.min() < 0.8
+
+
+def test_cameras_and_frames_are_drawn(panda):
+    """Each in its own colours, where it is."""
+    plain = pixels(panda)
+    ahead = FrameSpec.at("panda_link0", se3.pose(p=np.array([0.3, 0.3, 0.5])))
+    seen = np.abs(pixels(panda.with_(cameras={"front": ahead})) - plain).max(axis=2)
+    dark = pixels(panda.with_(cameras={"front": ahead})).max(axis=2) < 0.3
+    assert 20 < (dark & (seen > 0.3))[:, : int(0.78 * SIZE[0])].sum() < 5000
+    assert np.abs(pixels(panda.with_(frames={"socket": ahead})) - plain).max() > 0.3

@@ -16,6 +16,7 @@ from ..errors import EmbodimentError, UrdfError
 from ..geometry import hulls_of_tree
 from ..yaml_io import apply_overrides
 from .analyse import Structure, analyse
+from .cameras import find_cameras
 from .collision import CollisionScene, collision_pairs
 from .evidence import Evidence
 from .given import complete_groups, hands_of, joints_of
@@ -95,7 +96,7 @@ def embodiment_from_urdf(
         joints=tuple(j.name for j in joints),
         limits=limits,
         mimic=tuple(j.mimic for j in tree.moving if j.mimic is not None),
-        cameras=_cameras(evidence),
+        cameras=find_cameras(evidence),
         mount=FrameSpec.at("world"),
         provenance=_provenance(structure),
     )
@@ -111,14 +112,17 @@ def embodiment_from_urdf(
     robot = apply_overrides(robot, given)
     posture = neutral_posture(robot, scene)
     positions = {j: float(x) for j, x in zip(robot.joints, posture.q, strict=True)}
-    why = _explained(robot, "neutral", posture.why)
-    robot = robot.with_(neutral=positions, provenance=why)
+    robot = robot.with_(
+        neutral=positions,
+        collision_pairs=tuple(p for p in robot.collision_pairs if p not in posture.overlapping),
+        provenance=_explained(robot, "neutral", posture.why),
+    )
     slides = {j.name for j in joints if j.type == "prismatic"}
     spaces = action_spaces(robot.groups, robot.limits, slides, robot.base, _span(evidence))
     robot = robot.with_(
         action_spaces=spaces,
         repairs=(*repairs, *document.repairs),
-        warnings=(*warnings, *assumed, *posture.warnings),
+        warnings=(*warnings, *assumed, *_never_open(robot), *posture.warnings),
         flags=structure.flags,
     )
     robot = apply_overrides(robot, given)
@@ -145,6 +149,17 @@ def _missing(document: Document, allowed: bool) -> str:
         )
         + "; --allow-missing-meshes goes on without them",
     )
+
+
+def _never_open(robot: Embodiment) -> list[str]:
+    """Grippers and hands that no joint of theirs was seen to open."""
+    hands = (*robot.of_kind("gripper"), *robot.of_kind("hand"))
+    return [
+        f"{hand.name}: no joint of it was seen to open or close it; closed and open are the same"
+        " until `groups` in the embodiment file says what they are"
+        for hand in hands
+        if np.allclose(hand.closed, hand.open)
+    ]
 
 
 def _with_tcp(
@@ -189,7 +204,7 @@ def _provenance(structure: Structure) -> dict[str, Provenance]:
         "neutral": "zero, inside the limits",
         "tcp": "no arm",
         "frames": "none were declared",
-        "cameras": "links called optical frame or camera",
+        "cameras": "optical frames; other ends called camera, taken to look along x",
         "collision_pairs": "pairs of links with shapes that do not always touch",
         "mount": "the base stands at the world's origin",
         "payload": "unknown, taken as none",
@@ -211,18 +226,6 @@ def _explained(robot: Embodiment, field: str, why: str) -> dict[str, Provenance]
     if old is not None and old.source == "user":
         return dict(robot.provenance)
     return {**robot.provenance, field: Provenance("heuristic", why)}
-
-
-def _cameras(evidence: Evidence) -> dict[str, FrameSpec]:
-    """Optical frames, and links that a simulator's camera is mounted to (x forward)."""
-    tree = evidence.tree
-    x_forward = np.array([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]])  # columns: optical axes in the link
-    cameras = {link: FrameSpec.at(link) for link in tree.links if "optical" in link.lower()}
-    near = {tree.body[link] for link in cameras}
-    for link in tree.links:
-        if link in tree.camera_links and tree.body[link] not in near:
-            cameras[link] = FrameSpec.at(link, se3.pose(x_forward))
-    return cameras
 
 
 def _span(evidence: Evidence) -> float:

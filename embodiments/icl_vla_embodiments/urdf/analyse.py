@@ -10,7 +10,7 @@ import numpy as np
 
 from ..embodiment import Base, Family, Flag, Group
 from .doubts import Finding, find_flags
-from .evidence import Evidence
+from .evidence import Evidence, tokens
 from .hands import MAX_GRIPPER_JOINTS, Hand, closed_and_open, find_hands
 from .limbs import Limb, find_limbs, mirrored
 from .tree import Joint
@@ -152,7 +152,10 @@ def _sides(evidence: Evidence, chains: Sequence[Sequence[Joint]], noun: str) -> 
         return [noun] * len(chains)
     y = mirrored(evidence, chains)
     x = [float(evidence.origin(c[0])[0]) for c in chains]
+    said = [_said_side(chain) for chain in chains]
     side = ["left" if v > 0 else "right" for v in y]
+    if all(said):  # words outweigh places: a root's x axis may point backwards
+        side = said
     if len(chains) == 2 and set(side) == {"left", "right"}:
         return [f"{s}_{noun}" for s in side]
     middle = float(np.mean(x))
@@ -162,6 +165,16 @@ def _sides(evidence: Evidence, chains: Sequence[Sequence[Joint]], noun: str) -> 
     if max(Counter(corners).values()) == 1:
         return corners
     return [f"{noun}_{i + 1}" for i in range(len(chains))]
+
+
+def _said_side(chain: Sequence[Joint]) -> str:
+    """The side that most of a chain's joints are called by, if any."""
+    words = [tokens(j.name) for j in chain]
+    left = sum(bool({"left", "l"} & {*w}) for w in words)
+    right = sum(bool({"right", "r"} & {*w}) for w in words)
+    if 2 * max(left, right) <= len(chain) or left == right:
+        return ""
+    return "left" if left > right else "right"
 
 
 def _limb_group(body: dict[str, str], limb: Limb, name: str) -> Group:

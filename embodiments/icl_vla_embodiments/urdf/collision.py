@@ -13,6 +13,7 @@ from ..types import Array
 from .tree import KinematicTree
 
 SAMPLES = 60
+SOLE = 0.006  # [m] above the lowest point that still belongs to a sole
 ALWAYS = 0.9  # share of random postures in which a pair touches that is taken to touch always
 
 
@@ -22,30 +23,48 @@ class CollisionScene:
     def __init__(self, tree: KinematicTree, hulls: Mapping[str, Sequence[Hull]]) -> None:
         self.tree = tree
         self.links = [link for link in tree.links if hulls.get(link)]
-        self._bodies = {link: [_convex(h) for h in hulls[link]] for link in self.links}
-        self._spheres = {link: _sphere(hulls[link]) for link in self.links}
+        self._row = {link: k for k, link in enumerate(self.links)}
+        self._bodies = [[_convex(h) for h in hulls[link]] for link in self.links]
+        spheres = [_sphere(hulls[link]) for link in self.links]
+        self._centres = np.array([centre for centre, _ in spheres]).reshape(-1, 3)
+        self._radii = np.array([radius for _, radius in spheres])
         at = tree.poses()
         root = [h.moved(at[a]) for a in tree.members[tree.root] for h in hulls.get(a, ())]
         self.floor = float(min((p[:, 2].min() for p in root), default=0.0))  # of the root body [m]
+        self._hulls = hulls
         self._request, self._result = coal.CollisionRequest(), coal.CollisionResult()
 
     def touching(
         self, poses: Mapping[str, Array], pairs: Sequence[tuple[str, str]]
     ) -> list[tuple[str, str]]:
         """The pairs whose hulls overlap."""
-        placed = {a: coal.Transform3s(poses[a][:3, :3], poses[a][:3, 3]) for a in self.links}
-        centres = {
-            a: poses[a][:3, :3] @ centre + poses[a][:3, 3]
-            for a, (centre, _) in self._spheres.items()
+        pairs = [p for p in pairs if p[0] in self._row and p[1] in self._row]
+        if not pairs:
+            return []
+        R = np.array([poses[link][:3, :3] for link in self.links])
+        p = np.array([poses[link][:3, 3] for link in self.links])
+        centres = np.einsum("nij,nj->ni", R, self._centres) + p
+        one, other = np.array([(self._row[a], self._row[b]) for a, b in pairs]).T
+        apart = np.linalg.norm(centres[one] - centres[other], axis=1)
+        near = np.flatnonzero(apart < self._radii[one] + self._radii[other])
+        placed = {
+            k: coal.Transform3s(R[k], p[k]) for k in {*one[near].tolist(), *other[near].tolist()}
         }
-        return [
-            (a, b)
-            for a, b in pairs
-            if np.linalg.norm(centres[a] - centres[b]) < self._spheres[a][1] + self._spheres[b][1]
-            and self._touch(a, b, placed)
-        ]
+        return [pairs[i] for i in near if self._touch(int(one[i]), int(other[i]), placed)]
 
-    def _touch(self, a: str, b: str, placed: Mapping[str, object]) -> bool:
+    def sole(self, link: str, poses: Mapping[str, Array]) -> Array:
+        """Middle ``(3,)`` of what is lowest of a link and all that is fixed to it."""
+        body = self.tree.body[link]
+        points = [
+            h.moved(poses[a]) for a in self.tree.members[body] for h in self._hulls.get(a, ())
+        ]
+        if not points:
+            return poses[link][:3, 3]
+        cloud = np.concatenate(points)
+        lowest = cloud[cloud[:, 2] < cloud[:, 2].min() + SOLE]
+        return 0.5 * (lowest.min(axis=0) + lowest.max(axis=0))
+
+    def _touch(self, a: int, b: int, placed: Mapping[int, object]) -> bool:
         for one, other in itertools.product(self._bodies[a], self._bodies[b]):
             self._result.clear()
             if coal.collide(one, placed[a], other, placed[b], self._request, self._result):

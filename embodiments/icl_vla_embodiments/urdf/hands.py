@@ -16,6 +16,7 @@ FINGER_REACH = 0.28  # [m], the longest finger of a robot that people work besid
 MAX_GRIPPER_JOINTS = 3  # more independent joints make a hand
 JAW_ARM = 5  # joints before a single jaw that nobody calls so
 JAW_TURN = 2.6  # [rad], a jaw's widest range
+NO_OPENING = 1e-6  # [m] between the tips, below which a joint opens nothing
 BESIDE = 0.9  # share of a jaw's length that the body which it closes against reaches along it
 
 
@@ -249,8 +250,9 @@ def closed_and_open(evidence: Evidence, hand: Hand) -> tuple[dict[str, float], d
     jaw: nearer to the body that carries it), the other joints halfway. A range of more than half a
     turn is a placeholder; then the narrowest and widest posture within a quarter turn are taken.
     """
-    movers = [j for j in hand.actuated if not j.unlimited]  # a turning indicator opens nothing
-    middle = {j.name: float(np.mean(j.range)) for j in movers}
+    ending = [j for j in hand.actuated if not j.unlimited]  # a turning indicator opens nothing
+    movers = ending or list(hand.actuated)
+    middle = {j.name: 0.0 if j.unlimited else float(np.mean(j.range)) for j in movers}
     closed = {j.name: 0.0 for j in hand.actuated}
     tips = FingerTips.of(evidence, hand)
     opened = dict(closed)
@@ -260,6 +262,8 @@ def closed_and_open(evidence: Evidence, hand: Hand) -> tuple[dict[str, float], d
         if joint.turns and upper - lower > np.pi:
             trial = np.clip(np.linspace(-np.pi / 2, np.pi / 2, 19), lower, upper)
         spread = [_spread(evidence, tips, {**middle, joint.name: float(x)}) for x in trial]
+        if np.ptp(spread) < NO_OPENING:
+            continue
         closed[joint.name] = float(trial[np.argmin(spread)])
         opened[joint.name] = float(trial[np.argmax(spread)])
     return closed, opened

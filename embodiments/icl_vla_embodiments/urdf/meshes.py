@@ -1,11 +1,12 @@
-"""Vertices of mesh files: all that a convex hull needs, so nothing else is read."""
+"""Vertices of mesh files, all that a convex hull needs, and triangles where surfaces count."""
 
 from __future__ import annotations
 
 import io
 import xml.etree.ElementTree as ET
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -44,13 +45,36 @@ def mesh_points(path: Path) -> Array:
     return points
 
 
+def mesh_triangles(path: Path) -> Array:
+    """``(F, 3, 3)`` corners of a mesh's triangles, scaled as :func:`mesh_points` scales.
+
+    Raises:
+        UrdfError: The file cannot be read as a mesh.
+    """
+    try:
+        if path.suffix.lower() == ".dae":
+            corners = _dae(path, _corners).reshape(-1, 3, 3)
+        elif path.suffix.lower() == ".stl":
+            corners = _stl_corners(path).reshape(-1, 3, 3)
+        else:
+            mesh = _loaded(path)
+            corners = np.asarray(mesh.vertices, dtype=np.float64)[np.asarray(mesh.faces)]
+    except (ValueError, OSError, LookupError, RecursionError) as error:
+        raise UrdfError("cannot read the mesh", where=path, value=str(error)[:200]) from error
+    return corners[np.isfinite(corners).all(axis=(1, 2))]
+
+
 def _stl(path: Path) -> Array:
+    return np.unique(_stl_corners(path), axis=0)
+
+
+def _stl_corners(path: Path) -> Array:
     data = path.read_bytes()
     count = int.from_bytes(data[80:84], "little")
     if len(data) >= 84 + 50 * count and count:  # binary, whatever the header says
         facet = np.dtype([("normal", "<f4", 3), ("vertices", "<f4", (3, 3)), ("extra", "<u2")])
         facets = np.frombuffer(data, facet, count, 84)
-        return np.unique(facets["vertices"].reshape(-1, 3), axis=0).astype(float)
+        return facets["vertices"].reshape(-1, 3).astype(float)
     lines = [x.split()[1:4] for x in data.splitlines() if x.strip().startswith(b"vertex")]
     return np.array(lines, dtype=float).reshape(-1, 3)
 
@@ -64,15 +88,21 @@ def _obj(path: Path) -> Array:
 
 
 def _other(path: Path) -> Array:
+    return np.asarray(_loaded(path).vertices, dtype=np.float64)
+
+
+def _loaded(path: Path) -> Any:
     import trimesh
 
     try:
-        return np.asarray(trimesh.load_mesh(path).vertices, dtype=np.float64)
+        return trimesh.load_mesh(path)
     except Exception as error:  # whatever its many parsers raise on a damaged file
         raise ValueError(f"{type(error).__name__}: {error}") from error
 
 
-def _dae(path: Path) -> Array:
+def _dae(path: Path, part_of: Callable[..., Array] | None = None) -> Array:
+    """``(N, 3)``: what ``part_of`` takes of each geometry, by default its vertices, in place."""
+    take = part_of or _positions
     root, _, _ = read_xml(path, root="COLLADA")
     by_id = {e.get("id", ""): e for e in root.iter()}
     unit = root.find("asset/unit")
@@ -89,7 +119,7 @@ def _dae(path: Path) -> Array:
             elif part.tag == "instance_node":
                 visit(by_id[part.get("url", "")[1:]], T)
             elif part.tag == "instance_geometry":
-                points = _positions(by_id[part.get("url", "")[1:]], by_id)
+                points = take(by_id[part.get("url", "")[1:]], by_id)
                 out.append(points @ T[:3, :3].T + T[:3, 3])
 
     for scene in root.iter("visual_scene"):
@@ -115,3 +145,28 @@ def _positions(geometry: ET.Element, by_id: Mapping[str, ET.Element]) -> Array:
             floats = by_id[source.get("source", "")[1:]].findtext("float_array", "")
             parts.append(np.array(floats.split(), dtype=float).reshape(-1, 3))
     return np.concatenate(parts) if parts else np.zeros((0, 3))
+
+
+def _corners(geometry: ET.Element, by_id: Mapping[str, ET.Element]) -> Array:
+    """``(3 F, 3)`` corners of a COLLADA geometry's polygons, cut into fans of triangles."""
+    out = [np.zeros((0, 3))]
+    for primitive in geometry.iter():
+        if primitive.tag not in ("triangles", "polylist", "polygons"):
+            continue
+        inputs = primitive.findall("input")
+        vertex = next(e for e in inputs if e.get("semantic") == "VERTEX")
+        source = by_id[vertex.get("source", "")[1:]].find("input[@semantic='POSITION']")
+        if source is None:
+            continue
+        floats = by_id[source.get("source", "")[1:]].findtext("float_array", "")
+        points = np.array(floats.split(), dtype=float).reshape(-1, 3)
+        stride = 1 + max(int(e.get("offset", "0")) for e in inputs)
+        lists = [np.array((p.text or "").split(), dtype=int) for p in primitive.findall("p")]
+        rings = [p[int(vertex.get("offset", "0")) :: stride] for p in lists]
+        if primitive.tag != "polygons" and rings:
+            counts = np.array(primitive.findtext("vcount", "").split(), dtype=int)
+            counts = counts if len(counts) else np.full(len(rings[0]) // 3, 3)
+            rings = np.split(rings[0], np.cumsum(counts)[:-1])
+        fans = [(r[0], r[i], r[i + 1]) for r in rings for i in range(1, len(r) - 1)]
+        out.append(points[np.array(fans, dtype=int).ravel()])
+    return np.concatenate(out)

@@ -16,10 +16,13 @@ from ..geometry import Hull, hull_of
 from ..home import write_atomically
 from .meshes import mesh_points
 from .normalise import tree_of_text
-from .tree import Shape
+from .tree import KinematicTree, Shape
 from .write import shape_element
 
 MASSLESS = 1e-5  # [kg]; PyBullet gives a link without inertial 1 kg
+# PyBullet's shared memory has room for 128 links and 128 coordinates, the base's seven included;
+# states beyond read as errors or as zeros (measured).
+MOST_JOINTS, MOST_MOVING = 127, 121
 
 
 def simulation_urdf(embodiment: Embodiment, folder: Path) -> Path:
@@ -27,8 +30,12 @@ def simulation_urdf(embodiment: Embodiment, folder: Path) -> Path:
 
     Every visual and collision mesh becomes its convex hull of at most 92 triangles in a small
     ``.obj``; colours are kept. A link without mass gets 1e-5 kg. Fixed links are not merged:
-    PyBullet's merging misplaces centres of mass. What was written for the same URDF before is used
-    again.
+    PyBullet's merging misplaces centres of mass. Of more joints than PyBullet can hold, fixed ones
+    at the tree's ends without shape and mass (frames of tools and sensors) are left out. What was
+    written for the same URDF before is used again.
+
+    Raises:
+        UrdfError: Too many joints are left.
     """
     folder = Path(folder)
     digest = hashlib.sha256(embodiment.urdf.encode()).hexdigest()  # a xacro file has many URDFs
@@ -37,6 +44,7 @@ def simulation_urdf(embodiment: Embodiment, folder: Path) -> Path:
         return file
     robot = ET.fromstring(embodiment.urdf)
     tree = tree_of_text(embodiment.urdf, embodiment.urdf_path)
+    _leave_out_frames(robot, tree, len(tree.joints) - MOST_JOINTS)
     names: dict[tuple[object, ...], Path | None] = {}
     for link in robot.findall("link"):
         for part in [*link.findall("visual"), *link.findall("collision")]:
@@ -53,6 +61,28 @@ def simulation_urdf(embodiment: Embodiment, folder: Path) -> Path:
     ET.indent(robot)
     write_atomically(file, ET.tostring(robot, encoding="unicode"))
     return file
+
+
+def _leave_out_frames(robot: ET.Element, tree: KinematicTree, count: int) -> None:
+    """Remove ``count`` fixed links at the tree's ends that have neither shape nor mass."""
+    joints = {j.get("name", ""): j for j in robot.findall("joint")}
+    links = {link.get("name", ""): link for link in robot.findall("link")}
+    kept = {link: len(below) for link, below in tree.below.items()}  # joints that start from it
+    for joint in reversed(tree.ordered):  # leaves before what carries them
+        bare = not tree.shapes[joint.child] and not tree.masses.get(joint.child)
+        if count > 0 and not joint.moves and bare and not kept[joint.child]:
+            robot.remove(joints[joint.name])
+            robot.remove(links[joint.child])
+            kept[joint.parent] -= 1
+            count -= 1
+    if count > 0 or len(tree.moving) > MOST_MOVING:
+        raise UrdfError(
+            "PyBullet cannot hold a robot of so many joints",
+            where=tree.name,
+            value=f"{len(tree.moving)} that move, {len(robot.findall('joint'))} with what is fixed",
+            valid=[f"at most {MOST_MOVING} that move and {MOST_JOINTS} in all"],
+            remedy="make joints fixed that need not move, and join links that are fixed together",
+        )
 
 
 def _give_mass(link: ET.Element) -> None:

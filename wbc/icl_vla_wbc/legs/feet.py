@@ -60,8 +60,8 @@ def _contact(parts: list[Array], origin: Array) -> tuple[Array, float]:
     """Contact points ``(P, 3)`` in the base frame, and their height over the ground."""
     if not parts:
         return origin[None], 0.0
-    part = np.concatenate(parts)
-    floor = float(part[:, 2].min())
+    floor = min(float(part[:, 2].min()) for part in parts)
+    part = np.concatenate([p for p in parts if p[:, 2].min() < floor + NEAR])
     sole = part[part[:, 2] < floor + NEAR]
     extent = np.ptp(sole[:, :2], axis=0)
     if extent.min() > FLAT:

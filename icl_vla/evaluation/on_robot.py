@@ -1,0 +1,163 @@
+"""A policy on a robot behind a vendor's driver: nobody lays out scenes, and nobody judges."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+from icl_vla_embodiments import (
+    ActionChunk,
+    Command,
+    Driver,
+    Embodiment,
+    Observation,
+    PluginError,
+    ReportedError,
+    UnknownName,
+)
+from icl_vla_embodiments.home import write_atomically
+from icl_vla_embodiments.plugins import plugins, registered_drivers
+from icl_vla_retrieval import DemoBank
+
+from ..paths import run_path
+from ..runtime.station import Station
+from ..sim import builtin
+from .film import Picture, write_video
+from .methods import find_method
+
+T = TypeVar("T")
+
+_RATE = 5  # [Hz] of films: one picture a chunk, about twice as fast as it was
+
+
+def run_on_robot(
+    base: Path,
+    robot: Embodiment,
+    bank: DemoBank,
+    instruction: str,
+    *,
+    driver: str,
+    method: str,
+    seeds: Sequence[int],
+    progress: Callable[[str], None] | None = None,
+) -> dict[str, Any]:
+    """One method on a robot, once for each seed; the robot is stopped however that ends.
+
+    Raises:
+        UnknownName: No such driver or method.
+        PluginError: The driver fails.
+    """
+    way = find_method(method)
+    station = Station.around(robot, lambda *_: ReportingDriver(driver, robot))
+    folder = run_path(base, robot.name) / f"{driver}-{way.name}"
+    episodes: list[dict[str, Any]] = []
+    films = []
+    for seed in seeds:
+        seen: list[Picture] = []
+        try:
+            _see(seen, station.reset(seed))
+            outcome = way.run(station, bank, instruction, seed, _watcher(seen))
+        except BaseException:  # an interrupt, too, must not leave it moving
+            with suppress(PluginError):
+                station.driver.stop()
+            raise
+        if seen:
+            films.append(folder / f"seed_{seed}" / "film.mp4")
+            films[-1].parent.mkdir(parents=True, exist_ok=True)
+            write_video(films[-1], seen, _RATE)
+        audit = station.audit
+        episodes.append(
+            {
+                "seed": seed,
+                "ended": f"{outcome.reason} after {outcome.seconds:.1f} s",
+                "limit_violations": audit.violations,
+            }
+        )
+        if progress is not None:
+            progress(f"{seed}: {episodes[-1]['ended']}")
+    report = {
+        "embodiment": robot.name,
+        "instruction": instruction,
+        "driver": driver,
+        "folder": str(folder),
+        "judged": False,
+        "ended": ", ".join(e["ended"] for e in episodes),
+        "episodes": episodes,
+        "pictures": [str(film) for film in films],
+    }
+    write_atomically(folder / "run.json", json.dumps(report, indent=2) + "\n")
+    return report
+
+
+def _watcher(seen: list[Picture]) -> Callable[[Observation, ActionChunk], None]:
+    return lambda observation, _: _see(seen, observation)
+
+
+def _see(seen: list[Picture], observation: Observation) -> None:
+    """Keep the first camera's picture."""
+    for image in observation.cameras.values():
+        if image.rgb is not None:
+            seen.append(image.rgb)
+            return
+
+
+def find_driver(name: str) -> Callable[..., Driver]:
+    """A registered driver's factory by name.
+
+    Raises:
+        UnknownName: There is none; the message lists the known ones.
+    """
+    plugins().register(builtin, "simulation")
+    known = registered_drivers()
+    if name not in known:
+        raise UnknownName("driver", name, known, remedy="icl-vla plugins list")
+    return known[name]
+
+
+class ReportingDriver:
+    """A plugin's driver whose failures are told as such.
+
+    Raises:
+        PluginError: From every method, and when it is made, where the driver raises anything.
+    """
+
+    def __init__(self, name: str, embodiment: Embodiment) -> None:
+        self._name = name
+        factory = find_driver(name)
+        self._driver = self._call("cannot be made", lambda: factory(embodiment))
+
+    def _call(self, what: str, function: Callable[[], T]) -> T:
+        try:
+            return function()
+        except ReportedError:
+            raise
+        except Exception as error:
+            raise PluginError(
+                f"the driver {self._name!r} {what}",
+                value=f"{type(error).__name__}: {error}",
+                remedy="is the robot switched on and connected? `icl-vla --debug run ...` shows"
+                " where the driver failed",
+            ) from error
+
+    def reset(self, seed: int | None = None) -> Observation:
+        """See :class:`Driver`."""
+        return self._call("fails in reset()", lambda: self._driver.reset(seed))
+
+    def observe(self, *, cameras: bool = True) -> Observation:
+        """See :class:`Driver`."""
+        return self._call("fails in observe()", lambda: self._driver.observe(cameras=cameras))
+
+    def command(self, command: Command, duration: float) -> None:
+        """See :class:`Driver`."""
+        self._call("fails in command()", lambda: self._driver.command(command, duration))
+
+    def stop(self) -> None:
+        """See :class:`Driver`."""
+        self._call("fails in stop()", self._driver.stop)
+
+    def clock(self) -> float:
+        """See :class:`Driver`."""
+        return self._call("fails in clock()", self._driver.clock)

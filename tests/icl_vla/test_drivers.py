@@ -1,0 +1,157 @@
+"""`run --driver NAME`: a plugin's driver, found by its entry point, moves the robot."""
+
+from __future__ import annotations
+
+import json
+import os
+import types
+from pathlib import Path
+
+import pytest
+
+from icl_vla.evaluation.film import read_video
+from icl_vla.evaluation.running import run_in_scenes
+from icl_vla_embodiments import ReportedError
+from icl_vla_embodiments.plugins import plugins
+
+from ..conftest import SOURCES
+from .conftest import ROBOT, TASKS
+
+SENTENCE = "put the red cube in the blue bowl"
+# A "real" robot: PyBullet behind five methods, with a table that only it knows.
+PLUGIN = """
+import json, os
+from pathlib import Path
+import numpy as np
+from icl_vla_embodiments import hookimpl
+from icl_vla_embodiments.plugins import registered_drivers
+
+
+class Bench:
+    def __init__(self, embodiment, fault=None):
+        from icl_vla.sim.workcell import find_task
+        from icl_vla.sim.workspace import Workspace
+        from icl_vla_embodiments.robot_model import RobotModel
+
+        self.task, self.fault, self.calls = find_task("pick-place"), fault, []
+        workspace = Workspace.of(RobotModel(embodiment))
+        scenes = lambda seed: self.task.sample(workspace, np.random.default_rng(seed))
+        self.inner = registered_drivers()["pybullet"](embodiment, scenes=scenes)
+
+    def _note(self, name):
+        self.calls.append(name)
+        if name == self.fault and self.calls.count(name) == 2:
+            raise ConnectionError("the cable is out")
+
+    def reset(self, seed=None):
+        self._note("reset")
+        return self.inner.reset(seed)
+
+    def observe(self, *, cameras=True):
+        return self.inner.observe(cameras=cameras)
+
+    def command(self, command, duration):
+        self._note("command")
+        self.inner.command(command, duration)
+
+    def stop(self):
+        self._note("stop")
+        self.inner.stop()
+        said = {"calls": self.calls, "succeeded": bool(self.task.succeeded(self.inner))}
+        Path(os.environ["BENCH_LOG"]).write_text(json.dumps(said))
+
+    def clock(self):
+        return self.inner.clock()
+
+
+def off(embodiment):
+    raise TimeoutError("nobody answers")
+
+
+@hookimpl
+def register_drivers(register):
+    register("bench", Bench)
+    register("loose", lambda embodiment: Bench(embodiment, fault="command"))
+    register("off", off)
+"""
+
+
+@pytest.fixture
+def bench(tmp_path, python, home):
+    """Run the command line with the plugin installed beside it; what its driver saw."""
+    site = tmp_path / "site"
+    info = site / "bench-1.0.dist-info"
+    info.mkdir(parents=True)
+    (site / "bench_plugin.py").write_text(PLUGIN)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: bench\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[icl_vla]\nbench = bench_plugin\n")
+    log = tmp_path / "log.json"
+
+    def run(driver: str, *words: str):
+        done = python(
+            "from icl_vla.cli import main; main()",
+            *("run", ROBOT, SENTENCE, "--seed", "90", "--json", "--driver", driver, *words),
+            PYTHONPATH=os.pathsep.join(map(str, (site, *SOURCES))),
+            ICL_VLA_HOME=str(home),
+            COLUMNS="400",
+            BENCH_LOG=str(log),
+        )
+        return done, json.loads(log.read_text()) if log.exists() else None
+
+    return run
+
+
+def test_a_plugins_driver_does_the_task(bench):
+    """The same world behind it as in simulation: the run ends the same."""
+    done, seen = bench("bench")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    (episode,) = report["episodes"]
+    assert not report["judged"] and report["driver"] == "bench" and episode["seed"] == 90
+    assert episode["limit_violations"] == 0
+    simulated, _ = bench("pybullet", "--films", "0")
+    (result,) = json.loads(simulated.stdout)["results"]
+    (same,) = json.loads(simulated.stdout)["episodes"]
+    assert episode["ended"] == f"{same['ended']} after {result['seconds']:.1f} s"
+    assert seen["succeeded"] == same["success"]
+    assert seen["calls"][0] == "reset" and seen["calls"][-1] == "stop"
+    assert set(seen["calls"][1:-1]) == {"command"}
+    (film,) = report["pictures"]
+    frames = read_video(Path(film))
+    assert len(frames) > 5 and abs(frames[0].astype(float) - frames[-1]).mean() > 1
+
+
+@pytest.fixture
+def plugged():
+    """The same plugin in this process, for what ends before anything moves."""
+    module = types.ModuleType("bench_plugin")
+    exec(PLUGIN, module.__dict__)
+    plugins().register(module, "bench")
+    yield
+    plugins().manager.unregister(module)
+
+
+@pytest.mark.parametrize(
+    ("driver", "options", "said"),
+    [
+        ("bensh", {}, ["'bensh'", "bench, loose, off, pybullet", "did you mean 'bench'"]),
+        ("off", {}, ["'off' cannot be made", "TimeoutError: nobody answers"]),
+        ("bench", {"scene": TASKS[0]}, ["only simulation lays out scenes"]),
+        ("bench", {"method": "expert"}, ["needs a simulated task"]),
+        ("bench", {"method": "vot"}, ["'vote'"]),
+    ],
+)
+def test_what_cannot_be(plugged, home, tmp_path, monkeypatch, driver, options, said):
+    monkeypatch.setenv("BENCH_LOG", str(tmp_path / "log.json"))
+    monkeypatch.setenv("ICL_VLA_HOME", str(home))
+    given = {"scene": None, "method": "vote", **options}
+    with pytest.raises(ReportedError) as caught:
+        run_in_scenes(home, ROBOT, SENTENCE, driver=driver, seeds=[90], **given)
+    assert all(word in str(caught.value) for word in said), str(caught.value)
+
+
+def test_a_driver_that_fails_is_named_and_stopped(bench):
+    done, seen = bench("loose")
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert "'loose' fails in command()" in done.stderr and "the cable is out" in done.stderr
+    assert seen["calls"] == ["reset", "command", "command", "stop"]
