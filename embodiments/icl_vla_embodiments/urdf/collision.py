@@ -13,6 +13,7 @@ from ..types import Array
 from .tree import KinematicTree
 
 SAMPLES = 60
+SOLE = 0.006  # [m] above the lowest point that still belongs to a sole
 ALWAYS = 0.9  # share of random postures in which a pair touches that is taken to touch always
 
 
@@ -30,6 +31,7 @@ class CollisionScene:
         at = tree.poses()
         root = [h.moved(at[a]) for a in tree.members[tree.root] for h in hulls.get(a, ())]
         self.floor = float(min((p[:, 2].min() for p in root), default=0.0))  # of the root body [m]
+        self._hulls = hulls
         self._request, self._result = coal.CollisionRequest(), coal.CollisionResult()
 
     def touching(
@@ -49,6 +51,18 @@ class CollisionScene:
             k: coal.Transform3s(R[k], p[k]) for k in {*one[near].tolist(), *other[near].tolist()}
         }
         return [pairs[i] for i in near if self._touch(int(one[i]), int(other[i]), placed)]
+
+    def sole(self, link: str, poses: Mapping[str, Array]) -> Array:
+        """Middle ``(3,)`` of what is lowest of a link and all that is fixed to it."""
+        body = self.tree.body[link]
+        points = [
+            h.moved(poses[a]) for a in self.tree.members[body] for h in self._hulls.get(a, ())
+        ]
+        if not points:
+            return poses[link][:3, 3]
+        cloud = np.concatenate(points)
+        lowest = cloud[cloud[:, 2] < cloud[:, 2].min() + SOLE]
+        return 0.5 * (lowest.min(axis=0) + lowest.max(axis=0))
 
     def _touch(self, a: int, b: int, placed: Mapping[int, object]) -> bool:
         for one, other in itertools.product(self._bodies[a], self._bodies[b]):

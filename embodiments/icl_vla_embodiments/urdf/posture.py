@@ -13,7 +13,7 @@ from ..embodiment import Embodiment, Group
 from ..robot_model import RobotModel
 from ..types import Array
 from .collision import CollisionScene
-from .stance import standing
+from .stance import balanced, standing
 from .surfaces import surfaces_apart
 from .untangle import columns_between, finite, untangled
 
@@ -61,8 +61,8 @@ def neutral_posture(embodiment: Embodiment, scene: CollisionScene) -> Posture:
     Each arm: the TCP before the shoulder, the hand pointing down, as far as inverse kinematics
     finds it; of the first few solutions the one with the largest product of joint-limit margin
     and smallest singular value of the Jacobian, hanging elbows and self-collisions last. Legs:
-    feet below the hips, knees bent. Grippers open; all else at zero or, where zero is outside,
-    mid-range.
+    feet below the hips and the centre of mass, knees bent. Grippers open; all else at zero or,
+    where zero is outside, mid-range.
     """
     model = RobotModel(embodiment)
     index = {name: i for i, name in enumerate(embodiment.joints)}
@@ -79,7 +79,8 @@ def neutral_posture(embodiment: Embodiment, scene: CollisionScene) -> Posture:
         q, how = _place(model, scene, q, arm, columns)
         reasons.append(f"{arm.name}: {how}")
     if legs:
-        reasons.append("feet below the hips, knees bent")
+        q = balanced(model, scene, q, legs)
+        reasons.append("feet below the centre of mass, knees bent")
     q = np.clip(q, lower, upper)
     poses = _tree_poses(scene, model, q)
     touching = scene.touching(poses, embodiment.collision_pairs)

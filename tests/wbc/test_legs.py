@@ -1,0 +1,253 @@
+"""Legs: the numbers against Pinocchio and finite differences, the controller in physics."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pinocchio as pin
+import pybullet_data
+import pytest
+
+from icl_vla.sim.legged import LeggedDriver, Terrain
+from icl_vla_embodiments import Observation, TaskTarget, se3
+from icl_vla_embodiments.robot_model import RobotModel
+from icl_vla_embodiments.urdf import embodiment_from_urdf, simulation_urdf
+from icl_vla_wbc import WbcError
+from icl_vla_wbc.legs import Gait, LegMpc
+from icl_vla_wbc.legs.config import LegConfig
+from icl_vla_wbc.legs.dynamics import FloatingDynamics
+from icl_vla_wbc.legs.feet import find_feet
+from icl_vla_wbc.legs.forces import BodyState, ForceMpc
+from icl_vla_wbc.legs.swing import arc, footholds
+from icl_vla_wbc.legs.whole_body import AccelerationTask, solve_whole_body
+
+DATA = Path(pybullet_data.getDataPath())
+
+
+@pytest.fixture(scope="module")
+def dog():
+    return embodiment_from_urdf(DATA / "a1/a1.urdf")
+
+
+def state(model: RobotModel, rng: np.random.Generator) -> Observation:
+    return Observation(
+        time=0.0,
+        q=model.neutral + rng.uniform(-0.3, 0.3, model.n),
+        v=rng.uniform(-1, 1, model.n),
+        T_world_base=se3.pose(se3.exp3(rng.uniform(-0.5, 0.5, 3)), rng.uniform(-1, 1, 3)),
+        base_twist=rng.uniform(-1, 1, 6),
+    )
+
+
+def full(model: RobotModel, o: Observation) -> np.ndarray:
+    q = model.full(o.q)
+    q[:3], q[3:7] = o.T_world_base[:3, 3], se3.quat_xyzw(o.T_world_base[:3, :3])
+    return q
+
+
+def test_equation_of_motion_and_momentum_agree_with_pinocchio(dog):
+    model = RobotModel(dog)
+    dynamics = FloatingDynamics(model, find_feet(model))
+    rng = np.random.default_rng(0)
+    data = model.model.createData()
+    for _ in range(5):
+        o = state(model, rng)
+        dynamics.update(o)
+        a = rng.uniform(-3, 3, 6 + model.n)
+        q, v = full(model, o), dynamics.S @ dynamics.u
+        forces = dynamics.S.T @ pin.rnea(model.model, data, q, v, dynamics.S @ a)
+        np.testing.assert_allclose(dynamics.M @ a + dynamics.h, forces, atol=1e-9)
+        momentum = pin.computeCentroidalMomentum(model.model, data, q, v).vector
+        np.testing.assert_allclose(dynamics.momentum, momentum, atol=1e-9)
+        np.testing.assert_allclose(dynamics.momentum_map @ dynamics.u, momentum, atol=1e-9)
+
+
+def test_contact_velocities_and_drifts_are_derivatives(dog):
+    model = RobotModel(dog)
+    dynamics = FloatingDynamics(model, find_feet(model))
+    o = state(model, np.random.default_rng(1))
+    dt = 1e-6
+
+    def moved(sign: float) -> Observation:
+        """The same velocities half a step later or earlier (no acceleration)."""
+        q = pin.integrate(model.model, full(model, o), sign * dt * (dynamics.S @ u))
+        T = se3.pose(se3.from_quat_xyzw(q[3:7]), q[:3])
+        at = np.linalg.pinv(model.G[6:]) @ (q[7:] - model.c[6:])
+        return Observation(0.0, q=at, v=o.v, T_world_base=T, base_twist=o.base_twist)
+
+    dynamics.update(o)
+    u, velocities, drift = dynamics.u, dynamics.point_velocities, dynamics.drift
+    dynamics.update(moved(1.0))
+    after, v_after = dynamics.points, dynamics.point_velocities
+    dynamics.update(moved(-1.0))
+    np.testing.assert_allclose((after - dynamics.points) / (2 * dt), velocities, atol=1e-7)
+    slope = (v_after - dynamics.point_velocities) / (2 * dt)
+    np.testing.assert_allclose(slope, drift, atol=1e-5)
+
+
+def test_feet_are_balls_or_soles(dog):
+    feet = find_feet(RobotModel(dog))
+    assert [len(f.points) for f in feet] == [1] * 4
+    assert all(0.015 < f.radius < 0.025 for f in feet)  # the file says 20 mm
+
+
+def test_planned_forces_carry_the_body_and_lean_against_its_motion():
+    config = LegConfig()
+    mpc = ForceMpc(12.0, config)
+    N = config.stages
+    arms = np.array([[x, y, -0.3] for x in (0.2, -0.2) for y in (0.15, -0.15)])
+    stands = np.ones((N, 4), dtype=bool)
+    still = BodyState(
+        np.zeros(3), np.zeros(3), np.zeros(3), np.zeros(3), np.diag([0.1, 0.3, 0.3]), np.zeros(6)
+    )
+    rest = (np.zeros((N, 3)), np.zeros(3), np.zeros(3), np.tile(arms, (N, 1, 1)), stands, 0.5)
+    forces = mpc.plan(still, *rest)
+    np.testing.assert_allclose(forces.sum(axis=0), [0, 0, 12 * 9.81], rtol=2e-3, atol=1e-6)
+    np.testing.assert_allclose(np.cross(arms, forces).sum(axis=0), 0, atol=1e-6)
+
+    drifting = BodyState(
+        np.zeros(3), np.zeros(3), np.zeros(3), np.array([0.0, 0.5, 0]), still.inertia, np.zeros(6)
+    )
+    forces = mpc.plan(drifting, *rest)
+    assert forces[:, 1].sum() < -5.0
+    horizontal = np.abs(forces[:, :2]).max(axis=1)
+    assert (horizontal <= 0.5 * forces[:, 2] + 1e-6).all()
+
+    loaded = BodyState(*[np.zeros(3)] * 4, still.inertia, np.array([0, 0, -30.0, 0, 0, 0]))
+    forces = mpc.plan(loaded, *rest)
+    assert forces[:, 2].sum() == pytest.approx(12 * 9.81 + 30, rel=2e-3)
+
+    stands[:, 0] = False
+    forces = mpc.plan(still, *rest)
+    assert (forces[0] == 0).all() and forces[:, 2].sum() > 0.8 * 12 * 9.81
+
+
+def test_whole_body_torques_obey_the_equation_of_motion(dog):
+    model = RobotModel(dog)
+    dynamics = FloatingDynamics(model, find_feet(model))
+    dynamics.update(state(model, np.random.default_rng(2)))
+    n = model.n
+    stands = np.array([True, False, True, True])
+    forces = np.tile([0.0, 0.0, 30.0], (4, 1))
+    wrench = np.array([1.0, 2.0, -10.0, 0.1, 0.2, 0.3])
+    efforts = np.full(n, 30.0)
+    task = AccelerationTask(None, np.zeros(6 + n), np.ones(6 + n))
+    s = solve_whole_body(
+        dynamics, [task], stands, forces, 1e-3, wrench, efforts, 0.4, np.full(4, 60.0)
+    )
+    J = dynamics.J.reshape(-1, 6 + n)
+    base = np.zeros((6, 6 + n))
+    base[:, :6] = np.eye(6)
+    R, p = dynamics.base[:3, :3], dynamics.base[:3, 3]
+    moment = wrench[3:] + np.cross(dynamics.com - p, wrench[:3])
+    outer = base.T @ np.concatenate([R.T @ wrench[:3], R.T @ moment])
+    tau = np.concatenate([np.zeros(6), s.torques])
+    residual = dynamics.M @ s.accelerations + dynamics.h - J.T @ s.forces.reshape(-1) - outer - tau
+    np.testing.assert_allclose(residual, 0, atol=1e-6)
+    assert (s.forces[1] == 0).all()
+    assert (np.abs(s.forces[stands, :2]) <= 0.4 * s.forces[stands, 2:] + 1e-6).all()
+    assert (s.forces[stands, 2] <= 60 + 1e-6).all() and (np.abs(s.torques) <= 30 + 1e-6).all()
+
+
+def test_arcs_start_and_end_at_rest_and_their_rates_are_derivatives():
+    start, goal, dt = np.zeros(3), np.array([0.2, 0.05, 0.01]), 1e-5
+    for s in (0.0, 0.2, 0.5, 0.9, 1.0):
+        now = arc(start, goal, 0.08, s, 0.3)
+        if 0 < s < 1:
+            before, after = (arc(start, goal, 0.08, s + k * dt, 0.3) for k in (-1, 1))
+            span = 2 * dt * 0.3
+            np.testing.assert_allclose(now.velocity, (after.place - before.place) / span, atol=1e-6)
+            slope = (after.velocity - before.velocity) / span
+            np.testing.assert_allclose(now.acceleration, slope, atol=1e-5)
+        else:
+            np.testing.assert_allclose(now.velocity, 0, atol=1e-12)
+            np.testing.assert_allclose(now.place, goal if s else start, atol=1e-12)
+
+
+def test_footholds_follow_the_speed_and_stay_in_reach():
+    hips = np.array([[0.2, 0.1]])
+    args = (0.0, np.zeros(2), 0.3, 0.3, 0.2)
+    asked = np.array([0.4, 0.0])
+    steady = footholds(hips, asked, asked, *args)
+    np.testing.assert_allclose(steady, hips + np.array([[0.06, 0.0]]))
+    pushed = footholds(hips, np.array([0.4, 0.5]), asked, *args)
+    assert pushed[0, 1] > hips[0, 1] + 0.05
+    thrown = footholds(hips, np.array([9.0, 0.0]), asked, *args)
+    assert np.linalg.norm(thrown - hips) == pytest.approx(0.2)
+
+
+def test_a_trot_moves_diagonal_pairs():
+    feet = np.array([[0.2, 0.1], [0.2, -0.1], [-0.2, 0.1], [-0.2, -0.1]])
+    trot = Gait.trot(feet)
+    stands = trot.stands(np.linspace(0, 1, 101))
+    assert (stands[:, 0] == stands[:, 3]).all() and (stands[:, 1] == stands[:, 2]).all()
+    assert (stands.sum(axis=1) >= 2).all() and (stands.sum(axis=1) == 2).any()
+    walk = Gait.walk(feet).stands(np.linspace(0, 1, 101))
+    assert (walk.sum(axis=1) >= 3).all()
+
+
+def test_a_robot_without_legs_is_refused(robot):
+    with pytest.raises(WbcError, match="no legs"):
+        LegMpc(robot("panda"))
+
+
+def walk(embodiment, folder, twist, seconds, terrain=Terrain(), push=None):  # noqa: B008
+    """``(T,)`` heights over the ground, ``(T, 2)`` velocities, the last pose."""
+    model = RobotModel(embodiment)
+    controller = LegMpc(model)
+    robot = LeggedDriver(model, simulation_urdf(embodiment, folder), controller.height, terrain)
+    observation = robot.reset()
+    controller.reset(observation)
+    heights, speeds = [], []
+    for tick in range(int(seconds / controller.period)):
+        if push is not None and tick == int(0.6 * seconds / controller.period):
+            robot.push(push * controller.dynamics.mass / 0.1, 0.1)
+        command = controller.track(TaskTarget(base_twist=np.asarray(twist)), observation)
+        assert np.isfinite(command.tau).all()
+        robot.command(command, controller.period)
+        observation = robot.observe()
+        heights.append(observation.T_world_base[2, 3] - controller.height)
+        speeds.append(observation.base_twist[:2])
+    robot.close()
+    return np.array(heights), np.array(speeds), observation.T_world_base
+
+
+def test_stands_and_trots_with_an_unknown_load(dog, tmp_path):
+    heights, speeds, T = walk(
+        dog, tmp_path, [0.5, 0, 0, 0, 0, 0], 2.5, Terrain(payload=0.2, delay=0.002)
+    )
+    half = len(heights) // 2
+    assert abs(heights[half:].mean()) < 0.01 and T[2, 2] > 0.99
+    assert abs(speeds[half:, 0].mean() - 0.5) < 0.04
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", ["a1/a1.urdf", "laikago/laikago_toes.urdf", "aliengo/aliengo.urdf"]
+)
+@pytest.mark.parametrize(
+    "terrain",
+    [
+        Terrain(friction=0.3),
+        Terrain(delay=0.01),
+        Terrain(slope=np.radians(5)),
+        Terrain(steps=0.03),
+        Terrain(payload=0.2),
+    ],
+    ids=["slippery", "late", "slope", "steps", "loaded"],
+)
+def test_rough_conditions(name, terrain, tmp_path):
+    robot = embodiment_from_urdf(DATA / f"{name}.urdf")
+    _, speeds, T = walk(robot, tmp_path, [0.4, 0, 0, 0, 0, 0], 5.0, terrain)
+    assert T[2, 2] > 0.95
+    assert abs(speeds[len(speeds) // 2 :, 0].mean() - 0.4) < 0.08
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("angle", np.arange(8) * np.pi / 4)
+def test_pushes_of_one_metre_a_second(dog, angle, tmp_path):
+    push = np.array([np.cos(angle), np.sin(angle), 0.0])
+    _, speeds, T = walk(dog, tmp_path, [0.3, 0, 0, 0, 0, 0], 4.0 + 0.1 * angle, push=push)
+    assert T[2, 2] > 0.98
+    assert np.abs(speeds[-100:].mean(axis=0) - [0.3, 0]).max() < 0.1
