@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from icl_vla_embodiments.robot_model import RobotModel
     from icl_vla_retrieval.columns import Recording
     from icl_vla_retrieval.formats import Given
+    from icl_vla_retrieval.lint import Finding
 
 
 def add(
@@ -49,12 +50,16 @@ def add(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Bring in demonstrations, whatever their format; what their columns mean is worked out."""
+    from dataclasses import asdict
+
     from icl_vla_embodiments.robot_model import RobotModel
     from icl_vla_embodiments.store import EmbodimentStore
+    from icl_vla_retrieval import DemoBank
     from icl_vla_retrieval.formats import Given
 
     from ...paths import bank_path, home
     from .. import output
+    from .lint import show_findings
 
     given = Given(_pairs(map_, "--map"), _pairs(unit, "--unit"), rate, _pairs(camera, "--camera"))
     base = home()
@@ -67,8 +72,10 @@ def add(
         for recording in recordings:
             _show(recording)
     indices = [] if dry_run else _keep(bank, robot, model, recordings, given, instruction, as_json)
+    findings = _faults(bank, robot) if indices else ()
     if as_json:
-        output.show_json(_summary(embodiment, bank, recordings, instruction, indices))
+        told = _summary(embodiment, bank, recordings, instruction, indices)
+        output.show_json({**told, "findings": [asdict(finding) for finding in findings]})
         return
     if dry_run:
         output.console.print("  nothing was kept (--dry-run)")
@@ -77,9 +84,19 @@ def add(
     output.console.print(
         f"  {len(indices)} demonstrations kept in {bank}"
         + (f", {there} were there already" if there else "")
-        + f"; next: icl-vla demos lint {embodiment}",
+        + f"; cameras are checked by: icl-vla demos lint {embodiment}",
         soft_wrap=True,
     )
+    if findings:
+        show_findings(findings, len(DemoBank.open(bank)))
+
+
+def _faults(bank: Path, robot: Embodiment) -> tuple[Finding, ...]:
+    """What is wrong with the bank's motion; cameras take longer and have their own command."""
+    from icl_vla_retrieval import DemoBank
+    from icl_vla_retrieval.lint import lint
+
+    return lint(DemoBank.open(bank), robot, cameras=False)
 
 
 def _understood(
