@@ -46,7 +46,7 @@ class PyBulletDriver:
         scene = self._scenes(seed)
         self.world.reset(scene)
         self._load()
-        self._teleport(self._start(scene))
+        self.place(self._start(scene))
         self.world.step(_SETTLE)
         self._time = 0.0
         return self.observe()
@@ -97,13 +97,15 @@ class PyBulletDriver:
                 q[self.model.embodiment.joints.index(joint)] = value
         return q
 
-    def _teleport(self, q: Array) -> None:
+    def place(self, q: Array) -> None:
+        """Put the joints at ``q`` ``(n,)`` at once, at rest, and hold them there."""
         angles = (self.model.G @ q + self.model.c)[self._rows]
         for index, angle in zip(self._indices, angles, strict=True):
             self.world.client.resetJointState(self.body, index, float(angle))
         self._drive(angles, np.zeros(len(angles)))
 
     def _drive(self, angles: Array, velocities: Array) -> None:
+        self._braked = True
         self.world.client.setJointMotorControlArray(
             self.body,
             self._indices,
@@ -171,7 +173,16 @@ class PyBulletDriver:
         steps = max(1, round(duration / STEP))
         c = self.world.client
         if command.mode == "torque" and command.tau is not None:
-            torques = (self.model.G @ command.tau)[self._rows]
+            if self._braked:  # the servos' motors would hold against the torques
+                c.setJointMotorControlArray(
+                    self.body,
+                    self._indices,
+                    pybullet.VELOCITY_CONTROL,
+                    forces=[0.0] * len(self._indices),
+                )
+                self._braked = False
+            # torques at masters: followers share them by virtual work
+            torques = self._unmap.T @ command.tau
             for _ in range(steps):
                 c.setJointMotorControlArray(
                     self.body, self._indices, pybullet.TORQUE_CONTROL, forces=torques

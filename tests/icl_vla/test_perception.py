@@ -76,7 +76,7 @@ def test_the_mask_follows_the_arm_into_the_view(cell):
         point = place + 0.3 * (eye - place)  # between the thing and the camera
         R = se3.yaw(i - 2.0) @ w.grasp
         q = cell.model.inverse_kinematics({w.effector: se3.pose(R, point)}, cell.model.neutral)
-        cell.driver._teleport(q)
+        cell.driver.place(q)
         observation = cell.driver.observe()
         tokens = cell.encoder.encode(observation)
         hidden += sum(n < before[k] for k, n in visible_pixels(cell).items())

@@ -4,13 +4,15 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 
+import daqp
 import numpy as np
 import pybullet
 import pytest
 
 from icl_vla_embodiments import Command, FrameNotFound, Observation, TaskTarget, se3
+from icl_vla_embodiments.geometry import LinkHulls
 from icl_vla_embodiments.robot_model import RobotModel
-from icl_vla_wbc import ArmMpc, GovernorConfig, MpcConfig, WbcError
+from icl_vla_wbc import ArmMpc, GovernorConfig, MpcConfig, Sphere, WbcError
 
 H = 1 / 60
 LOOSE = GovernorConfig(2.0, 8.0, 50.0, 200.0, 0.5, 1.5)
@@ -291,6 +293,42 @@ def test_bad_data_brakes_and_is_survived(robot: Get, fault: str) -> None:
     for _ in range(240):
         loop.tick(at(T))
     assert max(loop.error(T)) < 1e-3
+
+
+def test_faults_of_every_kind_at_random_moments(
+    robot: Get, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Failing solver, NaN from the solver, NaN states and 100 ms stalls: :class:`Loop` checks."""
+    model = robot("panda")
+    loop = Loop(ArmMpc(model, hulls=LinkHulls(model.embodiment).hulls))
+    solve, fault = daqp.solve, ""
+
+    def faulty(*arguments: object, **options: object) -> object:
+        x, cost, flag, info = solve(*arguments, **options)
+        if fault == "no solution":
+            return x, cost, -1, info
+        if fault == "NaN":
+            return np.full_like(x, np.nan), np.nan, flag, info
+        return x, cost, flag, info
+
+    monkeypatch.setattr("icl_vla_wbc.qp.daqp.solve", faulty)
+    kinds = ["", "no solution", "NaN", "state", "stall"]
+    T, seen, obstacle = loop.T, Counter[str](), Sphere(np.array([0.5, 0.3, 0.5]), 0.08)
+    for k in range(900):
+        if k % 8 == 0:
+            fault = kinds[rng.choice(5, p=[0.6, 0.1, 0.1, 0.1, 0.1])]
+        if k % 60 == 0:
+            T = reachable(model, rng, 0.6)
+        q = loop.q
+        if fault == "state":
+            q = np.where(rng.random(model.n) < 0.3, np.nan, loop.q)
+        if fault == "stall":  # 100 ms without a command: what was asked for last is where it rests
+            q = loop.q - 0.1 * loop.v * rng.random(model.n)
+        obstacle = replace(obstacle, center=obstacle.center + rng.normal(size=3) * 2e-3)
+        loop.tick(at(T), seen=q, obstacles=[obstacle])
+        seen[fault] += 1
+    assert len(seen) == len(kinds)
+    assert loop.levels["nominal"] > 300 and loop.levels["shifted"] and loop.levels["braking"]
 
 
 def test_a_blocked_arm_keeps_its_command_on_a_leash(robot: Get) -> None:

@@ -1,19 +1,30 @@
 from __future__ import annotations
 
+import importlib.util
+import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import casadi as ca
 import numpy as np
 import pinocchio as pin
 import pytest
 
-from icl_vla_embodiments import Embodiment, JointLimits, Mimic, se3
+from icl_vla_embodiments import Embodiment, FrameSpec, JointLimits, Mimic, se3
 from icl_vla_embodiments.robot_model import RobotModel
 from icl_vla_wbc import WbcError
-from icl_vla_wbc.dynamics import FrameKinematics, InPlace
+from icl_vla_wbc.dynamics import (
+    FrameKinematics,
+    InPlace,
+    RigidBody,
+    inverse_dynamics,
+    inverse_dynamics_derivatives,
+)
 
-SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "robots"
+ROOT = Path(__file__).resolve().parents[2]
+SHARED = Path(os.environ.get("ICL_VLA_SHARED", ROOT.parent / "shared")) / "robots"
 
 # continuous, prismatic along a skew axis, mimic in the chain, revolute about a skew axis
 EXOTIC = """
@@ -123,3 +134,128 @@ def test_several_degrees_of_freedom_are_refused() -> None:
     model = RobotModel(every_joint("ball", urdf))
     with pytest.raises(WbcError, match="several degrees of freedom"):
         FrameKinematics.of(model, model.frame_id("a"))
+
+
+@pytest.fixture(scope="module")
+def comparison() -> ModuleType:
+    """The benchmark that sets every function beside Pinocchio's."""
+    path = ROOT / "benchmarks" / "wbc_dynamics.py"
+    spec = importlib.util.spec_from_file_location("wbc_dynamics", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["wbc_dynamics"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def tree(root: pin.JointModel) -> pin.Model:
+    """A branched tree with a joint of every kind, random placements, inertias and gravity."""
+    exotic = pin.buildModelFromXML(EXOTIC)  # a continuous joint about a skew axis
+    skew, flat = np.array([1.0, 2.0, -2.0]) / 3, np.array([0.6, 0.0, 0.8])
+    branches = (
+        (pin.JointModelRX(), pin.JointModelRevoluteUnaligned(skew), pin.JointModelPZ()),
+        (pin.JointModelRUBY(), pin.JointModelPrismaticUnaligned(flat), pin.JointModelRZ()),
+        (
+            pin.JointModelPlanar(),
+            exotic.joints[exotic.getJointId("spin")],
+            pin.JointModelPX(),
+        ),
+        (pin.JointModelFreeFlyer(), pin.JointModelRY(), pin.JointModelRUBX(), pin.JointModelPY()),
+    )
+    pin.seed(3)
+    model = pin.Model()
+    model.gravity = pin.Motion(np.array([0.3, -0.4, -9.5, 0, 0, 0]))
+    base = model.addJoint(0, root, pin.SE3.Random(), "root")
+    model.appendBodyToJoint(base, pin.Inertia.Random(), pin.SE3.Identity())
+    for b, branch in enumerate(branches):
+        parent = base
+        for k, joint in enumerate(branch):
+            parent = model.addJoint(parent, joint, pin.SE3.Random(), f"{b}{k}")
+            model.appendBodyToJoint(parent, pin.Inertia.Random(), pin.SE3.Random())
+        model.addFrame(pin.Frame(f"tip{b}", parent, 0, pin.SE3.Random(), pin.FrameType.OP_FRAME))
+    return model
+
+
+@pytest.mark.parametrize("root", ["FreeFlyer", "Planar", "RUBZ", "PX"])
+def test_every_function_equals_pinocchio(
+    comparison: ModuleType, rng: np.random.Generator, root: str
+) -> None:
+    model = tree(getattr(pin, f"JointModel{root}")())
+    worst = comparison.errors(model, rng, samples=5)
+    assert len(worst) == 8
+    for name, error in worst.items():
+        assert error < 1e-9, name  # double precision over some thousand operations
+
+
+def test_torques_of_actuated_joints_equal_pinocchio(
+    comparison: ModuleType, rng: np.random.Generator
+) -> None:
+    model = RobotModel(every_joint("exotic", with_masses(EXOTIC)))
+    assert comparison.actuated_error(model, rng) < 1e-9
+    q, v, a = rng.normal(size=(3, model.n))
+    some = inverse_dynamics_derivatives(model, [2, 0])
+    everything = inverse_dynamics_derivatives(model)(q, v, a)
+    for few, full in zip(some(q, v, a)[1:], everything[1:], strict=True):
+        np.testing.assert_allclose(few, np.array(full)[np.ix_([2, 0], [2, 0])], atol=1e-12)
+    tau = np.array(everything[0])[:, 0]
+    assert np.abs(tau).min() > 1e-3  # masses reach every joint, followers' too
+
+
+def test_gravity_of_a_mounted_base(rng: np.random.Generator) -> None:
+    """Holding torques are the slope of the potential energy in the world."""
+    R = se3.exp3(np.array([0.7, -1.1, 0.4]))
+    embodiment = every_joint("exotic", with_masses(EXOTIC))
+    mounted = FrameSpec.at("world", se3.pose(R, np.array([0.1, 0.2, 0.3])))
+    model = RobotModel(embodiment.with_(mount=mounted))
+    function = inverse_dynamics(model)
+
+    def energy(q: np.ndarray) -> float:
+        pin.centerOfMass(model.model, model.data, model.full(q))
+        return float(9.81 * model.data.mass[0] * (R @ model.data.com[0])[2])
+
+    q, h = rng.normal(size=model.n), 1e-5
+    steps = h * np.eye(model.n)
+    slope = [(energy(q + step) - energy(q - step)) / (2 * h) for step in steps]
+    hold = np.array(function(q, np.zeros(model.n), np.zeros(model.n)))[:, 0]
+    np.testing.assert_allclose(hold, slope, atol=1e-7)  # central difference, O(h^2)
+
+
+def test_power_is_the_rate_of_energy(rng: np.random.Generator) -> None:
+    """tau . v = d/dt (kinetic + potential), with the energy from Pinocchio."""
+    model = tree(pin.JointModelFreeFlyer())
+    data, body = model.createData(), RigidBody(model)
+    q, v, a = body.symbols()
+    tau = ca.Function("tau", [q, v, a], [body.rnea(q, v, a)])
+    state = pin.randomConfiguration(model, -np.ones(model.nq), np.ones(model.nq))
+    velocity, acceleration = rng.normal(size=(2, model.nv))
+
+    def energy(t: float) -> float:
+        moved = pin.integrate(model, state, velocity * t + 0.5 * acceleration * t**2)
+        speed = velocity + acceleration * t
+        return float(
+            pin.computeKineticEnergy(model, data, moved, speed)
+            + pin.computePotentialEnergy(model, data, moved)
+        )
+
+    h = 1e-4
+    power = (energy(h) - energy(-h)) / (2 * h)
+    mine = float(np.array(tau(state, velocity, acceleration))[:, 0] @ velocity)
+    assert mine == pytest.approx(power, rel=1e-5)  # central difference, O(h^2)
+
+
+def test_other_joints_are_refused() -> None:
+    model = pin.Model()
+    model.addJoint(0, pin.JointModelSpherical(), pin.SE3.Identity(), "ball")
+    with pytest.raises(WbcError, match="kind of joint"):
+        RigidBody(model)
+
+
+def with_masses(urdf: str) -> str:
+    """The same URDF with an inertia in every link."""
+    inertial = (
+        '<inertial><origin xyz="0.1 0.05 -0.02"/><mass value="1.3"/><inertia ixx="0.02" ixy="0.001"'
+        ' ixz="0" iyy="0.03" iyz="-0.002" izz="0.025"/></inertial>'
+    )
+    for name in "abcde":
+        urdf = urdf.replace(f'<link name="{name}"/>', f'<link name="{name}">{inertial}</link>')
+    return urdf

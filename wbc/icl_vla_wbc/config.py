@@ -7,7 +7,46 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .errors import WbcError
+from .obstacles import Box, Obstacle
 from .reference import GovernorConfig
+
+
+@dataclass(frozen=True)
+class SafetyConfig:
+    """Distances that are kept.
+
+    Attributes:
+        margin: From obstacles [m].
+        self_margin: Between links [m]; less where they are nearer in the neutral posture.
+        stop: Share of the margin below which motion towards the other body is braked.
+        range: Distance from which on a body is looked at [m].
+        speed: Largest joint speed planned while there are obstacles [rad/s or m/s].
+        rows: Most bodies that enter the program at a stage.
+        workspace: Box that tool centre points stay in.
+        keep_out: Bodies that are always there.
+    """
+
+    margin: float = 0.03
+    self_margin: float = 0.01
+    stop: float = 0.3
+    range: float = 0.12
+    speed: float = 1.5
+    rows: int = 5
+    workspace: Box | None = None
+    keep_out: tuple[Obstacle, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("margin", "self_margin", "stop", "range", "speed", "rows"):
+            value = getattr(self, name)
+            if not (np.isfinite(value) and value > 0):
+                raise WbcError("distances and speeds must be positive", where=name, value=value)
+        if self.range <= max(self.margin, self.self_margin) or self.stop >= 1:
+            raise WbcError(
+                "bodies must be looked at before they are too near, and braked after",
+                where="SafetyConfig",
+                value=(self.range, self.margin, self.self_margin, self.stop),
+                valid=("range > margin, self_margin", "stop < 1"),
+            )
 
 
 @dataclass(frozen=True)
@@ -26,7 +65,8 @@ class MpcConfig:
         acceleration_weight: Of joint accelerations [s^2/rad].
         preference_weight: Of a preferred posture [1/rad].
         posture_weight: Of a demanded posture [1/rad].
-        posture_speed: Share of the velocity limits that the way to a demanded posture may use.
+        posture_speed: Share of the velocity limits that the way to a demanded posture may use, and
+            any plan while there are obstacles.
         damping: Levenberg-Marquardt damping for each unit of error [m/rad^2]; too little trembles
             at targets out of reach, too much lags.
         leash: How far the arm's joints may be commanded to rest from where they are measured [rad
@@ -34,6 +74,7 @@ class MpcConfig:
         shift_time: How long a plan may be used after the solver stopped finding new ones [s].
         iterations: Limit on the solver's iterations in a tick.
         governor: Limits of the reference.
+        safety: Distances from obstacles and between links.
     """
 
     stages: int = 20
@@ -49,12 +90,15 @@ class MpcConfig:
     damping: float = 0.1
     leash: float = 0.2
     shift_time: float = 0.2
-    iterations: int = 200
+    iterations: int = 1000
     governor: GovernorConfig = field(default_factory=GovernorConfig)
+    safety: SafetyConfig = field(default_factory=SafetyConfig)
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if name != "governor" and not (np.isfinite(value) and value > 0):
+            if name in ("governor", "safety"):
+                continue
+            if not (np.isfinite(value) and value > 0):
                 raise WbcError("the controller needs positive numbers", where=name, value=value)
         if not 2 <= self.knots <= self.stages:
             raise WbcError(

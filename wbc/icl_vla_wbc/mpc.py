@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import casadi as ca
@@ -11,16 +11,19 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from icl_vla_embodiments import Command, Observation, TaskTarget
+from icl_vla_embodiments.geometry import Hull
 from icl_vla_embodiments.robot_model import RobotModel
 from icl_vla_embodiments.types import Array
 
 from . import quaternion
+from .collision import CollisionModel, DistanceRows
 from .config import MpcConfig
 from .dynamics import FrameKinematics, InPlace
 from .errors import WbcError
 from .grippers import GripperJoints, gripper_joints
 from .horizon import Horizon
 from .limits import ViableLimits
+from .obstacles import Box, Obstacle, Sphere
 from .qp import QuadraticProgram
 from .reference import Governor, TargetPath
 from .request import Request
@@ -40,6 +43,7 @@ class _Step:
     program: QuadraticProgram | None = None
     primal: Array | None = None
     multipliers: Array | None = None
+    clear: bool = False  # whether the plan itself comes to no body nearer than allowed
 
 
 class ArmMpc:
@@ -58,6 +62,10 @@ class ArmMpc:
     one-step program and braking; :attr:`Command.level` names the one used. Whatever comes out
     passes :class:`ViableLimits`, so that no command breaks a limit. Not thread-safe.
 
+    With ``hulls`` the program also keeps distances (:class:`CollisionModel`), and whatever comes
+    out of it is checked once more: a motion that could not be stopped in time is braked. While
+    there are obstacles, plans are slow (:attr:`SafetyConfig.speed`), so that they can be stopped.
+
     Attributes:
         effector: The arm that is controlled.
         solution: The last tick's plan; None before the first.
@@ -69,6 +77,7 @@ class ArmMpc:
         effector: str | None = None,
         *,
         task_axes: Sequence[bool] = (True,) * 6,
+        hulls: Mapping[str, Sequence[Hull]] | None = None,
         config: MpcConfig = MpcConfig(),  # noqa: B008 - frozen
         period: float = 1 / 60,
     ) -> None:
@@ -78,6 +87,9 @@ class ArmMpc:
             model: The robot.
             effector: Arm to control; None for the first.
             task_axes: Six flags (x y z, rx ry rz in base axes) of the directions to control.
+            hulls: Link -> its convex hulls (:attr:`LinkHulls.hulls`), with which the arm keeps its
+                distance from the robot's other links, obstacles and keep-out boxes, and its tool
+                inside the workspace; None to look at no distances.
             config: Settings.
             period: Time between calls of :meth:`track` [s].
 
@@ -104,6 +116,7 @@ class ArmMpc:
         self._arm = np.array([embodiment.joints.index(name) for name in arm.joints])
         self._limits = ViableLimits.of(embodiment, period)
         arm_limits = self._limits.subset(self._arm)
+        self._braking = arm_limits.acceleration
         self._endless = np.isinf(self._limits.upper) & np.isinf(self._limits.lower)
         self._leash = np.full(model.n, np.inf)  # a gripper may stall on what it holds
         self._leash[self._arm] = config.leash
@@ -114,6 +127,12 @@ class ArmMpc:
         self._horizon = Horizon(config.stages, config.knots, config.dt, period)
         self._program = TrackingProgram(kinematics, self._arm, arm_limits, self._horizon, config)
         self._governor = Governor(config.governor, period, self._horizon.times)
+        self._collision: CollisionModel | None = None
+        self._looks = np.concatenate([[0.0], self._horizon.times[self._horizon.checked]])
+        if hulls is not None:
+            self._collision = CollisionModel(
+                model, hulls, self._arm, [self.effector], len(self._looks), config.safety
+            )
         self._pose = InPlace(ca.Function("pose", [kinematics.q], [kinematics.pose]))
         self._matrix = InPlace(quaternion.pose_matrix())
 
@@ -150,7 +169,7 @@ class ArmMpc:
         observation: Observation,
         *,
         times: ArrayLike | None = None,
-        obstacles: Sequence[object] = (),
+        obstacles: Sequence[Obstacle] = (),
         weights: ArrayLike | None = None,
     ) -> Command:
         """Command for the next period.
@@ -161,7 +180,7 @@ class ArmMpc:
             observation: What was measured now; only ``q`` is used.
             times: Seconds from now at which each target is due, increasing. None: one target, to
                 be reached as soon as the governor allows.
-            obstacles: Must be empty.
+            obstacles: Spheres and boxes in the base frame, where they are now.
             weights: ``(6,)`` factors on the task weights (x y z, rx ry rz in base axes).
 
         Returns:
@@ -174,13 +193,7 @@ class ArmMpc:
         start = time.thread_time()
         if not self._started:
             raise WbcError("the controller has no state", remedy="call reset(observation) first")
-        if len(obstacles):
-            raise WbcError(
-                "this controller does not avoid obstacles",
-                where="obstacles",
-                value=len(obstacles),
-                valid=("()",),
-            )
+        self._admit(obstacles)
         factors = np.ones(6) if weights is None else np.asarray(weights, dtype=float)
         if factors.shape != (6,):
             raise WbcError("six weights are needed", where="weights", value=factors.shape)
@@ -193,10 +206,28 @@ class ArmMpc:
             step = self._brake("a target or weight is not finite, or a pose is no rigid motion")
         else:
             self._openings.update(request.grippers)
-            step = self._decide(request, self._weights * factors)
+            step = self._decide(request, self._weights * factors, obstacles)
         return self._apply(step, measured, start)
 
-    def _decide(self, request: Request, weights: Array) -> _Step:
+    def _admit(self, obstacles: Sequence[Obstacle]) -> None:
+        """Refuse obstacles that cannot be avoided."""
+        if len(obstacles) and self._collision is None:
+            raise WbcError(
+                "this controller does not know the robot's shape, so it avoids no obstacles",
+                where="obstacles",
+                value=len(obstacles),
+                remedy="pass hulls=LinkHulls(embodiment).hulls to the controller",
+            )
+        for obstacle in obstacles:
+            if not isinstance(obstacle, Sphere | Box):
+                raise WbcError(
+                    "an obstacle has an unknown shape",
+                    where="obstacles",
+                    value=obstacle,
+                    valid=("Sphere", "Box"),
+                )
+
+    def _decide(self, request: Request, weights: Array, obstacles: Sequence[Obstacle]) -> _Step:
         """Walk down the ladder until a rung holds."""
         q, v = self._q[self._arm], self._v[self._arm]
         posture = self.model.neutral if request.posture is None else request.posture
@@ -208,13 +239,24 @@ class ArmMpc:
             program = self._program.posture(q, v, self._U, posture)
         else:
             references = self._governor.follow(self._path(request), commanded)
-            program = self._program.poses(q, v, self._U, self._q, references, weights, posture)
+            cautious = len(obstacles) > 0  # what moves can be evaded only at speeds soon stopped
+            program = self._program.poses(
+                q, v, self._U, self._q, references, weights, posture, cautious
+            )
+        rows: DistanceRows | None = None
+        if self._collision is not None:
+            Q = np.tile(self._q, (len(self._looks), 1))
+            Q[1:, self._arm] = self._program.checked(q, v, self._U)
+            rows = self._collision.look(Q, self._looks, obstacles)
+            program = self._program.avoiding(program, rows)
 
         solved = program.solve(self.config.iterations)
         if solved is not None:
             self._U = self._U + solved[0].reshape(self._U.shape)
             self._plan_age = 0.0
-            return _Step("nominal", "", v + self.period * self._U[0], program, *solved)
+            velocity = v + self.period * self._U[0]
+            clear = self._clear(program, rows, solved[0])
+            return _Step("nominal", "", velocity, program, *solved, clear)
         reason = "the solver found no plan"
         if self._plan_age is not None and self._plan_age + self.period <= self.config.shift_time:
             self._plan_age += self.period
@@ -225,6 +267,13 @@ class ArmMpc:
         if solved is not None:
             return _Step("one_step", reason, solved[0], program, *solved)
         return self._brake(reason)
+
+    def _clear(self, program: QuadraticProgram, rows: DistanceRows | None, x: Array) -> bool:
+        """Whether a solved program keeps every distance well enough not to be braked."""
+        if rows is None or not len(rows.stage):
+            return True
+        planned = rows.distance + program.C[-len(rows.stage) :] @ x
+        return bool((planned >= self.config.safety.stop * rows.margin).all())
 
     def _brake(self, reason: str) -> _Step:
         """Bring the arm to rest as fast as its acceleration limits allow."""
@@ -238,7 +287,16 @@ class ArmMpc:
         velocity[self._arm] = step.velocity
         q, v = self._q, self._v
         near = None if measured is None else q + self._departure(measured)
-        self._q, self._v = self._limits.advance(q, v, velocity, near, self._leash)
+        following = self._limits.advance(q, v, velocity, near, self._leash)
+        if step.level != "braking" and self._collision is not None and not step.clear:
+            danger = self._collision.danger(
+                v[self._arm], following[1][self._arm], self._braking, self.period
+            )
+            if danger:
+                step = self._brake(danger)
+                rest = np.zeros(self.model.n)
+                following = self._limits.advance(q, v, rest, near, self._leash)
+        self._q, self._v = following
         if step.level == "braking":
             self._start_anew()
         self.solution = self._solution(step, q[self._arm], v[self._arm], start)

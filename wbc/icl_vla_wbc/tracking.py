@@ -8,6 +8,7 @@ import numpy as np
 from icl_vla_embodiments.types import Array
 
 from . import quaternion
+from .collision import DistanceRows
 from .config import MpcConfig
 from .dynamics import FrameKinematics, InPlace
 from .horizon import Horizon
@@ -16,6 +17,7 @@ from .qp import QuadraticProgram, row_kinds
 
 HESSIAN_SHIFT = 1e-8  # keeps the program strictly convex
 DAMPING_TIME = 0.07  # [s]; how strongly errors damp velocities, beside changes of the plan
+CORRECTION = 0.03  # [m]; most that an iteration is asked to change a distance that is too small
 ONE_STEP_DAMPING = 0.05  # of the one-step program's joint velocities [s/rad]
 
 
@@ -66,6 +68,7 @@ class TrackingProgram:
         self._identity = np.eye(n).reshape(-1)
         self._VV = (V.T @ V)[2:]
         self._viscous: Array = np.kron(self._VV[:, 2:], np.eye(n))
+        self._at_checks = P[checked]
         knots = np.eye(config.knots + 2)[2:]
         self._bounded = np.vstack([knots, P[checked], V[checked]])
         self._values = np.vstack([P, self._bounded])
@@ -74,7 +77,9 @@ class TrackingProgram:
         self._C = np.kron(self._bounded[:, 2:], np.eye(n))[self._rows[config.knots * n :]]
         self._kinds = row_kinds(config.knots * n, len(self._C))
         self._bounds = (low, high)
-        self._slow_bounds = self._stack_bounds(config.posture_speed * limits.velocity)
+        slow = config.posture_speed * limits.velocity
+        self._slow_bounds = self._stack_bounds(slow)
+        self._cautious_bounds = self._stack_bounds(np.minimum(slow, config.safety.speed))
 
     def _stack_bounds(self, speed: Array) -> tuple[Array, Array]:
         """Lowest and highest knots, positions and velocities, as :attr:`_bounded` stacks them."""
@@ -93,8 +98,12 @@ class TrackingProgram:
         references: Array,
         weights: Array,
         preferred: Array,
+        cautious: bool = False,
     ) -> QuadraticProgram:
-        """Track reference poses ``(N, 7)`` with weights ``(6,)``, near a preferred posture."""
+        """Track reference poses ``(N, 7)`` with weights ``(6,)``, near a preferred posture.
+
+        A cautious plan moves no faster than the way to a posture and :attr:`SafetyConfig.speed`.
+        """
         X = np.concatenate([q[None], v[None], U])
         values = self._values @ X
         r, J = self._linearise(self._all, values[: len(references)], all_q, references)
@@ -111,13 +120,37 @@ class TrackingProgram:
         g += self._prefer.gradient(X, preferred)
         g += viscosity * (self._VV @ X)
         H = self._prefer.H + viscosity * self._viscous + H.reshape(K * n, K * n)
-        return self._program(H, g, values[len(references) :], self._bounds)
+        bounds = self._cautious_bounds if cautious else self._bounds
+        return self._program(H, g, values[len(references) :], bounds)
 
     def posture(self, q: Array, v: Array, U: Array, goal: Array) -> QuadraticProgram:
         """Approach a demanded posture ``(n,)`` at part of the velocity limits."""
         X = np.concatenate([q[None], v[None], U])
         g = self._demand.gradient(X, goal)
         return self._program(self._demand.H, g, self._bounded @ X, self._slow_bounds)
+
+    def checked(self, q: Array, v: Array, U: Array) -> Array:
+        """Positions ``(C, n)`` of a plan at the horizon's checked stages."""
+        return self._at_checks @ np.concatenate([q[None], v[None], U])
+
+    def avoiding(self, program: QuadraticProgram, rows: DistanceRows) -> QuadraticProgram:
+        """The program with soft rows that keep distances at the checked stages.
+
+        Args:
+            program: From :meth:`poses` or :meth:`posture`.
+            rows: Their stages count from 1, the first checked stage.
+        """
+        if not len(rows.stage):
+            return program
+        shares = self._at_checks[rows.stage - 1, 2:]  # (M, K)
+        C = (shares[:, :, None] * rows.gradient[:, None, :]).reshape(len(shares), -1)
+        return QuadraticProgram(
+            program.H,
+            program.g,
+            np.concatenate([program.C, C]),
+            np.concatenate([program.lower, np.minimum(rows.margin - rows.distance, CORRECTION)]),
+            np.concatenate([program.upper, np.full(len(shares), np.inf)]),
+        )
 
     def one_step(
         self, q: Array, v: Array, all_q: Array, reference: Array, weights: Array

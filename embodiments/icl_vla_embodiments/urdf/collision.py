@@ -24,7 +24,7 @@ class CollisionScene:
         self.tree = tree
         self.links = [link for link in tree.links if hulls.get(link)]
         self._row = {link: k for k, link in enumerate(self.links)}
-        self._bodies = [[_convex(h) for h in hulls[link]] for link in self.links]
+        self._bodies = [[convex_body(h) for h in hulls[link]] for link in self.links]
         spheres = [_sphere(hulls[link]) for link in self.links]
         self._centres = np.array([centre for centre, _ in spheres]).reshape(-1, 3)
         self._radii = np.array([radius for _, radius in spheres])
@@ -72,7 +72,8 @@ class CollisionScene:
         return False
 
 
-def _convex(hull: Hull) -> object:
+def convex_body(hull: Hull) -> object:
+    """A hull for coal."""
     points = coal.StdVec_Vec3s()
     for vertex in hull.vertices:
         points.append(vertex)

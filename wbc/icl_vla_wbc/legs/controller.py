@@ -183,12 +183,12 @@ class LegMpc:
     def hand_error(self, target: TaskTarget) -> dict[str, float]:
         """Distance of each hand from its target at the last tick [m]."""
         return {
-            name: float(np.linalg.norm(self._goal(T)[:3, 3] - self.dynamics.tool(name)[0][:3, 3]))
+            name: float(np.linalg.norm(self.goal(T)[:3, 3] - self.dynamics.tool(name)[0][:3, 3]))
             for name, T in target.poses.items()
         }
 
-    def _goal(self, T_body_hand: Array) -> Array:
-        """``T_world_hand`` of a target in the reference body's frame."""
+    def goal(self, T_body_hand: Array) -> Array:
+        """``T_world_hand`` of a target in the reference body's frame, at the last tick."""
         assert self._reference is not None
         return se3.pose(self._reference.R, self._body_place()) @ T_body_hand
 
@@ -397,7 +397,7 @@ class LegMpc:
         spin = np.array([0.0, 0.0, reference.spin])
         tasks = []
         for name, T_body_hand in target.poses.items():
-            T_goal = self._goal(T_body_hand)
+            T_goal = self.goal(T_body_hand)
             T, J, drift = d.tool(name)
             error = np.concatenate(
                 [T_goal[:3, 3] - T[:3, 3], pin.log3(T_goal[:3, :3] @ T[:3, :3].T)]

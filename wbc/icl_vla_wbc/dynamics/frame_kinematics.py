@@ -1,8 +1,4 @@
-"""Rigid-body kinematics as CasADi expressions, built from a :class:`pinocchio.Model`.
-
-Pinocchio's wheel has no ``pinocchio.casadi``; a chain of one-degree-of-freedom joints needs only
-their placements and axes. Conventions are Pinocchio's; rotations are quaternions ``(x, y, z, w)``.
-"""
+"""Pose and Jacobian of one frame, for a chain of joints with one degree of freedom each."""
 
 from __future__ import annotations
 
@@ -16,8 +12,9 @@ from icl_vla_embodiments import se3
 from icl_vla_embodiments.robot_model import RobotModel
 from icl_vla_embodiments.types import Array
 
-from . import quaternion
-from .errors import WbcError
+from .. import quaternion
+from ..errors import WbcError
+from .joints import constant
 
 
 @dataclass(frozen=True)
@@ -57,20 +54,20 @@ class FrameKinematics:
             if joint.nv == 6 and pinocchio_model.parents[joint_id] == 0:
                 continue  # the base frame is the floating root's own
             placement = pinocchio_model.jointPlacements[joint_id]
-            R, p = R @ _constant(placement.rotation), p + R @ _constant(placement.translation)
+            R, p = R @ constant(placement.rotation), p + R @ constant(placement.translation)
             linear, angular = _axis(pinocchio_model, joint_id)
-            along, about = R @ _constant(linear), R @ _constant(angular)
+            along, about = R @ constant(linear), R @ constant(angular)
             columns.append((joint.idx_v, along, about, p))
             angle = angles[joint.idx_v]
             p = p + angle * along
             if angular.any():
                 # Rodrigues, sorted so that an axis along x, y or z leaves no idle operation
                 K = se3.skew(angular)
-                turned = ca.sin(angle) * _constant(K) - ca.cos(angle) * _constant(K @ K)
-                R = R @ (_constant(np.eye(3) + K @ K) + turned)
+                turned = ca.sin(angle) * constant(K) - ca.cos(angle) * constant(K @ K)
+                R = R @ (constant(np.eye(3) + K @ K) + turned)
         R, p = (
-            R @ _constant(frame.placement.rotation),
-            p + R @ _constant(frame.placement.translation),
+            R @ constant(frame.placement.rotation),
+            p + R @ constant(frame.placement.translation),
         )
 
         J = ca.SX(6, pinocchio_model.nv)
@@ -106,35 +103,3 @@ def _axis(model: pin.Model, joint_id: int) -> tuple[Array, Array]:
     joint.calc(data, pin.neutral(model))
     subspace = np.asarray(data.S, dtype=float).reshape(-1)
     return subspace[:3], subspace[3:]
-
-
-def _constant(values: Array) -> ca.SX:
-    """Exact zeros and ones where rounding left neighbours of them, so that products vanish."""
-    nearest = np.round(values)
-    clean = np.where(np.abs(values - nearest) < 1e-15, nearest, values)
-    return ca.SX(ca.sparsify(ca.DM(clean)))
-
-
-class InPlace:
-    """A CasADi function evaluated by its virtual machine on numpy arrays that stay in place.
-
-    Attributes:
-        inputs: One writeable array for each argument; row ``j`` is the argument's column ``j``.
-        outputs: The same for the results; a call overwrites them.
-    """
-
-    def __init__(self, function: ca.Function) -> None:
-        self.inputs = tuple(np.zeros(function.size_in(i)[::-1]) for i in range(function.n_in()))
-        self.outputs = tuple(np.zeros(function.size_out(i)[::-1]) for i in range(function.n_out()))
-        self._function = function
-        self._buffer, self._evaluate = function.buffer()
-        # the buffer holds bare pointers: the arrays and views must live as long as it does
-        self._views = [a.reshape(-1).data for a in (*self.inputs, *self.outputs)]
-        for i, view in enumerate(self._views[: len(self.inputs)]):
-            self._buffer.set_arg(i, view)  # type: ignore[call-arg]  # casadi's stub is wrong
-        for i, view in enumerate(self._views[len(self.inputs) :]):
-            self._buffer.set_res(i, view)  # type: ignore[call-arg]
-
-    def __call__(self) -> tuple[Array, ...]:
-        self._evaluate()
-        return self.outputs

@@ -1,0 +1,238 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from types import ModuleType
+from typing import Any
+
+import coal
+import numpy as np
+import pytest
+
+from icl_vla_embodiments import Observation, TaskTarget, se3
+from icl_vla_embodiments.geometry import LinkHulls
+from icl_vla_embodiments.robot_model import RobotModel
+from icl_vla_wbc import ArmMpc, Box, MpcConfig, SafetyConfig, Sphere, WbcError
+from icl_vla_wbc.collision import CollisionModel
+from icl_vla_wbc.monitor import obstacle_shape
+from icl_vla_wbc.obstacles import Obstacle
+
+H = 1 / 60
+
+
+Load = Callable[[str], Any]  # an arm of benchmarks/obstacles.py, with its judge
+
+
+@pytest.fixture(scope="session")
+def arm(benchmark: Callable[[str], ModuleType]) -> Load:
+    """A robot as its URDF is analysed, and exact distances of its full meshes."""
+    module = benchmark("obstacles")
+    made: dict[str, Any] = {}
+
+    def get(name: str) -> Any:
+        if name not in made:
+            made[name] = module.Arm.load(name)
+        return made[name]
+
+    return get
+
+
+def safe(arm: Any, **safety: object) -> ArmMpc:
+    """A controller that knows the robot's shape."""
+    config = MpcConfig(safety=SafetyConfig(**safety))  # type: ignore[arg-type]
+    return ArmMpc(arm.model, hulls=LinkHulls(arm.model.embodiment).hulls, config=config)
+
+
+def drive(
+    arm: Any,
+    controller: ArmMpc,
+    goal: np.ndarray,
+    ticks: int,
+    obstacles: Sequence[Obstacle] = (),
+) -> Iterator[tuple[dict[str, np.ndarray], list[Obstacle], str]]:
+    """Poses of the links, obstacles and level after each tick towards a pose of the tool."""
+    q = arm.start.copy()
+    controller.reset(Observation(0.0, q=q))
+    for k in range(ticks):
+        now = [replace(o, center=o.at(np.array([k * H]))[0]) for o in obstacles]
+        target = TaskTarget(poses={controller.effector: goal})
+        command = controller.track([target], Observation(0.0, q=q), obstacles=now)
+        assert command.q is not None and np.isfinite(command.q).all()
+        q = command.q
+        then = [replace(o, center=o.at(np.array([(k + 1) * H]))[0]) for o in obstacles]
+        yield arm.model.link_poses(q), then, command.level
+
+
+def drawn(rng: np.random.Generator) -> list[Obstacle]:
+    """A ball and a box somewhere."""
+    R = se3.exp3(rng.normal(size=3))
+    sphere = Sphere(rng.uniform(-0.7, 0.7, 3), rng.uniform(0.02, 0.1), rng.uniform(-0.4, 0.4, 3))
+    box = Box(rng.uniform(-0.7, 0.7, 3), rng.uniform(0.05, 0.3, 3), R, rng.uniform(-0.4, 0.4, 3))
+    return [sphere, box]
+
+
+def test_distances_of_points_and_their_gradients(rng: np.random.Generator) -> None:
+    request, result = coal.DistanceRequest(), coal.DistanceResult()
+    eps = 1e-6
+    for _ in range(40):
+        for obstacle in drawn(rng):
+            point = rng.uniform(-0.8, 0.8, 3)
+            distance, gradient = obstacle.away(point - obstacle.center)
+            result.clear()
+            there = coal.Transform3s(np.eye(3), point)
+            exact = coal.distance(
+                coal.Sphere(1e-9), there, *obstacle_shape(obstacle), request, result
+            )
+            assert distance == pytest.approx(exact, abs=1e-6)
+            steps = [point + eps * e - obstacle.center for e in np.eye(3)]
+            found = [(obstacle.away(step)[0] - distance) / eps for step in steps]
+            np.testing.assert_allclose(gradient, found, atol=1e-4)
+            u = se3.exp3(rng.normal(size=3))[0]
+            inside = rng.normal(size=(500, 3)) * 0.1
+            inside = inside[obstacle.away(inside)[0] <= 0]
+            top = obstacle.farthest(u)
+            assert obstacle.away(top)[0] == pytest.approx(0.0, abs=1e-9)
+            assert (inside @ u <= top @ u + 1e-9).all()
+
+
+@pytest.mark.parametrize("name", ["panda", "xarm6"])
+def test_rows_bound_the_distance_and_are_exact_now(
+    arm: Load, rng: np.random.Generator, name: str
+) -> None:
+    judge = arm(name).judge
+    e = arm(name).model.embodiment.with_(collision_pairs=())
+    model = RobotModel(e)
+    joints = np.array([e.joints.index(j) for j in e.arms[0].joints])
+    config = SafetyConfig(rows=40, range=0.2)
+    look = CollisionModel(model, LinkHulls(e).hulls, joints, [e.arms[0].name], 3, config)
+    base = {link for link in judge.points if not _moves(model, link)}
+    times, eps = np.array([0.0, 0.0, 0.3]), 1e-3
+    loose, wrong = [], []
+    for _ in range(60):
+        q = rng.uniform(0.6 * model.lower, 0.6 * model.upper)
+        Q = np.array([q, q, q + rng.uniform(-0.2, 0.2, model.n)])
+        near = model.poses(q)[e.arms[0].name][:3, 3] + rng.uniform(-0.2, 0.2, 3)
+        obstacles = [replace(o, center=near) for o in drawn(rng)[: 1 + rng.integers(2)]]
+        rows = look.look(Q, times, obstacles)
+        for stage, then in ((1, 0.0), (2, 0.3)):
+            world = [replace(o, center=o.center + then * o.velocity) for o in obstacles]
+            least = judge.to_obstacles(model.link_poses(Q[stage]), world, base)
+            if 0 < least < 0.1:
+                nearest = rows.distance[rows.stage == stage].min()
+                assert nearest <= least + 1e-6
+                if stage == 1:
+                    loose.append(least - nearest)
+        move = rng.normal(size=len(joints))
+        ends = []
+        for sign in (-1, 1):
+            moved = Q.copy()
+            moved[:, joints] += sign * eps * move
+            ends.append(look.look(moved, times, obstacles))
+        if all(len(end.stage) == len(rows.stage) for end in ends):
+            now = (rows.stage == 1) & (rows.distance > 0)
+            change = (ends[1].distance - ends[0].distance) / (2 * eps)
+            wrong += np.abs(change - rows.gradient @ move)[now].tolist()
+    assert len(loose) >= 5 and max(loose) < 0.015  # by which the hulls are grown over the meshes
+    # not all: where faces or edges are parallel the nearest points jump
+    assert len(wrong) > 20 and np.median(wrong) < 1e-3
+
+
+def _moves(model: Any, link: str) -> bool:
+    here, there = model.link_poses(model.lower * 0.1), model.link_poses(model.upper * 0.1)
+    return not np.allclose(here[link], there[link])
+
+
+@pytest.mark.parametrize("name", ["panda", "xarm6", "iiwa"])
+def test_it_goes_round_what_moves(arm: Load, name: str) -> None:
+    robot = arm(name)
+    T = robot.model.poses(robot.start)[robot.controller.effector]
+    start = T[:3, 3] + [0.0, -0.55, 0.02]
+    velocity = np.array([0.0, 0.4, 0.0])
+    for obstacle in (
+        Sphere(start, 0.06, velocity),
+        Box(start, np.array([0.1, 0.12, 0.14]), se3.exp3([0.3, 0.4, 0.5]), velocity),
+    ):
+        least = np.inf
+        for poses, world, _ in drive(robot, robot.controller, T, 170, [obstacle]):
+            least = min(least, robot.judge.to_obstacles(poses, world, set()))
+        assert 0.025 <= least < 0.06
+
+
+def test_it_stays_off_itself(arm: Load) -> None:
+    robot = arm("panda")
+    T = robot.model.poses(robot.start)[robot.controller.effector].copy()
+    T[:3, 3] = [0.1, 0.0, 0.1]  # inside its own base
+    runs = (drive(robot, c, T, 150) for c in (ArmMpc(robot.model), robot.controller))
+    blind, kept = (min(robot.judge.between_links(p) for p, _, _ in run) for run in runs)
+    assert blind <= 0  # so there is something to avoid
+    assert kept > 0.004
+
+
+def test_workspace_and_keep_out_boxes(arm: Load) -> None:
+    robot = arm("panda")
+    T = robot.model.poses(robot.start)[robot.controller.effector].copy()
+    here = T[:3, 3].copy()
+    workspace = Box(here, np.array([0.2, 0.3, 0.2]), se3.exp3([0, 0, 0.3]))
+    shelf = Box(here + np.array([0.0, -0.1, -0.2]), np.array([0.3, 0.1, 0.1]))
+    T[:3, 3] += [0.0, -0.4, -0.2]
+    controller = safe(robot, workspace=workspace, keep_out=(shelf,))
+    nearest, beyond = np.inf, -np.inf
+    spec = robot.model.embodiment.tcp[controller.effector]
+    for poses, _, _ in drive(robot, controller, T, 150):
+        nearest = min(nearest, robot.judge.to_obstacles(poses, [shelf], set()))
+        tool = (poses[spec.link] @ spec.matrix)[:3, 3]
+        local = (tool - here) @ np.asarray(workspace.rotation)
+        beyond = max(beyond, float((np.abs(local) - 0.5 * workspace.size).max()))
+    assert -0.01 < beyond < 2e-3  # it leans on the wall
+    assert 0.025 < nearest < 0.05  # and on the shelf
+
+
+def test_without_a_solver_the_monitor_brakes(arm: Load) -> None:
+    """The lower rungs know nothing of obstacles; the monitor does."""
+    robot = arm("panda")
+    T = robot.model.poses(robot.start)[robot.controller.effector].copy()
+    wall = Box(T[:3, 3] + [0.0, 0.3, 0.0], np.array([0.6, 0.05, 0.6]))
+    T[:3, 3] += [0.0, 0.6, 0.0]
+    hulls = LinkHulls(robot.model.embodiment).hulls
+    controller = ArmMpc(robot.model, hulls=hulls, config=MpcConfig(iterations=1))
+    levels, reasons, least = set(), set(), np.inf
+    for poses, world, level in drive(robot, controller, T, 150, [wall]):
+        least = min(least, robot.judge.to_obstacles(poses, world, set()))
+        levels.add(level)
+        assert controller.solution is not None
+        reasons.add(controller.solution.reason)
+    assert levels >= {"one_step", "braking"}
+    assert any("obstacle 0" in reason for reason in reasons)
+    assert 0.005 < least < 0.03
+
+
+def test_wrong_obstacles_are_reported(arm: Load) -> None:
+    model = arm("xarm6").model
+    observation = Observation(0.0, q=model.neutral)
+    controller = ArmMpc(model)
+    controller.reset(observation)
+    with pytest.raises(WbcError, match="shape"):
+        controller.track([], observation, obstacles=[Sphere(np.ones(3), 0.1)])
+    controller = arm("xarm6").controller
+    controller.reset(observation)
+    with pytest.raises(WbcError, match="unknown shape"):
+        controller.track([], observation, obstacles=["a cat"])
+    with pytest.raises(WbcError, match="known shape"):
+        ArmMpc(model, hulls={})
+    for wrong in (
+        lambda: Sphere(np.array([np.nan, 0, 0]), 0.1),
+        lambda: Sphere(np.zeros(3), -1.0),
+        lambda: Box(np.zeros(3), np.array([0.1, 0.0, 0.1])),
+        lambda: Box(np.zeros(3), np.ones(3), 2 * np.eye(3)),
+        lambda: SafetyConfig(margin=0.2),
+        lambda: SafetyConfig(stop=1.5),
+    ):
+        with pytest.raises(WbcError):
+            wrong()
+
+
+@pytest.mark.slow
+def test_random_runs_touch_nothing(arm: Load, benchmark: Callable[[str], ModuleType]) -> None:
+    for seed in (5000, 5001, 5002):
+        row = benchmark("obstacles").run(arm("panda"), seed)
+        assert row.obstacle_mm > 25 and row.self_mm > 0

@@ -1,0 +1,370 @@
+"""Real-time model predictive control of a wheeled robot: base, torso and arms together."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from icl_vla_embodiments import Command, Observation, TaskTarget
+from icl_vla_embodiments.robot_model import RobotModel
+from icl_vla_embodiments.types import Array
+
+from ..dynamics import InPlace
+from ..errors import WbcError
+from ..grippers import gripper_joints
+from ..horizon import Horizon
+from ..limits import ViableLimits
+from ..qp import QuadraticProgram
+from ..request import Request, _rigid
+from ..solution import Level, Solution
+from .aims import Aims, Asked
+from .config import MobileConfig
+from .drive import Drive
+from .program import MobileProgram, State, footing
+from .request import BaseRequest
+
+CREEP = 1e-6  # [m/s]; a steered base's least speed: its twist tells the curvature at rest too
+
+
+@dataclass(frozen=True)
+class _Step:
+    """What one rung of the ladder proposes: velocities ``(b + n,)`` one period on."""
+
+    level: Level
+    reason: str
+    velocity: Array
+    program: QuadraticProgram | None = None
+    primal: Array | None = None
+    multipliers: Array | None = None
+
+
+class MobileMpc:
+    r"""Drives a base and moves its arms and torso in one problem over a horizon.
+
+    As :class:`icl_vla_wbc.ArmMpc`, with the drive's integrators (:class:`Drive`) among the joints
+    and all poses **in the world** (``T_world_ee = T_world_base @ T_base_ee``), for the base's own
+    frame moves. The base's pose is the measured one, its height and tilt included; joints and
+    velocities are the commanded ones. Each tick is one Gauss-Newton step.
+
+    A wheeled base has no gradient sideways. Where the hand's target is far, or a target at rest
+    does not come nearer, the base is driven along a path (curve, straight, curve, or turn,
+    straight, turn) to where the neutral posture holds the hand at the target; then all reach.
+
+    Behind the optimiser stand the previous plan, a one-step program and braking
+    (:attr:`Command.level`). Everything passes :class:`ViableLimits`. Not thread-safe.
+
+    Attributes:
+        effectors: The arms in the problem.
+        joints: ``(n,)`` indices of the controlled joints.
+        drive: The base.
+        solution: The last tick's plan, with the drive's integrators before the joints.
+    """
+
+    def __init__(
+        self,
+        model: RobotModel,
+        effectors: Sequence[str] | None = None,
+        *,
+        config: MobileConfig = MobileConfig(),  # noqa: B008 - frozen
+        period: float = 0.02,
+    ) -> None:
+        """Build the symbolic kinematics and the constant parts of the program.
+
+        Args:
+            model: The robot.
+            effectors: Arms to control; None for all. A base without arms has none.
+            config: Settings.
+            period: Time between calls of :meth:`track` [s].
+
+        Raises:
+            WbcError: The base does not roll, limits are missing, or the period is too long.
+            FrameNotFound: There is no such effector.
+        """
+        if not 0 < period <= config.dt:
+            raise WbcError(
+                "the control period must not exceed the horizon's step",
+                where="period",
+                value=period,
+                valid=(f"0 < period <= {config.dt}",),
+            )
+        embodiment = model.embodiment
+        self.model, self.config, self.period = model, config, period
+        arms = (arm.name for arm in embodiment.arms)
+        self.effectors = tuple(arms if effectors is None else effectors)
+        self.drive = Drive.of(model, config)
+        self.joints = _moving(model, self.effectors)
+        self._limits = self.drive.limits(ViableLimits.of(embodiment, period))
+        b = self.drive.n
+        self._inside = np.concatenate([np.arange(b), b + self.joints])  # of all the ones limited
+        self._endless = np.isinf(self._limits.upper) & np.isinf(self._limits.lower)
+        self._leash = np.full(b + model.n, np.inf)
+        self._leash[b + self.joints] = config.leash
+        self._grippers = gripper_joints(embodiment)
+        self._horizon = Horizon(config.stages, config.knots, config.dt, period)
+        self._program = MobileProgram(
+            model,
+            self.effectors,
+            self.joints,
+            self.drive,
+            self._limits.subset(self._inside),
+            self._horizon,
+            config,
+        )
+        self._aims = Aims(
+            model,
+            self.drive,
+            self._program,
+            self.effectors,
+            self.joints,
+            self._horizon.times,
+            config,
+            period,
+        )
+        self._footing = InPlace(footing(self.drive.T_base_centre))
+        self._weights = np.repeat([config.position_weight, config.rotation_weight], 3)
+        self._started = False
+        self.solution: Solution | None = None
+
+    def reset(self, observation: Observation) -> None:
+        """Take the measured posture and place, at rest, for the commanded state.
+
+        Raises:
+            WbcError: The observation lacks finite joint positions or the base's pose.
+        """
+        measured = self._measured(observation)
+        if measured is None:
+            raise WbcError(
+                "the controller cannot start without joint positions and the base's pose",
+                where="observation",
+                valid=(f"q: {self.model.n} finite numbers", "T_world_base: a rigid motion"),
+            )
+        q, T = measured
+        b = self.drive.n
+        self._q, self._v = np.concatenate([np.zeros(b), q]), np.zeros(b + self.model.n)
+        self._hold = q.copy()
+        self._centre = np.zeros(3)
+        self._stand(T)
+        self._U = np.zeros((self.config.knots, len(self._inside)))
+        self._plan_age: float | None = None
+        self._openings: dict[str, float] = {}
+        self._aims.reset()
+        self.solution, self._started = None, True
+
+    def track(
+        self,
+        targets: Sequence[TaskTarget] | TaskTarget,
+        observation: Observation,
+        *,
+        times: ArrayLike | None = None,
+        obstacles: Sequence[object] = (),
+        weights: ArrayLike | None = None,
+    ) -> Command:
+        """Command for the next period.
+
+        Args:
+            targets: ``poses`` of effectors in the world, ``T_world_base``, ``base_twist`` in the
+                base's frame, postures and gripper openings; each alone or together. What is not
+                asked for stays. With poses, the base goes where they need it, unless it has a
+                target of its own.
+            observation: ``q`` and ``T_world_base`` as measured now.
+            times: Seconds from now at which each target is due, increasing. None: one target.
+            obstacles: Must be empty.
+            weights: ``(6,)`` factors on the effectors' weights (x y z, rx ry rz in world axes).
+
+        Returns:
+            Joint positions and velocities at the end of the period, and the ``base_twist`` to hold
+            during it. Wheels and their steering follow the twist, not ``q``.
+
+        Raises:
+            WbcError: Wrong use. Bad *data* (missing or not finite) brakes instead.
+        """
+        start = time.thread_time()
+        if not self._started:
+            raise WbcError("the controller has no state", remedy="call reset(observation) first")
+        if len(obstacles):
+            raise WbcError(
+                "this controller does not avoid obstacles", where="obstacles", value=len(obstacles)
+            )
+        asked = self._read(
+            [targets] if isinstance(targets, TaskTarget) else targets, times, weights
+        )
+        measured = self._measured(observation)
+        self._U = self._horizon.shift @ self._U
+        if measured is None:
+            step = self._brake("no finite measured joint positions or base pose")
+        elif asked is None:
+            step = self._brake("a target or weight is not finite, or a pose is no rigid motion")
+        else:
+            self._stand(measured[1])
+            step = self._decide(asked)
+        return self._apply(step, None if measured is None else measured[0], start)
+
+    def _read(
+        self,
+        targets: Sequence[TaskTarget],
+        times: ArrayLike | None,
+        weights: ArrayLike | None,
+    ) -> Asked | None:
+        """What is asked for; None where it is no good."""
+        factors = np.ones(6) if weights is None else np.asarray(weights, dtype=float)
+        if factors.shape != (6,):
+            raise WbcError("six weights are needed", where="weights", value=factors.shape)
+        names = self.effectors or ("",)
+        requests = {e: Request.read(targets, times, e, self.period, self.model.n) for e in names}
+        if any(r is None for r in requests.values()) or not np.isfinite(factors).all():
+            return None
+        unknown = {e for t in targets for e in t.poses} - set(self.effectors)
+        if unknown:
+            raise WbcError(
+                "a pose is asked of what is not controlled",
+                where="targets.poses",
+                value=sorted(unknown),
+                valid=self.effectors,
+            )
+        due = np.zeros(1) if times is None else np.atleast_1d(np.asarray(times, dtype=float))
+        base = BaseRequest.read(targets, due, self.period, self.drive)
+        if base is None:
+            return None
+        found = {e: r for e, r in requests.items() if r is not None}
+        for request in found.values():
+            self._openings.update(request.grippers)
+        first = next(iter(found.values()))
+        hands = {e: r for e, r in found.items() if r.poses is not None}
+        return Asked(hands, base, first.posture, self._weights * factors)
+
+    def _decide(self, asked: Asked) -> _Step:
+        """Walk down the ladder until a rung holds."""
+        state, v = self._state(), self._v[self._inside]
+        aim = self._aims.of(asked, state)
+        program = self._program.plan(state, self._U, aim)
+        solved = program.solve(self.config.iterations)
+        if solved is not None:
+            self._U = self._U + solved[0].reshape(self._U.shape)
+            self._plan_age = 0.0
+            return _Step("nominal", "", v + self.period * self._U[0], program, *solved)
+        reason = "the solver found no plan"
+        if self._plan_age is not None and self._plan_age + self.period <= self.config.shift_time:
+            self._plan_age += self.period
+            return _Step("shifted", reason, v + self.period * self._U[0])
+        self._U[:], self._plan_age = 0.0, None
+        program = self._program.one_step(state, aim)
+        solved = program.solve(self.config.iterations)
+        if solved is not None:
+            return _Step("one_step", reason, solved[0], program, *solved)
+        return self._brake(reason)
+
+    def _state(self) -> State:
+        return State(
+            self._centre,
+            self._lift,
+            self._q[self._inside],
+            self._v[self._inside],
+            self._q[self.drive.n :],
+        )
+
+    def _stand(self, T_world_base: Array) -> None:
+        """Take a measured base pose; the heading is counted on from the last one."""
+        self._footing.inputs[0][:] = T_world_base
+        (centre,), (lift,) = self._footing()
+        turned = math.remainder(centre[2] - self._centre[2], 2 * math.pi)
+        self._centre = np.array([centre[0], centre[1], self._centre[2] + turned])
+        self._lift = lift.copy()
+
+    def _brake(self, reason: str) -> _Step:
+        """Bring everything to rest as fast as its acceleration limits allow."""
+        return _Step("braking", reason, np.zeros(len(self._inside)))
+
+    def _apply(self, step: _Step, measured: Array | None, start: float) -> Command:
+        """Move the commanded state on, inside the limits, and say how it came about."""
+        b, q, v = self.drive.n, self._q, self._v
+        velocity = np.zeros(len(v))
+        if step.level != "braking":
+            goal = np.concatenate([q[:b], self._resting_places()])
+            velocity = self._limits.approach(q, v, goal)
+        velocity[self._inside] = step.velocity
+        near = None
+        if measured is not None:
+            near = np.concatenate([q[:b], q[b:] + self._departure(measured)])
+        self._q, self._v = self._limits.advance(q, v, velocity, near, self._leash)
+        if step.level == "braking":
+            self._U[:], self._plan_age = 0.0, None
+            self._aims.rest()
+        self.solution = self._solution(step, q[self._inside], v[self._inside], start)
+        s, w = 0.5 * (q + self._q)[:b], 0.5 * (v + self._v)[:b]
+        if self.drive.kind == "planar_ackermann" and abs(w[0]) < CREEP:
+            w = np.array([np.copysign(CREEP, w[0]), w[1]])
+        return Command(
+            mode="position",
+            q=self._q[b:].copy(),
+            v=self._v[b:].copy(),
+            grippers=dict(self._openings),
+            base_twist=self.drive.base_twist(s, w),
+            level=step.level,
+        )
+
+    def _solution(self, step: _Step, q: Array, v: Array, start: float) -> Solution:
+        found = Solution(
+            step.level,
+            step.reason,
+            np.array([0.0, self.period]),
+            np.stack([q, self._q[self._inside]]),
+            np.stack([v, self._v[self._inside]]),
+            (self._v[self._inside] - v)[None] / self.period,
+            time.thread_time() - start,
+            step.program,
+            step.primal,
+            step.multipliers,
+        )
+        if step.level not in ("nominal", "shifted"):
+            return found
+        X, horizon = np.concatenate([q[None], v[None], self._U]), self._horizon
+        return replace(
+            found,
+            times=np.concatenate([[0.0], horizon.times]),
+            q=np.concatenate([q[None], horizon.P @ X]),
+            v=np.concatenate([v[None], horizon.V @ X]),
+            a=horizon.A @ X,
+        )
+
+    def _resting_places(self) -> Array:
+        """Where the joints beside the problem belong ``(n,)``."""
+        goal = self._hold.copy()
+        for effector, opening in self._openings.items():
+            if effector in self._grippers:
+                gripper = self._grippers[effector]
+                goal[gripper.joints] = gripper.positions(opening)
+        return goal
+
+    def _measured(self, observation: Observation) -> tuple[Array, Array] | None:
+        """Measured joint positions and base pose, or None where there are none to trust."""
+        if observation is None or not (observation.has("q") and observation.has("T_world_base")):
+            return None
+        q = np.asarray(observation.q, dtype=float)
+        T = np.asarray(observation.T_world_base, dtype=float)
+        good = q.shape == (self.model.n,) and np.isfinite(q).all() and T.shape == (4, 4)
+        return (q, T) if good and _rigid(T[None]) else None
+
+    def _departure(self, measured: Array) -> Array:
+        """From the commanded to the measured posture ``(n,)``."""
+        b = self.drive.n
+        difference = measured - self._q[b:]
+        turns = 2 * np.pi * np.round(difference / (2 * np.pi))
+        return np.asarray(difference - np.where(self._endless[b:], turns, 0.0))
+
+
+def _moving(model: RobotModel, effectors: Sequence[str]) -> NDArray[np.intp]:
+    """Indices of the actuated joints that move an effector."""
+    rows = {
+        model.model.joints[i].idx_v
+        for e in effectors
+        for i in model.model.supports[model.model.frames[model.tcp_id(e)].parentJoint]
+        if i > 0
+    }
+    if not rows:
+        return np.zeros(0, dtype=np.intp)
+    return np.flatnonzero(np.abs(model.G[sorted(rows)]).any(axis=0)).astype(np.intp)
