@@ -28,7 +28,7 @@ test: venv  ## Fast tests and the checks of the house (minutes)
 	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
 
 test-all: venv  ## Every test, slow ones too, with the built-in robots (0.4 GB of meshes)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,bench,robots]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,bench,text,robots]'
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: venv  ## Style and types

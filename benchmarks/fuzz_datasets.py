@@ -4,11 +4,10 @@ Run ``OMP_NUM_THREADS=1 python benchmarks/fuzz_datasets.py [DATASETS ...] [--urd
 with folders of LeRobot datasets, and their robot, to damage those too. ``--count`` mutants are
 made of each format (LeRobot, robomimic, DROID, npz, csv) and ``--only`` picks one.
 
-A fork server (one process that has loaded everything) forks a child for each batch of mutants. A
-child reads each from detection to demonstrations with decoded pictures under a limit of 2 GiB of
-address space above its own; a mutant that takes longer than 20 s, kills its child, opens a file
-that is not its own, or ends in anything but demonstrations or a :class:`ReportedError` is a
-finding and is kept. No pickle may be loaded: an opened one ends the child.
+Each is read from detection to demonstrations with decoded pictures in a forked child, within the
+time and memory that :mod:`mutants` sets; one that opens a file that is not its own, or ends in
+anything but demonstrations or a :class:`ReportedError` is a finding and is kept. No pickle may
+be loaded: an opened one ends the child.
 """
 
 from __future__ import annotations
@@ -19,20 +18,14 @@ import os
 import pickle
 import random
 import re
-import resource
-import select
 import shutil
-import signal
 import tempfile
-import time
-import traceback
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import h5py
 import numpy as np
+from mutants import Tally, try_all
 from PIL import Image
 
 from icl_vla_embodiments import ReportedError
@@ -44,9 +37,6 @@ from icl_vla_retrieval.columns import read_recording
 from icl_vla_retrieval.formats import Given
 from icl_vla_retrieval.lerobot import layout, video
 
-SECONDS = 20  # for one mutant
-MEMORY = 2 * 2**30  # [bytes] beyond what the fork server has
-BATCH = 25
 FRAMES, SIZE = 12, (16, 24)
 NUMBERS = ("0", "-1", "1e308", "NaN", "Infinity", "1e-320", "null", '"x"', "[]", "{}", "9" * 40)
 WORDS = ("", "a", "../../etc/passwd", "/etc/passwd", "{x}", "{episode_index.real}", "v9.0", "🤖")
@@ -238,16 +228,6 @@ def damaged(source: Path, target: Path, rng: random.Random) -> str:
 # running
 
 
-@dataclass
-class Tally:
-    """How mutants ended, the findings, and the extremes."""
-
-    ends: Counter[str] = field(default_factory=Counter)
-    findings: list[str] = field(default_factory=list)
-    slowest: float = 0.0
-    largest: int = 0  # [bytes] of resident memory in a child
-
-
 def load(path: Path, robot: Embodiment, model: RobotModel) -> str:
     """One mutant from detection to decoded demonstrations; how it ended."""
     files = list(path.glob("*.hdf5"))
@@ -262,93 +242,6 @@ def load(path: Path, robot: Embodiment, model: RobotModel) -> str:
     return "flagged" if recording.match.flags else "read"
 
 
-def child(
-    run: Callable[[Path], str], jobs: list[tuple[int, Path]], seed: int, folder: Path, out: int
-) -> None:
-    """Run a batch; one line of JSON for each mutant when it begins and when it ends."""
-    used = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGESIZE")
-    resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, used + MEMORY))
-    for opening in ("load", "loads"):
-        setattr(pickle, opening, lambda *_, **__: os._exit(66))
-    quiet = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(quiet, 2)  # codecs write their complaints there
-    with os.fdopen(out, "w") as answers:
-        for number, source in jobs:
-            home = folder / f"{number}"
-            what = damaged(source, home, random.Random(f"{seed}/{number}"))
-            print(json.dumps({"begin": number, "what": what}), file=answers, flush=True)
-            start = time.monotonic()
-            try:
-                end, why = run(home), ""
-            except BaseException:
-                end, why = "traceback", traceback.format_exc()
-            shutil.rmtree(home, ignore_errors=True) if end != "traceback" else None
-            answer = {
-                "number": number,
-                "end": end,
-                "why": why,
-                "seconds": time.monotonic() - start,
-                "bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-            }
-            print(json.dumps(answer), file=answers, flush=True)
-
-
-def serve(
-    run: Callable[[Path], str],
-    jobs: list[tuple[int, Path]],
-    seed: int,
-    folder: Path,
-    tally: Tally,
-) -> None:
-    """Fork a child for the batch; when one mutant kills or stalls it, another for the rest."""
-    while jobs:
-        reader, writer = os.pipe()
-        pid = os.fork()
-        if pid == 0:
-            os.close(reader)
-            try:
-                child(run, jobs, seed, folder, writer)
-            finally:
-                os._exit(0)
-        os.close(writer)
-        begun = _listen(reader, pid, tally)
-        _, status = os.waitpid(pid, 0)
-        if begun is None:
-            return
-        number, what = begun
-        how = f"signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else "an early end"
-        tally.findings.append(f"hang or {how}: mutant {number} ({what}), in {folder / str(number)}")
-        jobs = jobs[next(i for i, job in enumerate(jobs) if job[0] == number) + 1 :]
-
-
-def _listen(reader: int, pid: int, tally: Tally) -> tuple[int, str] | None:
-    """Take answers until the child ends; the mutant that it did not survive, if any."""
-    begun: tuple[int, str] | None = None
-    buffer = b""
-    with os.fdopen(reader, "rb", buffering=0) as answers:
-        while True:
-            ready, _, _ = select.select([answers], [], [], SECONDS)
-            if not ready:
-                os.kill(pid, signal.SIGKILL)
-                return begun
-            data = answers.read(65536)
-            if not data:
-                return begun
-            *lines, buffer = (buffer + data).split(b"\n")
-            for line in lines:
-                answer = json.loads(line)
-                if "begin" in answer:
-                    begun = answer["begin"], answer["what"]
-                    continue
-                what, begun = begun, None
-                tally.ends[answer["end"]] += 1
-                tally.slowest = max(tally.slowest, answer["seconds"])
-                tally.largest = max(tally.largest, answer["bytes"])
-                if answer["end"] == "traceback":
-                    lines_ = answer["why"].strip().splitlines()
-                    tally.findings.append(f"traceback: {lines_[-1]} {what}\n{answer['why']}")
-
-
 def fuzz(
     form: str,
     count: int,
@@ -359,7 +252,6 @@ def fuzz(
     keep: Path | None = None,
 ) -> Tally:
     """Run ``count`` mutants of a format; ``more`` are further sound datasets to start from."""
-    tally = Tally()
     if urdf is None:
         import pybullet_data
 
@@ -375,11 +267,22 @@ def fuzz(
             assert load(sound, robot, model) != "refused", f"{sound} is refused before any damage"
         folder = keep or Path(temporary) / "mutants"
         folder.mkdir(exist_ok=True)
-        for start in range(0, count, BATCH):
-            numbers = range(start, min(start + BATCH, count))
-            jobs = [(n, sources[n % len(sources)]) for n in numbers]
-            serve(lambda p: load(p, robot, model), jobs, seed, folder, tally)
-    return tally
+
+        def trial(number: int) -> str:
+            for opening in ("load", "loads"):  # no format needs a pickle
+                setattr(pickle, opening, lambda *_, **__: os._exit(66))
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # codecs write their complaints there
+            home = folder / f"{number}"
+            source = sources[number % len(sources)]
+            damaged(source, home, random.Random(f"{seed}/{number}"))
+            end = load(home, robot, model)
+            shutil.rmtree(home, ignore_errors=True)
+            return end
+
+        def kept(number: int, why: str) -> str:
+            return f"mutant {number} in {folder / str(number)}\n{why}"
+
+        return try_all(trial, kept, count)
 
 
 def main() -> None:

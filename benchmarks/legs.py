@@ -126,10 +126,11 @@ def files() -> list[Path]:
     import pybullet_data
 
     data = Path(pybullet_data.getDataPath())
-    names = ["a1/a1", "laikago/laikago_toes", "aliengo/aliengo", "mini_cheetah/mini_cheetah"]
+    names = ["a1/a1", "aliengo/aliengo", "mini_cheetah/mini_cheetah"]
     found = [data / f"{name}.urdf" for name in names]
     share = Path(np.__file__).parents[1] / "cmeel.prefix/share/example-robot-data/robots"
     more = [
+        "laikago_description/urdf/laikago",
         "go1_description/urdf/go1",
         "go2_description/urdf/go2",
         "b1_description/urdf/b1",
@@ -156,6 +157,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         for file in args.files or files():
             robot = embodiment_from_urdf(file, allow_missing_meshes=True)
+            print(f"{file.stem}: ", end="")
             report(robot, Path(scratch), args.seconds, args.pushes, args.seed)
 
 

@@ -67,7 +67,7 @@ def find(words: list[str]) -> tuple[object, list[str]]:
 
 def assert_options_exist(words: list[str]) -> None:
     command, rest = find(words)
-    known = {name for p in command.params for name in p.opts} | {"--help"}
+    known = {name for p in command.params for name in (*p.opts, *p.secondary_opts)} | {"--help"}
     unknown = [w for w in rest if w.startswith("--") and w.split("=")[0] not in known]
     assert not unknown, f"icl-vla {' '.join(words)}: there is no {unknown}"
 

@@ -35,6 +35,8 @@ def benchmark():
     """A script of benchmarks/ as a module."""
 
     def load(name: str):
+        if str(ROOT / "benchmarks") not in sys.path:  # scripts import what lies beside them
+            sys.path.append(str(ROOT / "benchmarks"))
         if name not in sys.modules:
             spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
             sys.modules[name] = importlib.util.module_from_spec(spec)

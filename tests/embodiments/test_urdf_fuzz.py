@@ -1,5 +1,9 @@
 """Damaged descriptions end in a robot or a message: a part of benchmarks/fuzz_urdf.py."""
 
+import os
+import signal
+import time
+
 import pytest
 
 
@@ -11,40 +15,47 @@ def test_mutants(benchmark, whole, count):
     assert not tally.findings
     assert sum(tally.ends.values()) == count
     assert tally.ends["loaded"] > 0.1 * count and tally.ends["refused"] > 0.1 * count
-    assert tally.slowest < fuzz.SECONDS and tally.largest < fuzz.MEMORY
+    mutants = benchmark("mutants")
+    assert tally.slowest < mutants.SECONDS and tally.largest < mutants.MEMORY
 
 
-def test_a_finding_is_found(benchmark, data, tmp_path, monkeypatch):
+def crash():
+    raise RuntimeError("ours")
+
+
+def hang():
+    while True:
+        pass
+
+
+ENDS = {
+    "fine": lambda: None,
+    "crash": crash,
+    "slow": lambda: time.sleep(2),
+    "hang": hang,
+    "die": lambda: os.kill(os.getpid(), signal.SIGTERM),
+    "wait": lambda: time.sleep(300),
+    "eat": lambda: bytearray(3 * 2**30),
+}
+
+
+def test_a_finding_is_found(benchmark, monkeypatch):
     """A crash, an endless loop, endless waiting and a killed child are told apart from robots."""
-    fuzz = benchmark("fuzz_urdf")
-    monkeypatch.setenv("FUZZ_FINDINGS", str(tmp_path))
-    monkeypatch.setattr(fuzz, "SECONDS", 1)
-    monkeypatch.setattr(fuzz, "PATIENCE", 4)
-    code = """
-import os, sys, time
-def run(file):
-    text = file.read_bytes()
-    if text == b"crash": raise RuntimeError("ours")
-    if text == b"hang":
-        while True: pass
-    if text == b"wait": time.sleep(300)
-    if text == b"slow": time.sleep(2)
-    if text == b"die": os.kill(os.getpid(), 15)
-    if text == b"eat": bytearray(3 * 2**30)
-    return "loaded"
-"""
-    scope = {}
-    exec(code, scope)
-    texts = b"fine crash slow hang fine die wait eat fine".split()
-    source = data / "r2d2.urdf"
-    tally = fuzz.Tally()
-    fuzz.serve(scope["run"], [(i, source, t) for i, t in enumerate(texts)], tmp_path, tally)
+    mutants = benchmark("mutants")
+    monkeypatch.setattr(mutants, "SECONDS", 0.3)
+    monkeypatch.setattr(mutants, "PATIENCE", 6)
+    words = ["fine", "crash", "slow", "hang", "fine", "die", "wait", "eat", "fine"]
+
+    def trial(number):
+        ENDS[words[number]]()
+        return "loaded"
+
+    tally = mutants.try_all(trial, lambda number, why: words[number], len(words))
     assert tally.ends["loaded"] == 4
-    assert [f.split(":")[0] for f in tally.findings] == [
-        "traceback",
-        "more than 1 s of computing",
-        "signal 15",
-        "more than 4 s of waiting",
-        "traceback",
+    assert tally.findings == [
+        "traceback: RuntimeError: ours: crash",
+        "more than 0.3 s of computing: hang",
+        "signal 15: die",
+        "more than 6 s of waiting: wait",
+        "traceback: MemoryError: eat",
     ]
-    assert "MemoryError" in tally.findings[4]

@@ -192,6 +192,13 @@ def test_a_robot_without_legs_is_refused(robot):
         LegMpc(robot("panda"))
 
 
+def test_a_posture_that_does_not_stand_is_refused(dog):
+    kicking = {"hip": 0.0, "upper": -1.0, "lower": -0.92}  # all feet ahead of the body
+    posture = {j: kicking[j.split("_")[1]] for j in dog.joints}
+    with pytest.raises(WbcError, match="does not stand"):
+        LegMpc(RobotModel(dog.with_(neutral=posture)))
+
+
 def walk(embodiment, folder, twist, seconds, terrain=Terrain(), push=None):  # noqa: B008
     """``(T,)`` heights over the ground, ``(T, 2)`` velocities, the last pose."""
     model = RobotModel(embodiment)

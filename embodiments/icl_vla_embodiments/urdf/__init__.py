@@ -19,7 +19,8 @@ from .analyse import Structure, analyse
 from .cameras import find_cameras
 from .collision import CollisionScene, collision_pairs
 from .evidence import Evidence
-from .given import complete_groups, hands_of, joints_of
+from .given import complete_groups, hand_of_group, hands_of, joints_of
+from .hands import seen_opening
 from .limits import ACCELERATION, joint_limits
 from .normalise import Document
 from .posture import neutral_posture
@@ -119,10 +120,16 @@ def embodiment_from_urdf(
     )
     slides = {j.name for j in joints if j.type == "prismatic"}
     spaces = action_spaces(robot.groups, robot.limits, slides, robot.base, _span(evidence))
+    unseen = _unseen_openings(evidence, robot, given)
     robot = robot.with_(
         action_spaces=spaces,
         repairs=(*repairs, *document.repairs),
-        warnings=(*warnings, *assumed, *_never_open(robot), *posture.warnings),
+        warnings=(
+            *warnings,
+            *assumed,
+            *unseen,
+            *posture.warnings,
+        ),
         flags=structure.flags,
     )
     robot = apply_overrides(robot, given)
@@ -151,15 +158,19 @@ def _missing(document: Document, allowed: bool) -> str:
     )
 
 
-def _never_open(robot: Embodiment) -> list[str]:
+def _unseen_openings(evidence: Evidence, robot: Embodiment, given: Mapping[str, Any]) -> list[str]:
     """Grippers and hands that no joint of theirs was seen to open."""
-    hands = (*robot.of_kind("gripper"), *robot.of_kind("hand"))
-    return [
-        f"{hand.name}: no joint of it was seen to open or close it; closed and open are the same"
-        " until `groups` in the embodiment file says what they are"
-        for hand in hands
-        if np.allclose(hand.closed, hand.open)
-    ]
+    told = []
+    for group in (*robot.of_kind("gripper"), *robot.of_kind("hand")):
+        if np.allclose(group.closed, group.open):
+            taken = "closed and open are the same until `groups` in the embodiment file says more"
+        else:
+            closed, opened = seen_opening(evidence, hand_of_group(evidence, group))
+            if closed != opened or "groups" in given:
+                continue
+            taken = "closed is taken to be the end of its range nearer to zero; `groups` settles it"
+        told.append(f"{group.name}: no joint of it was seen to open or close it; {taken}")
+    return told
 
 
 def _with_tcp(

@@ -50,7 +50,7 @@ def _complete(evidence: Evidence, group: Group) -> Group:
     tip = group.tip_link or (base if hand else joints[group.joints[-1]].child)
     group = replace(group, base_link=base, tip_link=tip)
     if hand and len(group.closed) != len(group.joints):
-        closed, opened = closed_and_open(evidence, _hand(evidence, group))
+        closed, opened = closed_and_open(evidence, hand_of_group(evidence, group))
         group = replace(
             group,
             closed=tuple(closed.get(j, 0.0) for j in group.joints),
@@ -68,10 +68,10 @@ def _complete(evidence: Evidence, group: Group) -> Group:
 def hands_of(evidence: Evidence, robot: Embodiment) -> dict[str, Hand]:
     """Arm -> the hand that it carries, from groups."""
     hands = (*robot.of_kind("gripper"), *robot.of_kind("hand"))
-    return {g.effector: _hand(evidence, g) for g in hands if g.effector}
+    return {g.effector: hand_of_group(evidence, g) for g in hands if g.effector}
 
 
-def _hand(evidence: Evidence, group: Group) -> Hand:
+def hand_of_group(evidence: Evidence, group: Group) -> Hand:
     """A finger starts at every joint of the group, and follower, that no other one carries."""
     tree = evidence.tree
     own = [tree.joints[j] for j in group.joints]
@@ -82,5 +82,5 @@ def _hand(evidence: Evidence, group: Group) -> Hand:
     starts = [
         j for j in (*own, *followers) if not any(k.name in inside for k in tree.chain(j)[:-1])
     ]
-    fingers = tuple(tuple(tree.subtree(j)) for j in dict.fromkeys(starts, None) or own)
+    fingers = tuple(tuple(tree.subtree(j)) for j in {j.name: j for j in starts}.values())
     return Hand(tree.body[starts[0].parent], fingers, "given by the user")

@@ -246,6 +246,19 @@ def approach(evidence: Evidence, hand: Hand) -> Array:
 def closed_and_open(evidence: Evidence, hand: Hand) -> tuple[dict[str, float], dict[str, float]]:
     """Positions of the actuated joints when closed and when open.
 
+    As seen from the shapes; where nothing is to be seen, closed is the end nearer to zero.
+    """
+    closed, opened = seen_opening(evidence, hand)
+    if closed == opened:
+        for joint in hand.actuated:
+            if not joint.unlimited:
+                closed[joint.name], opened[joint.name] = sorted(map(float, joint.range), key=abs)
+    return closed, opened
+
+
+def seen_opening(evidence: Evidence, hand: Hand) -> tuple[dict[str, float], dict[str, float]]:
+    """Positions of the actuated joints when closed and when open, equal where none shows.
+
     Each joint is closed at the end of its range that brings the finger tips together (a single
     jaw: nearer to the body that carries it), the other joints halfway. A range of more than half a
     turn is a placeholder; then the narrowest and widest posture within a quarter turn are taken.

@@ -126,7 +126,7 @@ def _bend(
         middle,
         *(middle + 0.3 * (upper - lower)[columns] * rng.uniform(-1, 1, (6, len(columns)))),
         *([] if like is None else [like, -like]),
-        *(np.concatenate([np.zeros(len(columns) - 2), [-k, 2 * k]]) for k in (0.7, -0.7)),
+        *(np.concatenate([np.zeros(len(columns)), [-k, 2 * k]])[2:] for k in (0.7, -0.7)),
     ]
     for k, start in enumerate(starts):
         here = q.copy()

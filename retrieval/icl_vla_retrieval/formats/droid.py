@@ -4,7 +4,7 @@ Layout from droid-dataset/droid: ``droid/trajectory_utils/trajectory_writer.py``
 dictionaries become groups, one row a step; attributes hold ``current_task``),
 ``droid/trajectory_utils/misc.py`` (``observation/timestamp/skip_action`` marks the steps in which
 the operator had let go: the robot was not commanded), ``droid/robot_env.py`` (15 Hz) and
-``droid/franka/robot.py``: ``joint_positions`` [rad]; ``cartesian_position`` x y z [m] and
+its robot server, ``robot.py``: ``joint_positions`` [rad]; ``cartesian_position`` x y z [m] and
 fixed-axis roll pitch yaw (scipy's lower-case "xyz", ``droid/misc/transformations.py``);
 ``gripper_position`` = 1 - width / largest width, so 0 is open and 1 is closed; ``action`` holds
 one command in every form, of which the joint positions are what was sent to the robot. Pictures:

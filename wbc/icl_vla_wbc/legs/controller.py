@@ -69,7 +69,8 @@ class LegMpc:
             period: Time between calls of :meth:`track` [s].
 
         Raises:
-            WbcError: The robot has no legs or its base does not float.
+            WbcError: The robot has no legs, its base does not float, or its neutral posture does
+                not stand.
         """
         feet = find_feet(model)
         if not feet:
@@ -86,6 +87,7 @@ class LegMpc:
         self._radius = radius
         self.height = float(-(self._below[:, 2] - radius).min())
         self._com = self.dynamics.com.copy()
+        self._check_stance(embodiment_name=model.embodiment.name)
         centres = np.array([self._below[owner == f].mean(axis=0) for f in range(len(feet))])
         self._walks = len(feet) >= 4
         self._gait = gait or (Gait.trot(centres[:, :2]) if self._walks else Gait.stand(len(feet)))
@@ -97,6 +99,18 @@ class LegMpc:
         self.friction = config.friction
         self.seconds = (0.0, 0.0)
         self._reference: BodyReference | None = None
+
+    def _check_stance(self, embodiment_name: str) -> None:
+        low, high = self._below.min(axis=0), self._below.max(axis=0)
+        slack = 0.25 * (high - low)[:2]
+        over = (self._com[:2] > low[:2] - slack).all() and (self._com[:2] < high[:2] + slack).all()
+        if high[2] > self._com[2] or not over:
+            raise WbcError(
+                "the neutral posture does not stand: its centre of mass is not above its feet",
+                where=embodiment_name,
+                value=[round(float(x), 3) for x in self._com - self._below.mean(axis=0)],
+                remedy="give a standing posture (neutral), or a URDF whose z axis points up",
+            )
 
     def reset(self, observation: Observation) -> None:
         """Take the measured state for the reference, standing."""
