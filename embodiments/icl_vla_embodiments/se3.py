@@ -107,11 +107,18 @@ def yaw(angle: ArrayLike) -> Array:
 
 
 def euler_xyz(R: ArrayLike) -> Array:
-    """Roll, pitch, yaw [rad] about fixed axes (``R = Rz @ Ry @ Rx``, the URDF's ``rpy``)."""
+    """Roll, pitch, yaw [rad] about fixed axes (``R = Rz @ Ry @ Rx``, the URDF's ``rpy``).
+
+    Where a pitch of a quarter turn leaves roll and yaw one angle, roll is zero.
+    """
     R = np.asarray(R, dtype=float)
-    pitch = np.arctan2(-R[..., 2, 0], np.hypot(R[..., 0, 0], R[..., 1, 0]))
-    roll = np.arctan2(R[..., 2, 1], R[..., 2, 2])
-    yaw_ = np.arctan2(R[..., 1, 0], R[..., 0, 0])
+    level = np.hypot(R[..., 0, 0], R[..., 1, 0])
+    locked = level < 1e-8
+    pitch = np.arctan2(-R[..., 2, 0], level)
+    roll = np.where(locked, 0.0, np.arctan2(R[..., 2, 1], R[..., 2, 2]))
+    yaw_ = np.where(
+        locked, np.arctan2(-R[..., 0, 1], R[..., 1, 1]), np.arctan2(R[..., 1, 0], R[..., 0, 0])
+    )
     return np.stack([roll, pitch, yaw_], -1)
 
 

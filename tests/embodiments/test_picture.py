@@ -9,7 +9,9 @@ from matplotlib.colors import to_rgb
 from PIL import Image
 
 from icl_vla_embodiments import FrameSpec, se3
-from icl_vla_embodiments.picture import PALETTE, SIZE, picture_of
+from icl_vla_embodiments.picture import picture_of
+from icl_vla_embodiments.picture_marks import PALETTE
+from icl_vla_embodiments.picture_render import SIZE
 from icl_vla_embodiments.urdf import embodiment_from_urdf
 
 

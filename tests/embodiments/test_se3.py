@@ -1,5 +1,7 @@
 """Group axioms, round trips and derivatives of the rigid motions."""
 
+import itertools
+
 import numpy as np
 import pinocchio as pin
 import pytest
@@ -94,3 +96,12 @@ def test_mean_rotation():
     nearest = se3.project_rotation(R + 0.05 * RNG.normal(size=(3, 3)))
     assert np.linalg.det(nearest) == pytest.approx(1)
     assert np.allclose(nearest @ nearest.T, np.eye(3), atol=EXACT)
+
+
+def test_euler_angles_at_a_quarter_turn_of_pitch():
+    """Where roll and yaw are one angle: exact axis permutations, and with rounding noise."""
+    for angles in itertools.product(range(4), (1, 3), range(4)):
+        R = np.round(se3.from_euler_xyz(0.5 * np.pi * np.array(angles)))
+        for noise in (0.0, 1e-16, 1e-10):
+            noisy = R + noise * np.random.default_rng(0).normal(size=(3, 3))
+            assert np.allclose(se3.from_euler_xyz(se3.euler_xyz(noisy)), R, atol=1e-7)

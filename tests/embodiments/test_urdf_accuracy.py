@@ -54,14 +54,7 @@ def test_without_names_every_error_is_asked_about(labels, benchmark):
 
 # A robot without names that is analysed wrongly, and one line for each thing that is wrong.
 CORRECTIONS = {
-    "human": {  # its y axis points up, so arms and legs are taken for each other
-        "groups": {
-            "arm_1": {"kind": "leg"},
-            "arm_2": {"kind": "leg"},
-            "leg_1": {"kind": "arm"},
-            "leg_2": {"kind": "arm"},
-        }
-    },
+    "hextilt": {"family": "drone_arm", "base": "floating"},  # rotors without joints
     "alex_psyonic": {  # followers whose master does not exist
         "groups": {
             "left_hand": {"joints": [f"joint_{i}" for i in (31, 34, 37, 40, 43, 44)]},
@@ -69,7 +62,7 @@ CORRECTIONS = {
         }
     },
     "pr2": {"family": "mobile_manipulator", "base": "planar_holo"},  # wheels without joints
-    "borinot": {"family": "drone_arm", "base": "floating"},  # rotors without joints
+    "borinot": {"family": "drone_arm", "base": "floating"},  # so are these
     "tiago_pro": {"base": "planar_holo"},  # mecanum wheels
 }
 

@@ -29,6 +29,7 @@ from .simulation import simulation_urdf
 from .spaces import action_spaces
 from .srdf import disabled_pairs
 from .tcp import find_tcp
+from .upright import up_axis
 from .xacro import expand, has_macros
 
 __all__ = ["embodiment_from_urdf", "simulation_urdf"]
@@ -83,6 +84,11 @@ def embodiment_from_urdf(
     warnings += unread
     evidence = Evidence(tree, hulls)
     structure = analyse(evidence, said_base=document.base, masterless=document.masterless)
+    up = up_axis(evidence, structure)
+    if up is not None:
+        tree = document.turned(up)
+        evidence = Evidence(tree, hulls)
+        structure = analyse(evidence, said_base=document.base, masterless=document.masterless)
     passive = structure.passive - joints_of(given.get("groups"))
     joints = [j for j in tree.moving if j.mimic is None and j.name not in passive]
     limits, assumed = joint_limits(joints)

@@ -12,7 +12,7 @@ from ..embodiment import Base, Family, Flag, Group
 from .doubts import Finding, find_flags
 from .evidence import Evidence, tokens
 from .hands import MAX_GRIPPER_JOINTS, Hand, closed_and_open, find_hands
-from .limbs import Limb, find_limbs, mirrored
+from .limbs import Limb, count_legs, find_limbs, lone_head_as_arm, mirrored
 from .tree import Joint
 from .wheels import Wheels, find_rotors, find_wheels
 
@@ -52,9 +52,12 @@ def analyse(
     wheels = find_wheels(evidence)
     rotors, flies = find_rotors(evidence)
     aside = {j.name for j in (*wheels.driven, *wheels.passive, *wheels.carriers, *rotors)}
+    aside |= {j.name for j in wheels.rollers}
     hands = find_hands(evidence, aside)
     aside |= {j.name for h in hands for j in h.joints}
     limbs = find_limbs(evidence, aside, hands, wheels.driven)
+    if not (hands or wheels.driven or wheels.passive or flies or said_base):
+        limbs = lone_head_as_arm(limbs)
     if _is_hand(evidence, hands, limbs, wheels):
         arms: list[Limb] = []
         limbs = []
@@ -62,7 +65,8 @@ def analyse(
         arms = [limb for limb in limbs if limb.kind == "arm"]
     legs = [limb for limb in limbs if limb.kind == "leg"]
     flies = flies and not legs and not wheels.driven
-    family, base, why = _family(arms, legs, hands, wheels, flies=flies, said=said_base)
+    stands = count_legs(evidence, legs)
+    family, base, why = _family(arms, stands, hands, wheels, flies=flies, said=said_base)
     arm_names = _sides(evidence, [a.chain for a in arms], "arm")
     groups = [_limb_group(tree.body, a, n) for a, n in zip(arms, arm_names, strict=True)]
     carried: dict[str, Hand] = {}
@@ -88,7 +92,7 @@ def analyse(
         "groups": "; ".join([reason, *(h.why for h in hands)]).strip("; ") or "no moving joints"
     }
     flags = find_flags(evidence, Finding(family, base, limbs, hands, wheels, flies), masterless)
-    passive = {j.name for j in (*wheels.passive, *rotors)}
+    passive = {j.name for j in (*wheels.passive, *wheels.rollers, *rotors)}
     passive |= {
         j.name for j in wheels.carriers if j.type == "prismatic" or evidence.horizontal(j)
     }  # suspension
@@ -108,24 +112,26 @@ def _is_hand(
 
 def _family(
     arms: Sequence[Limb],
-    legs: Sequence[Limb],
+    legs: int,
     hands: Sequence[Hand],
     wheels: Wheels,
     *,
     flies: bool,
     said: Base | None,
 ) -> tuple[Family, Base, dict[str, str]]:
-    parts = f"{len(arms)} arms, {len(legs)} legs, {len(wheels.driven)} driven wheels"
+    parts = f"{len(arms)} arms, {legs} legs, {len(wheels.driven)} driven wheels"
     family: Family
     base: Base
     if flies:
         family, base = ("drone_arm" if arms else "drone"), "floating"
         return family, base, {"family": "it has rotors", "base": "it flies"}
-    if len(legs) >= 2:
-        if len(legs) >= 4:
+    if legs >= 2:
+        if legs == 4:
             family = "quadruped_arm" if arms else "quadruped"
-        else:
+        elif legs == 2:
             family = "humanoid" if arms else "biped"
+        else:
+            family = "other"
         return family, "floating", {"family": parts, "base": "it stands on legs"}
     rolls = said if said and said.startswith("planar") else wheels.base
     if rolls is not None:
@@ -224,7 +230,7 @@ def _leg_group(evidence: Evidence, leg: Limb, name: str, wheels: Wheels) -> Grou
 
 
 def _wheel_group(evidence: Evidence, wheel: Joint) -> Group:
-    radius, _ = evidence.roundness(wheel)
+    radius, _ = evidence.roundness(wheel, *evidence.tree.subtree(wheel)[1:])
     if radius == 0.0:  # no geometry: the height of its centre above the lowest point
         radius = float(evidence.origin(wheel)[2] - evidence.lowest)
     axle = tuple(float(a) for a in evidence.axis(wheel))

@@ -31,7 +31,7 @@ class CollisionScene:
         at = tree.poses()
         root = [h.moved(at[a]) for a in tree.members[tree.root] for h in hulls.get(a, ())]
         self.floor = float(min((p[:, 2].min() for p in root), default=0.0))  # of the root body [m]
-        self._hulls = hulls
+        self.hulls = hulls
         self._request, self._result = coal.CollisionRequest(), coal.CollisionResult()
 
     def touching(
@@ -54,13 +54,11 @@ class CollisionScene:
 
     def sole(self, link: str, poses: Mapping[str, Array]) -> Array:
         """Middle ``(3,)`` of what is lowest of a link and all that is fixed to it."""
-        body = self.tree.body[link]
-        points = [
-            h.moved(poses[a]) for a in self.tree.members[body] for h in self._hulls.get(a, ())
-        ]
-        if not points:
+        members = self.tree.members[self.tree.body[link]]
+        parts = [h.moved(poses[a]) for a in members for h in self.hulls.get(a, ())]
+        if not parts:
             return poses[link][:3, 3]
-        cloud = np.concatenate(points)
+        cloud = np.concatenate(parts)
         lowest = cloud[cloud[:, 2] < cloud[:, 2].min() + SOLE]
         return 0.5 * (lowest.min(axis=0) + lowest.max(axis=0))
 

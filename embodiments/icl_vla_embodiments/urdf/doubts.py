@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from ..embodiment import Base, Family, Flag, FlagField
 from .evidence import Evidence
 from .hands import FINGER_REACH, JAW_ARM, JAW_TURN, Hand
-from .limbs import Limb
+from .limbs import Limb, count_legs, like_chains
+from .tree import Joint
 from .wheels import Wheels
 
 MOST = 3  # questions a robot
@@ -63,6 +66,10 @@ def find_flags(
 Question = tuple[FlagField, str]
 
 
+def _chains(found: Finding) -> list[Sequence[Joint]]:
+    return [limb.chain for limb in found.limbs]
+
+
 def _family(evidence: Evidence, found: Finding) -> list[Question]:
     if not evidence.tree.moving and not found.flies:
         why = "no joint moves"
@@ -70,7 +77,15 @@ def _family(evidence: Evidence, found: Finding) -> list[Question]:
             ("family", f"What sort of robot is it? {why}."),
             ("base", f"Does it stand, drive or fly? {why}."),
         ]
+    legs = found.of_kind("leg")
+    if legs and found.family == "other":
+        number = count_legs(evidence, legs)
+        return [("family", f"Which family is nearest? It has {number} legs, and none has so many.")]
     if found.family == "other":
+        crowd = [c for c in found.limbs if len(like_chains(evidence, c.chain, _chains(found))) > 2]
+        if crowd and not found.hands:
+            question = f"Are these fingers? {crowd[0].chain[0].name}: {crowd[0].why}."
+            return [("family", question), ("gripper", question), ("arms", question)]
         none = "No arm, leg, hand, wheel or rotor was found"
         asked: list[Question] = [("family", f"What sort of robot is it? {none}.")]
         if any(len(limb.joints) >= 2 for limb in found.limbs):
@@ -79,7 +94,9 @@ def _family(evidence: Evidence, found: Finding) -> list[Question]:
         return asked
     for limb in found.limbs:
         if limb.kind == "arm" and not limb.sure:
-            return [("family", f"Is it an arm? There is {limb.why} only.")]
+            question = f"Is it an arm? There is {limb.why} only."
+            rest: list[FlagField] = [] if evidence.nameless else ["arms", "ee"]
+            return [("family", question), *((field, question) for field in rest)]
         if limb.kind == "leg" and not limb.sure and not evidence.nameless:
             return [
                 ("family", f"Are these legs? {limb.chain[0].name}: {limb.why}."),
@@ -151,11 +168,18 @@ def _plain_arm(evidence: Evidence, found: Finding) -> bool:
 
 
 def _perhaps_jaw(evidence: Evidence, found: Finding) -> bool:
-    """Whether an arm ends, without a hand, in a short link that tilts by a limited angle."""
+    """Whether an arm ends, without a hand, in a short link that tilts by a limited angle.
+
+    Or turns about the axis of the joint before it: one of the two is no joint of an arm.
+    """
     held = {h.base for h in found.hands}
     for arm in found.of_kind("arm"):
         last = arm.chain[-1]
-        if last.child in held or len(arm.chain) <= JAW_ARM or last.unlimited:
+        if last.child in held or len(arm.chain) <= JAW_ARM:
+            continue
+        if _coaxial(evidence, arm.chain[-2], last):
+            return True
+        if last.unlimited:
             continue
         cloud = evidence.outline([last]) - evidence.origin(last)
         far = cloud[(cloud**2).sum(axis=1).argmax()]
@@ -165,3 +189,12 @@ def _perhaps_jaw(evidence: Evidence, found: Finding) -> bool:
         if not last.turns or (tilts and upper - lower < JAW_TURN and 0.02 < length < FINGER_REACH):
             return True
     return False
+
+
+def _coaxial(evidence: Evidence, one: Joint, other: Joint) -> bool:
+    """Whether two joints turn about one line."""
+    axis = evidence.axis(one)
+    apart = evidence.origin(other) - evidence.origin(one)
+    aside = float(np.linalg.norm(apart - (apart @ axis) * axis))
+    along = abs(float(axis @ evidence.axis(other))) > 0.999
+    return one.turns and other.turns and along and aside < 1e-3

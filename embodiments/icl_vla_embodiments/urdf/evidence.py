@@ -17,7 +17,10 @@ from ..geometry import Hull
 from ..types import Array
 from .tree import Joint, KinematicTree
 
-LEG = r"leg|hip|thigh|calf|knee|ankle|foot|feet|toe|shank|shin|tarsus|femur|tibia|haa|hfe|kfe|abad"
+LEG = (
+    r"leg|hip|coxa|thigh|calf|knee|ankle|foot|feet|toe|shank|shin|tarsus|femur|tibia|haa|hfe|kfe"
+    r"|abad"
+)
 ARM = r"arm|forearm|shoulder|elbow|wrist|hand|bicep|clavicle|scap|gripper|bracelet"
 HEAD = r"head|neck|eye|eyes|camera|cam|pan|tilt|laser|lidar|hokuyo|velodyne|sensor|face|chest"
 FINGER = r"finger|fingers|gripper|thumb|jaw|claw|knuckle|pinky|grasper|tong|pinch|carriage"
@@ -130,9 +133,13 @@ class Evidence:
     def horizontal(self, joint: Joint) -> bool:
         return abs(float(self.axis(joint)[2])) < 0.35
 
-    def roundness(self, joint: Joint) -> tuple[float, bool]:
-        """Largest radius [m] of a body about its joint's axis, and whether it looks like a disc."""
-        points = self.points(joint.child) - self.origin(joint)
+    def roundness(self, joint: Joint, *carried: Joint) -> tuple[float, bool]:
+        """Largest radius [m] of a body about its joint's axis, and whether it looks like a disc.
+
+        ``carried`` are joints beyond whose bodies count as parts of it.
+        """
+        parts = [self.points(j.child) for j in (joint, *carried)]
+        points = np.concatenate(parts) - self.origin(joint)
         if not len(points):
             return 0.0, False
         axis = self.axis(joint)

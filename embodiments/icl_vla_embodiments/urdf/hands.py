@@ -73,7 +73,8 @@ def _branching(evidence: Evidence, body: str, children: Sequence[Joint]) -> Hand
     names = [n for s in subtrees for j in s for n in evidence.own(j)]
     if evidence.says(LEG, *names) and not evidence.says(FINGER, *names):
         return None
-    if not evidence.says(FINGER, *names) and underfoot(evidence, body):
+    walks = underfoot(evidence, body) or (body == tree.root and _stands_on(evidence, subtrees))
+    if walks and not evidence.says(FINGER, *names):
         return None
     if all(j.type == "continuous" for j in children):
         return None  # a finger has a stop; these are gears, wheels or rotors
@@ -113,6 +114,19 @@ def underfoot(evidence: Evidence, body: str) -> bool:
     low = float(evidence.outline(beyond)[:, 2].min()) < evidence.lowest + 0.03 * evidence.height
     inside = abs(float(evidence.origin(chain[0])[1])) < 0.25 * evidence.length(chain)
     return bool(clear and low and inside)
+
+
+def _stands_on(evidence: Evidence, chains: Sequence[Sequence[Joint]]) -> bool:
+    """Whether like chains start at all four corners of the root, all their tips alike below it."""
+    if len({len(c) for c in chains}) > 1:
+        return False
+    places = np.array([evidence.origin(c[0])[:2] for c in chains])
+    sides = np.round(np.sign(places - places.mean(axis=0)) * (np.ptp(places, axis=0) > 0.01))
+    corners = {(x, y) for x, y in sides.astype(int).tolist() if x and y}
+    tips = np.array([evidence.outline(c)[:, 2].min() for c in chains])
+    root = evidence.points(evidence.tree.root)
+    level = np.ptp(tips) < 0.05 * evidence.height
+    return len(corners) == 4 and bool(level and len(root) and tips.max() < root[:, 2].min())
 
 
 def _called(evidence: Evidence, body: str, children: Sequence[Joint]) -> Hand | None:

@@ -14,6 +14,7 @@ from .tree import Joint
 
 WHOLE_ARM = 6  # turning joints
 STRIDE = 0.1  # [m], a slide longer than this is in no leg
+ONE_LEG = 0.2  # of the distance between the farthest hips, within which bars make one leg
 LimbKind = Literal["arm", "leg", "torso", "head", "other"]
 
 
@@ -131,7 +132,7 @@ def _grounded(evidence: Evidence, ends: Sequence[tuple[Joint, ...]]) -> set[str]
     root = evidence.points(evidence.tree.root)
     root_low = float(root[:, 2].min()) if len(root) else 0.0
     starts = {evidence.tree.body[c[0].parent] for c in down}
-    if len(down) < 2 or len({len(c) for c in down}) > 1 or len(starts) > 1:
+    if len(down) < 2 or len(down) % 2 or len({len(c) for c in down}) > 1 or len(starts) > 1:
         return set()
     on_root = any(evidence.tree.body[c[0].parent] == evidence.tree.root for c in ends)
     if root_low < evidence.lowest + slack or not on_root:  # what hangs from a torso is an arm
@@ -220,10 +221,40 @@ def _name(
         return Limb("leg", chain, "like chains below or around the root", sure=False)
     if arm and dof >= 2:
         return Limb("arm", chain, f"{arm} of {n} joints are called so")
+    like = len(like_chains(evidence, chain, ends))
+    if like == 3 or like > 4:  # fingers or a parallel mechanism, rather than arms
+        return Limb("other", chain, f"one of {like} like chains without a known word", sure=False)
     turning = sum(j.turns for j in chain if j.mimic is None)
     if (len(ends) == 1 and turning >= 2) or dof >= 4:
         return Limb("arm", chain, f"a chain of {dof} joints", sure=turning >= 3)
     return Limb("other", chain, "a short chain without a known word", sure=False)
+
+
+def like_chains(
+    evidence: Evidence, chain: Sequence[Joint], chains: Iterable[Sequence[Joint]]
+) -> list[Sequence[Joint]]:
+    """Those among ``chains`` of as many joints as ``chain`` that start from the same body."""
+    body = evidence.tree.body
+    start = body[chain[0].parent]
+    return [c for c in chains if len(c) == len(chain) and body[c[0].parent] == start]
+
+
+def count_legs(evidence: Evidence, legs: Sequence[Limb]) -> int:
+    """Legs; of more than four chains, those that start side by side are the bars of one leg."""
+    if len(legs) <= 4:
+        return len(legs)
+    hips = np.array([evidence.origin(leg.chain[0]) for leg in legs])
+    apart = np.linalg.norm(hips[:, None] - hips, axis=2)
+    near = apart <= ONE_LEG * apart.max()
+    return len({int(row.argmax()) for row in near})
+
+
+def lone_head_as_arm(limbs: Sequence[Limb]) -> list[Limb]:
+    """What is called a head is an arm where nothing carries it: a pan-tilt mount aims a tool."""
+    if len(limbs) != 1 or limbs[0].kind != "head" or sum(j.turns for j in limbs[0].joints) < 2:
+        return [*limbs]
+    chain = limbs[0].chain
+    return [Limb("arm", chain, f"a chain of {len(chain)} joints, called a head,", sure=False)]
 
 
 def mirrored(evidence: Evidence, chains: Sequence[Sequence[Joint]]) -> list[float]:

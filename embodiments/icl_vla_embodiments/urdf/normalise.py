@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import xml.etree.ElementTree as ET
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,14 +15,14 @@ from .. import se3
 from ..embodiment import Base, Mimic
 from ..errors import UrdfError
 from ..types import Array
+from .base_joints import base_of_joints
 from .files import resolve
 from .read import line_of, name_of, number, numbers, parse_xml, place
 from .tree import Joint, KinematicTree, Shape
 from .write import joint_element, shape_element
 
 FREE = 8  # joints, fixed ones included, within which a base's motion is looked for
-NO_LENGTH = 0.05  # [m] between the axes of a base's joints
-UPRIGHT = 0.95  # cosine
+UPRIGHT_LINK = "upright"  # name of a root link that is put before one on its side
 NO_STOP = 1e4  # [rad or m], a limit beyond this is a placeholder
 TYPES = ("revolute", "continuous", "prismatic", "fixed", "floating", "planar")
 
@@ -104,6 +104,32 @@ class Document:
                 "links go round in a circle", where=path, value=", ".join(sorted(unreached))
             )
         self.text = self._write()
+
+    def turned(self, up: Array) -> KinematicTree:
+        """The tree on a new root link, whose z axis is the old root's axis ``up`` ``(3,)``.
+
+        Its x axis is the old root's x axis or, where that points up, its y axis.
+        """
+        root, name = self.tree.root, UPRIGHT_LINK
+        while name in self.links or name in self.tree.joints:
+            name += "_"
+        forward = np.eye(3)[0 if up[0] == 0 else 1]
+        T = se3.pose(np.stack([forward, np.cross(up, forward), up]))
+        joint = Joint(name, "fixed", name, root, T, np.array([1.0, 0.0, 0.0]))
+        self.links = {name: ET.Element("link", name=name), **self.links}
+        self.tree = replace(
+            self.tree,
+            root=name,
+            shapes={name: (), **self.tree.shapes},
+            joints={name: joint, **self.tree.joints},
+        )
+        letter = "xyz"[int(np.argmax(np.abs(up)))]
+        self.repairs.append(
+            f"{'-' if up.sum() < 0 else ''}{letter} points up in the root frame of {root}:"
+            f" a link {name} is put before it, whose z axis does"
+        )
+        self.text = self._write()
+        return self.tree
 
     def _mend_text(self) -> None:
         for element in self.root.iter():
@@ -420,39 +446,6 @@ class Document:
                 "a negative mass", where=f"{self.path}, link {name!r}", value=mass.get("value")
             )
         return True
-
-
-def base_of_joints(chain: Sequence[Joint]) -> tuple[Base | None, int]:
-    """The base that joints from the root amount to, and how many of them (fixed ones included).
-
-    Two slides and a turn in the plane, in any order, let it move anywhere; a turn and then a slide
-    let it move forwards; three slides and three turns let it float.
-    """
-    moving: list[Joint] = []
-    turned = np.eye(3)  # of a joint's axes in the root, at zero
-    axes: list[Array] = []
-    found: tuple[Base | None, int] = (None, 0)
-    for i, joint in enumerate(chain):
-        if moving and np.linalg.norm(joint.T[:3, 3]) > NO_LENGTH:
-            break
-        turned = turned @ joint.T[:3, :3]
-        if not joint.moves:
-            continue
-        if joint.mimic is not None:
-            break
-        moving.append(joint)
-        axes.append(turned @ joint.axis)
-        kinds = "".join("R" if j.turns else "P" for j in moving)
-        up = [abs(float(a[2])) > UPRIGHT for a in axes]
-        level = [abs(float(a[2])) < 1 - UPRIGHT for a in axes]
-        flat = all(u if k == "R" else h for k, u, h in zip(kinds, up, level, strict=True))
-        if (flat and sorted(kinds) == ["P", "P", "R"]) or (flat and kinds == "RPR"):
-            found = "planar_holo", i + 1
-        elif flat and kinds == "RP":
-            found = "planar_diff", i + 1
-        elif sorted(kinds) == [*"PPPRRR"]:
-            found = "floating", i + 1
-    return found
 
 
 def _plain_shapes(capsule: Shape) -> list[Shape]:

@@ -13,7 +13,7 @@ from ..embodiment import Embodiment, Group
 from ..robot_model import RobotModel
 from ..types import Array
 from .collision import CollisionScene
-from .stance import balanced, standing
+from .stance import balanced, levelled, standing
 from .surfaces import surfaces_apart
 from .untangle import columns_between, finite, untangled
 
@@ -87,7 +87,9 @@ def neutral_posture(embodiment: Embodiment, scene: CollisionScene) -> Posture:
     hollow = [p for p in touching if surfaces_apart(scene.tree, poses, *p)]
     stuck: list[tuple[str, str]] = []
     if len(touching) > len(hollow):
+        stood = q
         q, stuck = untangled(scene, model, q, hollow)
+        q = levelled(model, scene, q, stood, legs)
         reasons.append("moved a little where links touched")
     for pairs, why in (
         (hollow, "their convex hulls overlap in the neutral posture, their meshes do not"),

@@ -11,6 +11,7 @@ from ..embodiment import Base
 from .evidence import CASTER, FLYING, ROTOR, STEERING, WHEEL, Evidence
 from .tree import Joint
 
+ROLLERS = 5  # fewer do not make a rim
 LEG = 6  # joints from the root to a wheel that nobody calls so
 
 
@@ -25,6 +26,7 @@ class Wheels:
         base: How they let the base move; None without wheels.
         why: Reason.
         sure: Whether names or shapes say that they are wheels, not their places alone.
+        rollers: Joints of the rollers around mecanum or omnidirectional wheels.
     """
 
     driven: tuple[Joint, ...] = ()
@@ -33,12 +35,14 @@ class Wheels:
     base: Base | None = None
     why: str = ""
     sure: bool = True
+    rollers: tuple[Joint, ...] = ()
 
 
 def find_wheels(evidence: Evidence) -> Wheels:
     """Discs that turn without a stop about a horizontal axis near the ground, or called wheels."""
     tree = evidence.tree
     found = [j for j in tree.moving if _is_wheel(evidence, j)]
+    found = [j for j in found if tree.up(j) not in found]  # beyond a wheel there are rollers
     sure = bool(found)
     found = found or _pair(evidence)
     if len(found) == 1 and not any(evidence.says(WHEEL, *evidence.names(j)) for j in found):
@@ -58,15 +62,17 @@ def find_wheels(evidence: Evidence) -> Wheels:
     carriers = {j.name: j for w in driven for j in tree.chain(w)[:-1] if len(tree.chain(w)) == 2}
     base, why = _base(evidence, driven, list(carriers.values()))
     aside = tuple(passive.values()), tuple(carriers.values())
-    return Wheels(tuple(driven), *aside, base, why, sure or not driven)
+    rollers = tuple(r for w in found for r in tree.subtree(w)[1:])
+    return Wheels(tuple(driven), *aside, base, why, sure or not driven, rollers)
 
 
 def _is_wheel(evidence: Evidence, joint: Joint) -> bool:
     tree = evidence.tree
     if not joint.turns or not evidence.horizontal(joint):
         return False
+    rolling = has_rollers(evidence, joint)
     beyond = tree.subtree(joint)[1:]
-    if any(not evidence.says("roller", *evidence.own(j)) for j in beyond):
+    if not rolling and any(not evidence.says("roller", *evidence.own(j)) for j in beyond):
         return False
     if evidence.says(ROTOR, joint.name) and not evidence.says(WHEEL, *evidence.names(joint)):
         return False
@@ -77,10 +83,41 @@ def _is_wheel(evidence: Evidence, joint: Joint) -> bool:
         return False  # a driver's
     if evidence.says(WHEEL, *evidence.names(joint)):
         return joint.unlimited or disc
+    if rolling and joint.unlimited:
+        return True
     if len(tree.chain(joint)) > LEG:
         return False  # the flange of an arm that hangs
     grounded = len(points) and bottom < evidence.lowest + 0.03 * evidence.height + 0.005
     return bool(joint.unlimited and disc and grounded and radius > 0.01)
+
+
+def has_rollers(evidence: Evidence, wheel: Joint) -> bool:
+    """Whether :data:`ROLLERS` lie around a wheel's rim, slanting or crosswise to its axle.
+
+    Joints without a stop beyond the wheel, or cylinders among its shapes.
+    """
+    tree = evidence.tree
+    beyond = tree.subtree(wheel)[1:]
+    if beyond and not all(j.unlimited and not tree.children.get(j.child) for j in beyond):
+        return False
+    axle, centre = evidence.axis(wheel), evidence.origin(wheel)
+    lines = [(evidence.axis(j), evidence.origin(j)) for j in beyond]
+    for role in () if beyond else ("visual", "collision"):
+        poses = [
+            evidence.poses[link] @ s.T_link_shape
+            for link in tree.members[wheel.child]
+            for s in tree.shapes[link]
+            if s.role == role and s.kind == "cylinder"
+        ]
+        found = [(T[:3, 2], T[:3, 3]) for T in poses]
+        lines = max(lines, found, key=len)
+    around = [
+        float(np.linalg.norm(np.cross(axle, place - centre)))
+        for axis, place in lines
+        if abs(float(axis @ axle)) < 0.95
+    ]
+    around = [r for r in around if r > 0.7 * max(around)]
+    return len(around) >= ROLLERS
 
 
 def _pair(evidence: Evidence) -> list[Joint]:
@@ -154,6 +191,8 @@ def _base(evidence: Evidence, driven: list[Joint], carriers: list[Joint]) -> tup
         return "planar_holo", "the wheels turn together on a swivel"
     if np.abs(axles @ axles[0]).min() < 0.9:
         return "planar_holo", "axles point in different directions"
+    if any(has_rollers(evidence, w) for w in driven):
+        return "planar_holo", "rollers lie around the wheels' rims"
     names = [n for w in driven for n in (w.name, *tree.members[w.child])]
     names += [s.mesh.stem for w in driven for s in tree.shapes[w.child] if s.mesh]
     if evidence.says("mecanum|omni|roller", *names) or tree.holonomic_hint:
