@@ -75,7 +75,7 @@ class Request:
         poses = None
         if posed:
             poses = np.array([targets[i].poses[effector] for i in posed], dtype=float)
-            if not _rigid(poses):
+            if not rigid(poses):
                 return None
             due = due[posed]
         posture = None if present.posture is None else np.asarray(present.posture, dtype=float)
@@ -93,7 +93,7 @@ class Request:
         return cls(due, poses, posture, grippers)
 
 
-def _rigid(poses: Array) -> bool:
+def rigid(poses: Array) -> bool:
     """Whether every matrix is a rigid motion; NaN and infinity are not."""
     R = poses[:, :3, :3]
     off = np.abs(R.transpose(0, 2, 1) @ R - np.eye(3)).max()

@@ -20,7 +20,7 @@ from ..grippers import gripper_joints
 from ..horizon import Horizon
 from ..limits import ViableLimits
 from ..qp import QuadraticProgram
-from ..request import Request, _rigid
+from ..request import Request, rigid
 from ..solution import Level, Solution
 from .aims import Aims, Asked
 from .config import MobileConfig
@@ -347,7 +347,7 @@ class MobileMpc:
         q = np.asarray(observation.q, dtype=float)
         T = np.asarray(observation.T_world_base, dtype=float)
         good = q.shape == (self.model.n,) and np.isfinite(q).all() and T.shape == (4, 4)
-        return (q, T) if good and _rigid(T[None]) else None
+        return (q, T) if good and rigid(T[None]) else None
 
     def _departure(self, measured: Array) -> Array:
         """From the commanded to the measured posture ``(n,)``."""

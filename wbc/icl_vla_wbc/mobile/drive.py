@@ -64,7 +64,7 @@ class Drive:
 
     @property
     def radius(self) -> float:
-        """Smallest turning radius [m]; 0 where it turns on the spot."""
+        """Smallest turning radius [m]; 0 where it turns in place."""
         return 1 / float(self.upper[1]) if self.kind == "planar_ackermann" else 0.0
 
     @classmethod

@@ -10,7 +10,7 @@ import numpy as np
 from icl_vla_embodiments import TaskTarget
 from icl_vla_embodiments.types import Array
 
-from ..request import _rigid
+from ..request import rigid
 from .drive import Drive
 from .path import wrap
 
@@ -47,7 +47,7 @@ class BaseRequest:
         if not placed:
             return cls(due, None, twist)
         poses = np.array([targets[i].T_world_base for i in placed], dtype=float)
-        if not _rigid(poses):
+        if not rigid(poses):
             return None
         return cls(due[placed], planar(poses @ drive.T_base_centre), twist)
 
