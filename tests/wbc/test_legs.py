@@ -258,3 +258,10 @@ def test_pushes_of_one_metre_a_second(dog, angle, tmp_path):
     _, speeds, T = walk(dog, tmp_path, [0.3, 0, 0, 0, 0, 0], 4.0 + 0.1 * angle, push=push)
     assert T[2, 2] > 0.98
     assert np.abs(speeds[-100:].mean(axis=0) - [0.3, 0]).max() < 0.1
+
+
+def test_four_legs_are_commanded_by_velocities_of_the_body(dog):
+    space = dog.action_space()
+    assert [d.name for d in space.dimensions] == ["base_vx", "base_vy", "base_wz"]
+    assert {s.name for s in dog.action_spaces} == {"base_velocity", "joint_position"}
+    assert "base_vx" not in [d.name for d in dog.action_space("joint_position").dimensions]

@@ -17,6 +17,7 @@ from ..action_space import (
 from ..embodiment import Base, Group, JointLimits
 
 RATE = 10.0  # [Hz]
+WALKING = 4  # legs that make a body walk rather than balance
 STEP, TURN = 0.05, 0.3  # [m], [rad], bounds of one delta action
 
 
@@ -29,6 +30,9 @@ def action_spaces(
 ) -> tuple[ActionSpace, ...]:
     """Absolute poses, pose deltas and joint positions; a planar base's velocities join each.
 
+    A body on four legs or more walks where its velocities say; they join its hands' poses, or stand
+    alone. Joint positions leave walking to whoever commands the legs.
+
     Args:
         groups: The robot's.
         limits: Joint -> limits.
@@ -39,6 +43,8 @@ def action_spaces(
     arms = [g for g in groups if g.kind == "arm"]
     grippers = {g.effector: g for g in groups if g.kind == "gripper" and g.effector}
     driving = _base_dimensions(base)
+    walks = base == "floating" and sum(g.kind == "leg" for g in groups) >= WALKING
+    going = _base_dimensions("planar_holo") if walks else driving
     spaces = []
     for name, reference in (("ee_pose", Reference.ABSOLUTE), ("ee_delta", Reference.MEASURED)):
         dims: list[Dimension] = []
@@ -51,7 +57,9 @@ def action_spaces(
             if arm.name in grippers:
                 dims.append(gripper_dimension(arm.name, f"{prefix}gripper"))
         if dims:
-            spaces.append(ActionSpace(name, (*dims, *driving), RATE, task_axes=_task_axes(arms)))
+            spaces.append(ActionSpace(name, (*dims, *going), RATE, task_axes=_task_axes(arms)))
+    if walks and not spaces:
+        spaces.append(ActionSpace("base_velocity", going, RATE))
     dims = []
     for group in groups:
         if group.kind == "wheel":
