@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -197,6 +198,26 @@ def test_a_posture_that_does_not_stand_is_refused(dog):
     posture = {j: kicking[j.split("_")[1]] for j in dog.joints}
     with pytest.raises(WbcError, match="does not stand"):
         LegMpc(RobotModel(dog.with_(neutral=posture)))
+
+
+def test_no_torque_is_ever_not_a_number(dog):
+    model = RobotModel(dog)
+    controller = LegMpc(model)
+    sound = state(model, np.random.default_rng(3))
+    nan = np.full(6, np.nan)
+    bad = [
+        (TaskTarget(), replace(sound, q=np.full(model.n, np.nan))),
+        (TaskTarget(), replace(sound, base_twist=nan)),
+        (TaskTarget(), replace(sound, T_world_base=np.full((4, 4), np.inf))),
+        (TaskTarget(base_twist=nan), sound),
+    ]
+    for before in (False, True):  # before the first sound tick and after it
+        if before:
+            assert np.isfinite(controller.track(TaskTarget(), sound).tau).all()
+        for target, observation in bad:
+            command = controller.track(target, observation)
+            assert np.isfinite(command.tau).all() and command.level == "braking"
+    assert controller.track(TaskTarget(), sound).level == "nominal"
 
 
 def walk(embodiment, folder, twist, seconds, terrain=Terrain(), push=None):  # noqa: B008

@@ -87,7 +87,7 @@ class LegMpc:
         self._radius = radius
         self.height = float(-(self._below[:, 2] - radius).min())
         self._com = self.dynamics.com.copy()
-        self._check_stance(embodiment_name=model.embodiment.name)
+        self._check_stance()
         centres = np.array([self._below[owner == f].mean(axis=0) for f in range(len(feet))])
         self._walks = len(feet) >= 4
         self._gait = gait or (Gait.trot(centres[:, :2]) if self._walks else Gait.stand(len(feet)))
@@ -95,19 +95,19 @@ class LegMpc:
             a.name: np.array([model.embodiment.joints.index(j) for j in a.joints])
             for a in model.embodiment.arms
         }
-        self._hands = {name: None for name in self._arms}
         self.friction = config.friction
         self.seconds = (0.0, 0.0)
         self._reference: BodyReference | None = None
+        self._torques = np.zeros(model.n)  # of the last tick
 
-    def _check_stance(self, embodiment_name: str) -> None:
+    def _check_stance(self) -> None:
         low, high = self._below.min(axis=0), self._below.max(axis=0)
         slack = 0.25 * (high - low)[:2]
         over = (self._com[:2] > low[:2] - slack).all() and (self._com[:2] < high[:2] + slack).all()
         if high[2] > self._com[2] or not over:
             raise WbcError(
                 "the neutral posture does not stand: its centre of mass is not above its feet",
-                where=embodiment_name,
+                where=self.model.embodiment.name,
                 value=[round(float(x), 3) for x in self._com - self._below.mean(axis=0)],
                 remedy="give a standing posture (neutral), or a URDF whose z axis points up",
             )
@@ -136,7 +136,14 @@ class LegMpc:
             target: ``base_twist`` (x, y, turn), ``poses`` and ``twists`` of hands in the frame of
                 the reference body; what is absent means: stand, hold.
             observation: Joints, base pose and base velocity.
+
+        Returns:
+            Torques inside the limits. Where a number of target or observation is not finite, those
+            of the last tick, fading (level ``braking``).
         """
+        if not _finite(target, observation):
+            self._torques = 0.9 * self._torques  # a moment's loss is passed over, a long one is not
+            return Command(mode="torque", tau=self._torques.copy(), level="braking")
         if self._reference is None:
             self.reset(observation)
         reference = self._reference
@@ -185,9 +192,8 @@ class LegMpc:
             torques = solution.torques
             self._applied, self._acceleration = solution.forces, solution.accelerations
         self.seconds = (planned, time.thread_time() - start - planned)
-        return Command(
-            mode="torque", tau=np.clip(torques, -self._efforts, self._efforts), level=level
-        )
+        self._torques = np.clip(torques, -self._efforts, self._efforts)
+        return Command(mode="torque", tau=self._torques.copy(), level=level)
 
     def height_over_ground(self) -> float:
         """Of the base, at the last tick [m]."""
@@ -429,6 +435,17 @@ class LegMpc:
         assert observation.q is not None and observation.v is not None
         stiff = 0.5 * self._efforts
         return np.asarray(stiff * (self._neutral - observation.q) - 0.05 * stiff * observation.v)
+
+
+def _finite(target: TaskTarget, observation: Observation) -> bool:
+    """Whether every number that the controller reads is finite; what is missing passes."""
+    o = observation
+    numbers = (
+        *(o.q, o.v, o.T_world_base, o.base_twist, target.base_twist),
+        *target.poses.values(),
+        *target.twists.values(),
+    )
+    return all(x is None or bool(np.isfinite(x).all()) for x in numbers)
 
 
 def _at_rest(model: RobotModel) -> Observation:

@@ -71,7 +71,7 @@ def footholds(
         reach: [m].
     """
     error = np.sqrt(height / 9.81) * (speed - wanted)
-    steps = hips * 0.0 + 0.5 * stance * wanted + error
-    steps += 0.5 * stance * spin * (hips - centre) @ np.array([[0.0, 1.0], [-1.0, 0.0]])
+    turning = spin * (hips - centre) @ np.array([[0.0, 1.0], [-1.0, 0.0]])
+    steps = 0.5 * stance * (wanted + turning) + error
     lengths = np.sqrt((steps**2).sum(axis=1, keepdims=True))
     return np.asarray(hips + steps * np.minimum(1.0, reach / np.maximum(lengths, 1e-9)))
