@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,3 +40,21 @@ def gripper_joints(embodiment: Embodiment) -> dict[str, GripperJoints]:
             joints = np.array([embodiment.joints.index(name) for name in group.joints])
             found[arm.name] = GripperJoints(joints, np.array(group.closed), np.array(group.open))
     return found
+
+
+def resting_places(
+    hold: Array, openings: Mapping[str, float], grippers: Mapping[str, GripperJoints]
+) -> Array:
+    """Where the joints that a controller does not plan belong ``(n,)``.
+
+    Args:
+        hold: ``(n,)`` where they were found.
+        openings: Effector -> opening that was asked for.
+        grippers: Effector -> its gripper's joints.
+    """
+    goal = hold.copy()
+    for effector, opening in openings.items():
+        if effector in grippers:
+            gripper = grippers[effector]
+            goal[gripper.joints] = gripper.positions(opening)
+    return goal

@@ -168,3 +168,10 @@ class ViableLimits:
         distance = goal - q - 0.5 * self.period * v
         speed = stopping_velocity(np.abs(distance), self.acceleration, self.period)
         return np.copysign(np.minimum(speed, self.velocity), distance)
+
+
+def departure(measured: Array, commanded: Array, endless: NDArray[np.bool_]) -> Array:
+    """From a commanded to a measured posture ``(n,)``; endless joints are read modulo a turn."""
+    difference = measured - commanded
+    turns = 2 * np.pi * np.round(difference / (2 * np.pi))
+    return np.asarray(difference - np.where(endless, turns, 0.0))

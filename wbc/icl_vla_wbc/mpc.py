@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import casadi as ca
 import numpy as np
@@ -20,30 +19,17 @@ from .collision import CollisionModel, DistanceRows
 from .config import MpcConfig
 from .dynamics import FrameKinematics, InPlace
 from .errors import WbcError
-from .grippers import GripperJoints, gripper_joints
+from .grippers import GripperJoints, gripper_joints, resting_places
 from .horizon import Horizon
-from .limits import ViableLimits
+from .limits import ViableLimits, departure
 from .obstacles import Box, Obstacle, Sphere
 from .qp import QuadraticProgram
 from .reference import Governor, TargetPath
 from .request import Request
-from .solution import Level, Solution
+from .solution import Solution, Step
 from .tracking import TrackingProgram
 
 ONE_STEP_ITERATIONS = 200  # ample for a program with one unknown a joint and bounds only
-
-
-@dataclass(frozen=True)
-class _Step:
-    """What one rung of the ladder proposes: the arm's velocity ``(n,)`` one period on."""
-
-    level: Level
-    reason: str
-    velocity: Array
-    program: QuadraticProgram | None = None
-    primal: Array | None = None
-    multipliers: Array | None = None
-    clear: bool = False  # whether the plan itself comes to no body nearer than allowed
 
 
 class ArmMpc:
@@ -227,7 +213,7 @@ class ArmMpc:
                     valid=("Sphere", "Box"),
                 )
 
-    def _decide(self, request: Request, weights: Array, obstacles: Sequence[Obstacle]) -> _Step:
+    def _decide(self, request: Request, weights: Array, obstacles: Sequence[Obstacle]) -> Step:
         """Walk down the ladder until a rung holds."""
         q, v = self._q[self._arm], self._v[self._arm]
         posture = self.model.neutral if request.posture is None else request.posture
@@ -256,16 +242,16 @@ class ArmMpc:
             self._plan_age = 0.0
             velocity = v + self.period * self._U[0]
             clear = self._clear(program, rows, solved[0])
-            return _Step("nominal", "", velocity, program, *solved, clear)
+            return Step("nominal", "", velocity, program, *solved, clear)
         reason = "the solver found no plan"
         if self._plan_age is not None and self._plan_age + self.period <= self.config.shift_time:
             self._plan_age += self.period
-            return _Step("shifted", reason, v + self.period * self._U[0])
+            return Step("shifted", reason, v + self.period * self._U[0])
         self._U[:], self._plan_age = 0.0, None
         program = self._program.one_step(q, v, self._q, references[0], weights)
         solved = program.solve(ONE_STEP_ITERATIONS)
         if solved is not None:
-            return _Step("one_step", reason, solved[0], program, *solved)
+            return Step("one_step", reason, solved[0], program, *solved)
         return self._brake(reason)
 
     def _clear(self, program: QuadraticProgram, rows: DistanceRows | None, x: Array) -> bool:
@@ -275,18 +261,20 @@ class ArmMpc:
         planned = rows.distance + program.C[-len(rows.stage) :] @ x
         return bool((planned >= self.config.safety.stop * rows.margin).all())
 
-    def _brake(self, reason: str) -> _Step:
+    def _brake(self, reason: str) -> Step:
         """Bring the arm to rest as fast as its acceleration limits allow."""
-        return _Step("braking", reason, np.zeros(len(self._arm)))
+        return Step("braking", reason, np.zeros(len(self._arm)))
 
-    def _apply(self, step: _Step, measured: Array | None, start: float) -> Command:
+    def _apply(self, step: Step, measured: Array | None, start: float) -> Command:
         """Move the commanded state on, inside the limits, and say how it came about."""
         velocity = np.zeros(self.model.n)
         if step.level != "braking":
-            velocity = self._limits.approach(self._q, self._v, self._resting_places())
+            velocity = self._limits.approach(
+                self._q, self._v, resting_places(self._hold, self._openings, self._grippers)
+            )
         velocity[self._arm] = step.velocity
         q, v = self._q, self._v
-        near = None if measured is None else q + self._departure(measured)
+        near = None if measured is None else q + departure(measured, q, self._endless)
         following = self._limits.advance(q, v, velocity, near, self._leash)
         if step.level != "braking" and self._collision is not None and not step.clear:
             danger = self._collision.danger(
@@ -308,7 +296,7 @@ class ArmMpc:
             level=step.level,
         )
 
-    def _solution(self, step: _Step, q: Array, v: Array, start: float) -> Solution:
+    def _solution(self, step: Step, q: Array, v: Array, start: float) -> Solution:
         if step.level in ("nominal", "shifted"):
             X, horizon = np.concatenate([q[None], v[None], self._U]), self._horizon
             Q, V, a, times = horizon.P @ X, horizon.V @ X, horizon.A @ X, horizon.times
@@ -328,27 +316,12 @@ class ArmMpc:
             multipliers=step.multipliers,
         )
 
-    def _resting_places(self) -> Array:
-        """Where the joints beside the arm belong ``(n,)``: grippers as told, the rest as found."""
-        goal = self._hold.copy()
-        for effector, opening in self._openings.items():
-            if effector in self._grippers:
-                gripper = self._grippers[effector]
-                goal[gripper.joints] = gripper.positions(opening)
-        return goal
-
     def _measured(self, observation: Observation) -> Array | None:
         """Measured positions, or None where there are none to trust."""
         if observation is None or not observation.has("q"):
             return None
         q = np.asarray(observation.q, dtype=float)
         return q if q.shape == (self.model.n,) and np.isfinite(q).all() else None
-
-    def _departure(self, measured: Array) -> Array:
-        """From the commanded to the measured posture ``(n,)``."""
-        difference = measured - self._q
-        turns = 2 * np.pi * np.round(difference / (2 * np.pi))
-        return difference - np.where(self._endless, turns, 0.0)  # read modulo a turn
 
     def _pose_of(self, q: Array) -> Array:
         """Pose ``(7,)`` of the effector."""

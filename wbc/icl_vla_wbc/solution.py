@@ -13,6 +13,29 @@ Level = Literal["nominal", "shifted", "one_step", "braking"]
 
 
 @dataclass(frozen=True)
+class Step:
+    """What one rung of the ladder proposes.
+
+    Attributes:
+        level: The rung.
+        reason: Why no higher one; empty at the highest.
+        velocity: ``(n,)`` of the controlled joints one period on.
+        program: The quadratic program behind it, if one was solved.
+        primal: Its solution.
+        multipliers: Its dual solution.
+        clear: Whether the plan itself comes to no body nearer than allowed.
+    """
+
+    level: Level
+    reason: str
+    velocity: Array
+    program: QuadraticProgram | None = None
+    primal: Array | None = None
+    multipliers: Array | None = None
+    clear: bool = False
+
+
+@dataclass(frozen=True)
 class Solution:
     """Result of one tick.
 

@@ -19,6 +19,7 @@ from .compiled import CompiledInPlace
 from .dynamics import InPlace, inverse_dynamics, inverse_dynamics_derivatives, mounted
 from .errors import WbcError
 from .horizon import Horizon
+from .limits import departure
 from .mpc import ArmMpc
 from .qp import QuadraticProgram, row_kinds
 from .tracking import TrackingProgram
@@ -128,7 +129,7 @@ class ArmTorqueMpc(ArmMpc):
         measured = self._measured(observation)
         if measured is None:
             return None
-        q = self._q + self._departure(measured)
+        q = self._q + departure(measured, self._q, self._endless)
         v = np.asarray(observation.v, dtype=float) if observation.has("v") else np.full(1, np.nan)
         if v.shape != q.shape or not np.isfinite(v).all():
             v = self._v if self._last is None else (q - self._last[0]) / self.period

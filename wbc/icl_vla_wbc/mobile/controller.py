@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,12 +16,11 @@ from icl_vla_embodiments.types import Array
 
 from ..dynamics import InPlace
 from ..errors import WbcError
-from ..grippers import gripper_joints
+from ..grippers import gripper_joints, resting_places
 from ..horizon import Horizon
-from ..limits import ViableLimits
-from ..qp import QuadraticProgram
+from ..limits import ViableLimits, departure
 from ..request import Request, rigid
-from ..solution import Level, Solution
+from ..solution import Solution, Step
 from .aims import Aims, Asked
 from .config import MobileConfig
 from .drive import Drive
@@ -29,18 +28,6 @@ from .program import MobileProgram, State, footing
 from .request import BaseRequest
 
 CREEP = 1e-6  # [m/s]; a steered base's least speed: its twist tells the curvature at rest too
-
-
-@dataclass(frozen=True)
-class _Step:
-    """What one rung of the ladder proposes: velocities ``(b + n,)`` one period on."""
-
-    level: Level
-    reason: str
-    velocity: Array
-    program: QuadraticProgram | None = None
-    primal: Array | None = None
-    multipliers: Array | None = None
 
 
 class MobileMpc:
@@ -237,7 +224,7 @@ class MobileMpc:
         hands = {e: r for e, r in found.items() if r.poses is not None}
         return Asked(hands, base, first.posture, self._weights * factors)
 
-    def _decide(self, asked: Asked) -> _Step:
+    def _decide(self, asked: Asked) -> Step:
         """Walk down the ladder until a rung holds."""
         state, v = self._state(), self._v[self._inside]
         aim = self._aims.of(asked, state)
@@ -246,16 +233,16 @@ class MobileMpc:
         if solved is not None:
             self._U = self._U + solved[0].reshape(self._U.shape)
             self._plan_age = 0.0
-            return _Step("nominal", "", v + self.period * self._U[0], program, *solved)
+            return Step("nominal", "", v + self.period * self._U[0], program, *solved)
         reason = "the solver found no plan"
         if self._plan_age is not None and self._plan_age + self.period <= self.config.shift_time:
             self._plan_age += self.period
-            return _Step("shifted", reason, v + self.period * self._U[0])
+            return Step("shifted", reason, v + self.period * self._U[0])
         self._U[:], self._plan_age = 0.0, None
         program = self._program.one_step(state, aim)
         solved = program.solve(self.config.iterations)
         if solved is not None:
-            return _Step("one_step", reason, solved[0], program, *solved)
+            return Step("one_step", reason, solved[0], program, *solved)
         return self._brake(reason)
 
     def _state(self) -> State:
@@ -275,21 +262,23 @@ class MobileMpc:
         self._centre = np.array([centre[0], centre[1], self._centre[2] + turned])
         self._lift = lift.copy()
 
-    def _brake(self, reason: str) -> _Step:
+    def _brake(self, reason: str) -> Step:
         """Bring everything to rest as fast as its acceleration limits allow."""
-        return _Step("braking", reason, np.zeros(len(self._inside)))
+        return Step("braking", reason, np.zeros(len(self._inside)))
 
-    def _apply(self, step: _Step, measured: Array | None, start: float) -> Command:
+    def _apply(self, step: Step, measured: Array | None, start: float) -> Command:
         """Move the commanded state on, inside the limits, and say how it came about."""
         b, q, v = self.drive.n, self._q, self._v
         velocity = np.zeros(len(v))
         if step.level != "braking":
-            goal = np.concatenate([q[:b], self._resting_places()])
+            goal = np.concatenate(
+                [q[:b], resting_places(self._hold, self._openings, self._grippers)]
+            )
             velocity = self._limits.approach(q, v, goal)
         velocity[self._inside] = step.velocity
         near = None
         if measured is not None:
-            near = np.concatenate([q[:b], q[b:] + self._departure(measured)])
+            near = np.concatenate([q[:b], q[b:] + departure(measured, q[b:], self._endless[b:])])
         self._q, self._v = self._limits.advance(q, v, velocity, near, self._leash)
         if step.level == "braking":
             self._U[:], self._plan_age = 0.0, None
@@ -307,7 +296,7 @@ class MobileMpc:
             level=step.level,
         )
 
-    def _solution(self, step: _Step, q: Array, v: Array, start: float) -> Solution:
+    def _solution(self, step: Step, q: Array, v: Array, start: float) -> Solution:
         found = Solution(
             step.level,
             step.reason,
@@ -331,15 +320,6 @@ class MobileMpc:
             a=horizon.A @ X,
         )
 
-    def _resting_places(self) -> Array:
-        """Where the joints beside the problem belong ``(n,)``."""
-        goal = self._hold.copy()
-        for effector, opening in self._openings.items():
-            if effector in self._grippers:
-                gripper = self._grippers[effector]
-                goal[gripper.joints] = gripper.positions(opening)
-        return goal
-
     def _measured(self, observation: Observation) -> tuple[Array, Array] | None:
         """Measured joint positions and base pose, or None where there are none to trust."""
         if observation is None or not (observation.has("q") and observation.has("T_world_base")):
@@ -348,13 +328,6 @@ class MobileMpc:
         T = np.asarray(observation.T_world_base, dtype=float)
         good = q.shape == (self.model.n,) and np.isfinite(q).all() and T.shape == (4, 4)
         return (q, T) if good and rigid(T[None]) else None
-
-    def _departure(self, measured: Array) -> Array:
-        """From the commanded to the measured posture ``(n,)``."""
-        b = self.drive.n
-        difference = measured - self._q[b:]
-        turns = 2 * np.pi * np.round(difference / (2 * np.pi))
-        return np.asarray(difference - np.where(self._endless[b:], turns, 0.0))
 
 
 def _moving(model: RobotModel, effectors: Sequence[str]) -> NDArray[np.intp]:
