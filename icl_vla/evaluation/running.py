@@ -16,11 +16,12 @@ from icl_vla_embodiments.store import EmbodimentStore
 from icl_vla_retrieval import DemoBank, choose_instruction
 
 from ..paths import bank_path, run_path
+from ..runtime.drivers import find_driver
 from ..sim.scene import Scene
 from ..sim.workcell import Workcell, find_task, task_names
 from .film import Filmer, contact_sheet
 from .methods import METHODS, find_method
-from .on_robot import find_driver, run_on_robot
+from .on_robot import run_on_robot
 from .trials import Result, ResultLog, Trial, run_trials, summarise
 
 

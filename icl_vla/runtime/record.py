@@ -22,6 +22,8 @@ from icl_vla_retrieval.demonstration import Value
 
 from .loop import Audit, Controller, execute
 
+LONGEST = 30.0  # [s] of an episode
+
 
 def record_episode(
     driver: Driver,
@@ -32,7 +34,7 @@ def record_episode(
     *,
     instruction: str,
     embodiment: str,
-    seconds: float = 30.0,
+    seconds: float = LONGEST,
     provenance: Mapping[str, Value] | None = None,
     audit: Audit | None = None,
 ) -> Demonstration:

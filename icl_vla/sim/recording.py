@@ -10,8 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from icl_vla_embodiments import Driver, Embodiment, ReportedError, UnknownName
-from icl_vla_embodiments.plugins import registered_drivers
+from icl_vla_embodiments import Embodiment, Observation, ReportedError, TaskTarget
 from icl_vla_embodiments.robot_model import RobotModel
 from icl_vla_embodiments.store import EmbodimentStore
 from icl_vla_retrieval import CameraSpec, DatasetBusy, DemoBank, Demonstration
@@ -22,8 +21,9 @@ from icl_vla_wbc import ArmMpc
 from ..paths import bank_path
 from ..policy.context import index_episodes
 from ..processes import in_processes
+from ..runtime.drivers import ReportingDriver
 from ..runtime.loop import PERIOD
-from ..runtime.record import record_episode
+from ..runtime.record import LONGEST, record_episode
 from ..runtime.session import Session
 from .workcell import Workcell, find_task
 
@@ -79,9 +79,22 @@ def record_one(base: Path, embodiment: str, task: str, seed: int) -> Demonstrati
     assert cell.task is not None
     cell.reset(seed)
     operator = cell.task.expert(cell.workspace, np.random.default_rng([OPERATOR_SEED, seed]))
+    driver = cell.driver
+    return record_in(cell, lambda o: operator.act(driver, o), SCRIPTED, seed)
+
+
+def record_in(
+    cell: Workcell,
+    act: Callable[[Observation], TaskTarget | None],
+    operator: str,
+    seed: int,
+    seconds: float = LONGEST,
+) -> Demonstration:
+    """What somebody does in a cell's task, with the judge's verdict, whatever that is."""
+    assert cell.task is not None
     provenance: dict[str, Value] = {
-        "operator": SCRIPTED,
-        "task": task,
+        "operator": operator,
+        "task": cell.task.name,
         "seed": seed,
         "recorded": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
@@ -89,15 +102,15 @@ def record_one(base: Path, embodiment: str, task: str, seed: int) -> Demonstrati
         cell.driver,
         cell.model,
         cell.controller,
-        lambda observation: operator.act(cell.driver, observation),
+        act,
         cell.embodiment.action_space(),
         instruction=cell.task.instruction,
-        embodiment=embodiment,
+        embodiment=cell.embodiment.name,
+        seconds=seconds,
         provenance=provenance,
         audit=cell.audit,
     )
-    provenance["success"] = cell.judge()
-    return replace(demonstration, provenance=provenance)
+    return replace(demonstration, provenance={**provenance, "success": cell.judge()})
 
 
 def record_demonstrations(
@@ -169,6 +182,7 @@ def session(
     Raises:
         UnknownName: There is no such robot, driver or task.
         ReportedError: There is neither a task nor an instruction.
+        PluginError: The plugin's driver fails.
     """
     robot = EmbodimentStore(base).get(embodiment)
     words = instruction or (find_task(task).instruction if task else None)
@@ -190,10 +204,7 @@ def session(
             source=source,
             judge=cell.judge if cell.task else None,
         )
-    known = registered_drivers()
-    if driver not in known:
-        raise UnknownName("driver", driver, ["pybullet", *known])
-    machine: Driver = known[driver](robot)
+    machine = ReportingDriver(driver, robot)
     model = RobotModel(robot)
     effector = robot.action_space().effectors[0]
     observation = machine.observe()

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +10,9 @@ import numpy as np
 from icl_vla_embodiments import Observation, TaskTarget, se3
 from icl_vla_embodiments.store import EmbodimentStore
 from icl_vla_retrieval import Demonstration
-from icl_vla_retrieval.demonstration import Value
 
 from ..runtime.loop import execute
-from ..runtime.record import record_episode
-from .recording import open_bank
+from .recording import open_bank, record_in
 from .scene import Scene
 from .workcell import Workcell, task_names
 
@@ -68,27 +65,15 @@ def record_replay(base: Path, embodiment: str, task: str, episode: int, seed: in
     bank = open_bank(base, store.get(embodiment))
     bank.require(episode)
     cell = Workcell.build(store, embodiment, task)
-    assert cell.task is not None
     cell.reset(seed)
-    source: dict[str, Value] = {
-        "operator": f"replay of episode {episode}",
-        "task": task,
-        "seed": seed,
-        "recorded": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-    }
-    demonstration = record_episode(
-        cell.driver,
-        cell.model,
-        cell.controller,
+    demonstration = record_in(
+        cell,
         ReplayOperator(bank[episode]).act,
-        cell.embodiment.action_space(),
-        instruction=cell.task.instruction,
-        embodiment=embodiment,
+        f"replay of episode {episode}",
+        seed,
         seconds=len(bank[episode]) / bank.rate + 1.0,
-        provenance=source,
-        audit=cell.audit,
     )
-    return bank.append(replace(demonstration, provenance={**source, "success": cell.judge()}))
+    return bank.append(demonstration)
 
 
 def replay(base: Path, embodiment: str, demonstration: Demonstration) -> Replayed:
