@@ -37,7 +37,7 @@ lint: venv  ## Style and types
 	$(BIN)/mypy
 
 bench: venv  ## Side-by-side measurements; ratios, not promises
-	$(BIN)/python benchmarks/arm_tracking.py
+	$(BIN)/python benchmarks/wbc/arm.py
 	$(BIN)/python benchmarks/command_line.py
 
 docs: venv  ## Check the documentation against the code

@@ -91,15 +91,16 @@ def rng() -> np.random.Generator:
 
 @pytest.fixture(scope="session")
 def benchmark() -> Callable[[str], ModuleType]:
-    """A script of benchmarks/ as a module."""
+    """A script of benchmarks/wbc as a module."""
 
     def load(name: str) -> ModuleType:
-        if name not in sys.modules:
-            file = Path(__file__).parents[2] / "benchmarks" / f"{name}.py"
-            spec = importlib.util.spec_from_file_location(name, file)
+        module = f"benchmark_{name}"
+        if module not in sys.modules:
+            file = Path(__file__).parents[2] / "benchmarks" / "wbc" / f"{name}.py"
+            spec = importlib.util.spec_from_file_location(module, file)
             assert spec is not None and spec.loader is not None
-            sys.modules[name] = importlib.util.module_from_spec(spec)
-            spec.loader.exec_module(sys.modules[name])
-        return sys.modules[name]
+            sys.modules[module] = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(sys.modules[module])
+        return sys.modules[module]
 
     return load

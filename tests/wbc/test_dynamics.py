@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-import importlib.util
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -137,15 +135,9 @@ def test_several_degrees_of_freedom_are_refused() -> None:
 
 
 @pytest.fixture(scope="module")
-def comparison() -> ModuleType:
+def comparison(benchmark: Callable[[str], ModuleType]) -> ModuleType:
     """The benchmark that sets every function beside Pinocchio's."""
-    path = ROOT / "benchmarks" / "wbc_dynamics.py"
-    spec = importlib.util.spec_from_file_location("wbc_dynamics", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["wbc_dynamics"] = module
-    spec.loader.exec_module(module)
-    return module
+    return benchmark("dynamics")
 
 
 def tree(root: pin.JointModel) -> pin.Model:

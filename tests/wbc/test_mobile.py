@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from collections import Counter
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -29,14 +29,9 @@ Get = Callable[..., RobotModel]
 
 
 @pytest.fixture(scope="module")
-def carts(tmp_path_factory: pytest.TempPathFactory) -> Get:
+def carts(tmp_path_factory: pytest.TempPathFactory, benchmark: Callable[[str], ModuleType]) -> Get:
     folder, made = tmp_path_factory.mktemp("carts"), {}
-    spec = importlib.util.spec_from_file_location(
-        "carts", Path(__file__).parents[2] / "benchmarks/carts.py"
-    )
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = benchmark("carts")
 
     def get(kind: str, arm: bool = True) -> RobotModel:
         if (kind, arm) not in made:

@@ -20,13 +20,13 @@ from icl_vla_wbc.obstacles import Obstacle
 H = 1 / 60
 
 
-Load = Callable[[str], Any]  # an arm of benchmarks/obstacles.py, with its judge
+Load = Callable[[str], Any]  # an arm of benchmarks/wbc/safety.py, with its judge
 
 
 @pytest.fixture(scope="session")
 def arm(benchmark: Callable[[str], ModuleType]) -> Load:
     """A robot as its URDF is analysed, and exact distances of its full meshes."""
-    module = benchmark("obstacles")
+    module = benchmark("safety")
     made: dict[str, Any] = {}
 
     def get(name: str) -> Any:
@@ -234,5 +234,5 @@ def test_wrong_obstacles_are_reported(arm: Load) -> None:
 @pytest.mark.slow
 def test_random_runs_touch_nothing(arm: Load, benchmark: Callable[[str], ModuleType]) -> None:
     for seed in (5000, 5001, 5002):
-        row = benchmark("obstacles").run(arm("panda"), seed)
+        row = benchmark("safety").run(arm("panda"), seed)
         assert row.obstacle_mm > 25 and row.self_mm > 0

@@ -1,6 +1,6 @@
 """Robots on legs under disturbances that the controller is not told of, in PyBullet.
 
-    python benchmarks/legs.py [ROBOT.urdf ...] [--pushes 100] [--seed 0]
+    python benchmarks/wbc/legs.py [ROBOT.urdf ...] [--pushes 100] [--seed 0]
 
 One set of parameters for every robot. Without files: the quadrupeds of pybullet_data and, where the
 extra ``robots`` is installed, those of example-robot-data. Times are the thread's CPU time.

@@ -1,6 +1,6 @@
 """The torque-level MPC of an arm beside crocoddyl and mim_solvers, on the same problem.
 
-Run ``python benchmarks/torque_peers.py --folder DIR [--ticks 300] [--json PATH]``. The peers need
+Run ``python benchmarks/wbc/torque.py --folder DIR [--ticks 300] [--json PATH]``. The peers need
 another Pinocchio than ours, so the script makes a virtual environment in DIR (about 1 GB) and runs
 itself there, one process for each peer. In such a process ours and the peer take turns, 30 ticks
 each, so that both meet the same machine; times are the thread's CPU time.
@@ -14,7 +14,7 @@ a solver hands out; ours hands out the controller's, which is clipped. No govern
 of ours, and its accelerations are free; its machine code is compiled before the start. A peer's
 time includes handing it 21 references from Python.
 
-``track`` is the figure of arm_tracking.py and gives the ratios; ``step`` are its jumps, where the
+``track`` is the figure of arm.py and gives the ratios; ``step`` are its jumps, where the
 limits bind.
 """
 
@@ -35,7 +35,7 @@ from typing import Any
 import numpy as np
 import pinocchio as pin
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 PINNED = ("pin==4.0.0", "crocoddyl==3.2.1", "mim-solvers==0.3.0")
 OURS = (
     "casadi",

@@ -1,6 +1,6 @@
 """Random runs among moving obstacles: does an arm touch them, or come nearer than its margin?
 
-Run ``OMP_NUM_THREADS=1 python benchmarks/obstacles.py [--runs 1000] [--json PATH]``.
+Run ``OMP_NUM_THREADS=1 python benchmarks/wbc/safety.py [--runs 1000] [--json PATH]``.
 
 What a run is: an arm of pybullet_data jumps between random poses, or follows a figure, for
 ``SECONDS``, while one to three obstacles (balls of 4 to 10 cm radius, boxes of 8 to 20 cm) cross

@@ -1,6 +1,6 @@
 """Every CasADi function of the dynamics beside Pinocchio, on robots of all families.
 
-Run ``python benchmarks/wbc_dynamics.py [--robots DIR] [--samples 10] [--json PATH]``. It takes
+Run ``python benchmarks/wbc/dynamics.py [--robots DIR] [--samples 10] [--json PATH]``. It takes
 URDFs of pybullet_data, of example-robot-data where the extra ``robots`` is installed, and with
 ``--robots`` every ``*/robot.urdf`` of a folder. Robots that stand on legs or fly get a free-flyer
 root. Errors are absolute (m, rad, N m, kg m^2 ...), the largest over random configurations,

@@ -1,6 +1,6 @@
 """An arm's MPC beside one-step inverse kinematics, in one process, on the same motions.
 
-Run ``OMP_NUM_THREADS=1 python benchmarks/arm_tracking.py [--ticks 600] [--json PATH]``. It needs
+Run ``OMP_NUM_THREADS=1 python benchmarks/wbc/arm.py [--ticks 600] [--json PATH]``. It needs
 the ``bench`` extra (pin-pink, qpsolvers).
 
 Each arm integrates its commands exactly, so every error is the controller's. Times are CPU time of
