@@ -84,7 +84,7 @@ def mpc(model: RobotModel, start: Array, T0: Array, name: str) -> Policy:
     governor = GovernorConfig(2.0, 8.0, 50.0, 200.0, 0.5, 1.5)
     controller = ArmMpc(model, config=MpcConfig(governor=governor), period=PERIOD)
     controller.reset(Observation(0.0, q=start))
-    scenario, effector = SCENARIOS[name], controller.effector
+    scenario, effector = SCENARIOS[name], controller.effectors[0]
 
     def tick(q: Array, t: float) -> Array:
         times = AHEAD if name == "track" else None

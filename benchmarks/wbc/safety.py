@@ -229,7 +229,7 @@ def run(arm: Arm, seed: int) -> Row:
     rng = np.random.default_rng([seed, *arm.name.encode()])
     obstacles = world(arm, rng)
     model, controller = arm.model, arm.controller
-    effector = controller.effector
+    effector = controller.effectors[0]
     q = arm.start.copy()
     T0 = model.poses(q)[effector]
     controller.reset(Observation(0.0, q=q))

@@ -124,9 +124,9 @@ def ours(model: Any, arm: Arm) -> Solver:
     from icl_vla_wbc import MpcConfig
     from icl_vla_wbc.dynamics import FrameKinematics, InPlace, inverse_dynamics
     from icl_vla_wbc.horizon import Horizon
-    from icl_vla_wbc.limits import ViableLimits
-    from icl_vla_wbc.torque import WithinEffort
-    from icl_vla_wbc.tracking import TrackingProgram
+    from icl_vla_wbc.limits import EffortLimits, ViableLimits
+    from icl_vla_wbc.program import Program
+    from icl_vla_wbc.tasks import FramePose, Posture
 
     group = model.embodiment.arms[0]
     joints = np.array([model.embodiment.joints.index(name) for name in group.joints])
@@ -142,27 +142,29 @@ def ours(model: Any, arm: Arm) -> Solver:
     )
     horizon = Horizon(STAGES, KNOTS, DT, PERIOD)
     limits = ViableLimits.of(model.embodiment, PERIOD).subset(joints)
+    everything = model.neutral.copy()
+    everything[joints] = START
     kinematics = FrameKinematics.of(model, model.tcp_id(group.name))
-    tracking = TrackingProgram(kinematics, joints, limits, horizon, config)
-    effort = model.embodiment.array("effort")
-    program: Any = WithinEffort(model, tracking, joints, horizon, effort)
-    for function in program.compiled:
+    hand = FramePose(kinematics, POSITION, ROTATION)
+    tasks = [hand, Posture(everything.copy(), POSTURE)]
+    for task in tasks:
+        task.bind(joints, STAGES, compiled=True)
+    program = Program(joints, limits, horizon, config)
+    efforts = EffortLimits(model, joints, horizon, model.embodiment.array("effort"))
+    for function in (hand.compiled, efforts.compiled):
         function.compilation.wait(120)
     torque = InPlace(inverse_dynamics(model))
-    weights = np.repeat([POSITION, ROTATION], 3)
-    plan, everything = np.zeros((KNOTS, len(joints))), model.neutral.copy()
-    everything[joints] = START
-    program.others = everything
+    U = np.zeros((KNOTS, len(joints)))
 
     def solve(q: np.ndarray, v: np.ndarray, references: References) -> np.ndarray:
-        nonlocal plan
-        everything[joints] = q
-        plan = horizon.shift @ plan
-        quadratic = program.poses(q, v, plan, everything, references.xyz_quat, weights, START)
+        nonlocal U
+        everything[joints], hand.parameter = q, references.xyz_quat
+        U = horizon.shift @ U
+        quadratic = program.track(program.plan(everything, v, U), tasks, [efforts])
         solved = quadratic.solve(config.iterations)
         if solved is not None:
-            plan = plan + solved[0].reshape(plan.shape)
-        _, speed = limits.advance(q, v, v + PERIOD * plan[0])
+            U = U + solved[0].reshape(U.shape)
+        _, speed = limits.advance(q, v, v + PERIOD * U[0])
         for array, value in zip(torque.inputs, (q, v, (speed - v) / PERIOD), strict=True):
             array[0, joints] = value
         return np.clip(torque()[0][0, joints], -arm.effort, arm.effort)

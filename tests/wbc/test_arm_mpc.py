@@ -249,7 +249,7 @@ def test_the_ladder_when_the_solver_gives_up(robot: Get) -> None:
 
 
 def test_the_last_rung_is_braking(robot: Get, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("icl_vla_wbc.mpc.ONE_STEP_ITERATIONS", 1)
+    monkeypatch.setattr("icl_vla_wbc.ladder.ONE_STEP_ITERATIONS", 1)
     loop = Loop(ArmMpc(robot("panda"), config=MpcConfig(iterations=2, governor=LOOSE)))
     T = loop.T.copy()
     T[:3, 3] += [0.1, 0.5, 0.1]
@@ -446,8 +446,10 @@ def test_wrong_use_is_reported(robot: Get) -> None:
         controller.track(at(T) * 2, observation, times=[0.1, 0.1])
     with pytest.raises(WbcError, match="posture"):
         controller.track([TaskTarget(posture=np.zeros(3))], observation)
-    with pytest.raises(WbcError, match="twists"):
-        controller.track([TaskTarget(twists={"arm": np.zeros(6)})], observation)
+    with pytest.raises(WbcError, match="entries"):
+        controller.track([TaskTarget(twists={"arm": np.zeros(3)})], observation)
+    with pytest.raises(WbcError, match="not controlled"):
+        controller.track([TaskTarget(poses={"left": T})], observation)
     with pytest.raises(WbcError, match="period"):
         ArmMpc(model, period=0.1)
     with pytest.raises(FrameNotFound, match="end effector"):

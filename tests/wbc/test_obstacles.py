@@ -55,7 +55,7 @@ def drive(
     controller.reset(Observation(0.0, q=q))
     for k in range(ticks):
         now = [replace(o, center=o.at(np.array([k * H]))[0]) for o in obstacles]
-        target = TaskTarget(poses={controller.effector: goal})
+        target = TaskTarget(poses={controller.effectors[0]: goal})
         command = controller.track([target], Observation(0.0, q=q), obstacles=now)
         assert command.q is not None and np.isfinite(command.q).all()
         q = command.q
@@ -145,7 +145,7 @@ def _moves(model: Any, link: str) -> bool:
 @pytest.mark.parametrize("name", ["panda", "xarm6", "iiwa"])
 def test_it_goes_round_what_moves(arm: Load, name: str) -> None:
     robot = arm(name)
-    T = robot.model.poses(robot.start)[robot.controller.effector]
+    T = robot.model.poses(robot.start)[robot.controller.effectors[0]]
     start = T[:3, 3] + [0.0, -0.55, 0.02]
     velocity = np.array([0.0, 0.4, 0.0])
     for obstacle in (
@@ -160,7 +160,7 @@ def test_it_goes_round_what_moves(arm: Load, name: str) -> None:
 
 def test_it_stays_off_itself(arm: Load) -> None:
     robot = arm("panda")
-    T = robot.model.poses(robot.start)[robot.controller.effector].copy()
+    T = robot.model.poses(robot.start)[robot.controller.effectors[0]].copy()
     T[:3, 3] = [0.1, 0.0, 0.1]  # inside its own base
     runs = (drive(robot, c, T, 150) for c in (ArmMpc(robot.model), robot.controller))
     blind, kept = (min(robot.judge.between_links(p) for p, _, _ in run) for run in runs)
@@ -170,14 +170,14 @@ def test_it_stays_off_itself(arm: Load) -> None:
 
 def test_workspace_and_keep_out_boxes(arm: Load) -> None:
     robot = arm("panda")
-    T = robot.model.poses(robot.start)[robot.controller.effector].copy()
+    T = robot.model.poses(robot.start)[robot.controller.effectors[0]].copy()
     here = T[:3, 3].copy()
     workspace = Box(here, np.array([0.2, 0.3, 0.2]), se3.exp3([0, 0, 0.3]))
     shelf = Box(here + np.array([0.0, -0.1, -0.2]), np.array([0.3, 0.1, 0.1]))
     T[:3, 3] += [0.0, -0.4, -0.2]
     controller = safe(robot, workspace=workspace, keep_out=(shelf,))
     nearest, beyond = np.inf, -np.inf
-    spec = robot.model.embodiment.tcp[controller.effector]
+    spec = robot.model.embodiment.tcp[controller.effectors[0]]
     for poses, _, _ in drive(robot, controller, T, 150):
         nearest = min(nearest, robot.judge.to_obstacles(poses, [shelf], set()))
         tool = (poses[spec.link] @ spec.matrix)[:3, 3]
@@ -190,7 +190,7 @@ def test_workspace_and_keep_out_boxes(arm: Load) -> None:
 def test_without_a_solver_the_monitor_brakes(arm: Load) -> None:
     """The lower rungs know nothing of obstacles; the monitor does."""
     robot = arm("panda")
-    T = robot.model.poses(robot.start)[robot.controller.effector].copy()
+    T = robot.model.poses(robot.start)[robot.controller.effectors[0]].copy()
     wall = Box(T[:3, 3] + [0.0, 0.3, 0.0], np.array([0.6, 0.05, 0.6]))
     T[:3, 3] += [0.0, 0.6, 0.0]
     hulls = LinkHulls(robot.model.embodiment).hulls

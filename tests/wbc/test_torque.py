@@ -15,11 +15,11 @@ from icl_vla_embodiments.robot_model import RobotModel
 from icl_vla_embodiments.types import Array
 from icl_vla_wbc import ArmMpc, GovernorConfig, MpcConfig, WbcError
 from icl_vla_wbc.compiled import find_compiler
-from icl_vla_wbc.dynamics import FrameKinematics
 from icl_vla_wbc.horizon import Horizon
 from icl_vla_wbc.limits import ViableLimits
-from icl_vla_wbc.torque import ArmTorqueMpc, TorqueConfig, WithinEffort, stage_torques
-from icl_vla_wbc.tracking import TrackingProgram
+from icl_vla_wbc.limits.effort import EffortLimits, stage_torques
+from icl_vla_wbc.program import Program
+from icl_vla_wbc.torque import ArmTorqueMpc, TorqueConfig
 
 PERIOD = 0.002  # [s]
 AHEAD = 0.05 * np.arange(21)  # [s]
@@ -112,9 +112,8 @@ def test_linearised_torques(robot: Callable[[str], RobotModel], rng: np.random.G
     model, arm = robot("panda"), np.array([0, 1, 2, 3, 4, 5, 6])
     horizon = Horizon(20, 6, 0.05, PERIOD)
     limits = ViableLimits.of(model.embodiment, PERIOD).subset(arm)
-    kinematics = FrameKinematics.of(model, model.tcp_id("arm"))
-    program = TrackingProgram(kinematics, arm, limits, horizon, FAST)
-    rows = WithinEffort(model, program, arm, horizon, np.ones(model.n))
+    program = Program(arm, limits, horizon, FAST)
+    efforts = EffortLimits(model, arm, horizon, np.ones(model.n))
     q, v, U = model.neutral[arm], rng.normal(size=7), rng.normal(size=(6, 7))
 
     def torques(U: Array) -> Array:
@@ -130,7 +129,7 @@ def test_linearised_torques(robot: Callable[[str], RobotModel], rng: np.random.G
             taus.append((G.T @ tau)[arm])
         return np.array(taus)
 
-    tau, changes = rows.torques(q, v, U)
+    tau, changes = efforts.torques(program.plan(model.neutral, v, U))
     np.testing.assert_allclose(tau, torques(U), atol=1e-10)
     direction, h = rng.normal(size=U.shape), 1e-5
     difference = (torques(U + h * direction) - torques(U - h * direction)) / (2 * h)

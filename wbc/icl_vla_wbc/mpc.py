@@ -1,83 +1,91 @@
-"""Real-time model predictive control of one arm, from task targets to joint commands."""
+"""Real-time model predictive control of arms, from task targets to joint commands."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
 
-import casadi as ca
 import numpy as np
 from numpy.typing import ArrayLike
 
-from icl_vla_embodiments import Command, Observation, TaskTarget
+from icl_vla_embodiments import Command, Observation, TaskTarget, se3
 from icl_vla_embodiments.geometry import Hull
 from icl_vla_embodiments.robot_model import RobotModel
 from icl_vla_embodiments.types import Array
 
 from . import quaternion
-from .collision import CollisionModel, DistanceRows
+from .chains import moves, own_joints
+from .collision import CollisionModel
 from .config import MpcConfig
 from .dynamics import FrameKinematics, InPlace
 from .errors import WbcError
 from .grippers import GripperJoints, gripper_joints, resting_places
 from .horizon import Horizon
-from .limits import ViableLimits, departure
+from .ladder import Ladder
+from .limits import DistanceLimits, Limit, ViableLimits, departure
 from .obstacles import Box, Obstacle, Sphere
-from .qp import QuadraticProgram
+from .program import Program
 from .reference import Governor, TargetPath
 from .request import Request
 from .solution import Solution, Step
-from .tracking import TrackingProgram
+from .tasks import FramePose, Posture, Task
 
-ONE_STEP_ITERATIONS = 200  # ample for a program with one unknown a joint and bounds only
+Weights = ArrayLike | Mapping[str, ArrayLike]
 
 
 class ArmMpc:
-    r"""Tracks end-effector targets with joint accelerations optimised over a horizon.
+    r"""Tracks targets of one or several arms with joint accelerations optimised over a horizon.
 
     Each tick makes one Gauss-Newton step (real-time iteration; Diehl et al., *A real-time iteration
     scheme for nonlinear optimization in optimal feedback control*, 2005) on
 
-    .. math:: \min_U \sum_k \|W r(q_k, T_k)\|^2 + \|w_v v_k\|^2 + \|w_a a_k\|^2
-              + \|w_q (q_k - q^0)\|^2
+    .. math:: \min_U \sum_k \sum_{tasks} \|r(q_k)\|^2 + \|w_v v_k\|^2 + \|w_a a_k\|^2
 
-    subject to position, velocity and acceleration limits, with
-    :math:`r = (p - p^*, 2 \sin(\theta/2)\, axis)` in base axes. The plant is a position servo, so
-    the state is the *commanded* one; the measured one enters through a leash
-    (:attr:`MpcConfig.leash`). Behind the optimiser stand, in this order, the previous plan, a
-    one-step program and braking; :attr:`Command.level` names the one used. Whatever comes out
+    subject to position, velocity and acceleration limits. The tasks are a :class:`FramePose` for
+    each arm, a :class:`Posture`, and the caller's own; the joints are those that move the
+    controlled arms and no other one, so a torso moves with all of its arms or not at all. The
+    plant is a position servo, so the state is the *commanded* one; the measured one enters through
+    a leash (:attr:`MpcConfig.leash`). Behind the optimiser stand, in this order, the previous plan,
+    a one-step program and braking; :attr:`Command.level` names the one used. Whatever comes out
     passes :class:`ViableLimits`, so that no command breaks a limit. Not thread-safe.
 
-    With ``hulls`` the program also keeps distances (:class:`CollisionModel`), and whatever comes
+    With ``hulls`` the program also keeps distances (:class:`DistanceLimits`), and whatever comes
     out of it is checked once more: a motion that could not be stopped in time is braked. While
     there are obstacles, plans are slow (:attr:`SafetyConfig.speed`), so that they can be stopped.
 
     Attributes:
-        effector: The arm that is controlled.
+        effectors: The arms that are controlled.
+        joints: ``(n,)`` indices of the controlled joints among the actuated ones.
         solution: The last tick's plan; None before the first.
     """
 
     def __init__(
         self,
         model: RobotModel,
-        effector: str | None = None,
+        effectors: str | Sequence[str] | None = None,
         *,
         task_axes: Sequence[bool] = (True,) * 6,
         hulls: Mapping[str, Sequence[Hull]] | None = None,
+        tasks: Sequence[Task] = (),
+        limits: Sequence[Limit] = (),
         config: MpcConfig = MpcConfig(),  # noqa: B008 - frozen
         period: float = 1 / 60,
+        compiled: bool = False,
     ) -> None:
         """Build the symbolic kinematics and the constant parts of the program (well under 1 s).
 
         Args:
             model: The robot.
-            effector: Arm to control; None for the first.
+            effectors: Arms to control; None for all.
             task_axes: Six flags (x y z, rx ry rz in base axes) of the directions to control.
-            hulls: Link -> its convex hulls (:attr:`LinkHulls.hulls`), with which the arm keeps its
-                distance from the robot's other links, obstacles and keep-out boxes, and its tool
-                inside the workspace; None to look at no distances.
+            hulls: Link -> its convex hulls (:attr:`LinkHulls.hulls`), with which the arms keep
+                their distance from the robot's other links, obstacles and keep-out boxes, and
+                their tools inside the workspace; None to look at no distances.
+            tasks: What else is asked for, always.
+            limits: What else is forbidden, always.
             config: Settings.
             period: Time between calls of :meth:`track` [s].
+            compiled: Make machine code of the tasks in the background; worth it for many joints.
 
         Raises:
             WbcError: The robot has no arm or no usable limits, or the period exceeds ``config.dt``.
@@ -96,30 +104,37 @@ class ArmMpc:
         if len(task_axes) != 6:
             raise WbcError("six axis flags are needed", where="task_axes", value=tuple(task_axes))
         self.model, self.config, self.period = model, config, period
-        self.effector = effector or embodiment.arms[0].name
-        kinematics = FrameKinematics.of(model, model.tcp_id(self.effector))
-        arm = embodiment.group(self.effector)
-        self._arm = np.array([embodiment.joints.index(name) for name in arm.joints])
+        chosen = [effectors] if isinstance(effectors, str) else effectors
+        self.effectors = tuple(chosen or (arm.name for arm in embodiment.arms))
+        self.joints = own_joints(model, self.effectors)
+        self._moves = {e: moves(model, e)[self.joints] for e in self.effectors}
         self._limits = ViableLimits.of(embodiment, period)
-        arm_limits = self._limits.subset(self._arm)
-        self._braking = arm_limits.acceleration
+        self._own_limits = self._limits.subset(self.joints)
         self._endless = np.isinf(self._limits.upper) & np.isinf(self._limits.lower)
         self._leash = np.full(model.n, np.inf)  # a gripper may stall on what it holds
-        self._leash[self._arm] = config.leash
+        self._leash[self.joints] = config.leash
         self._grippers: dict[str, GripperJoints] = gripper_joints(embodiment)
-        weights = np.repeat([config.position_weight, config.rotation_weight], 3)
-        self._weights = weights * np.asarray(task_axes, dtype=float)
 
         self._horizon = Horizon(config.stages, config.knots, config.dt, period)
-        self._program = TrackingProgram(kinematics, self._arm, arm_limits, self._horizon, config)
-        self._governor = Governor(config.governor, period, self._horizon.times)
-        self._collision: CollisionModel | None = None
-        self._looks = np.concatenate([[0.0], self._horizon.times[self._horizon.checked]])
+        self._program = Program(self.joints, self._own_limits, self._horizon, config)
+        self._axes = np.asarray(task_axes, dtype=float)
+        self._hands = {e: self._hand(e) for e in self.effectors}
+        self._posture = Posture(model.neutral, config.preference_weight)
+        self._tasks = tuple(tasks)
+        for task in (*self._hands.values(), self._posture, *self._tasks):
+            task.bind(self.joints, config.stages, compiled)
+        self._governors = {
+            e: Governor(config.governor, period, self._horizon.times) for e in self.effectors
+        }
+        self._distances: DistanceLimits | None = None
+        self._rows = list(limits)
         if hulls is not None:
-            self._collision = CollisionModel(
-                model, hulls, self._arm, [self.effector], len(self._looks), config.safety
+            looks = 1 + len(self._horizon.checked)
+            collision = CollisionModel(
+                model, hulls, self.joints, self.effectors, looks, config.safety
             )
-        self._pose = InPlace(ca.Function("pose", [kinematics.q], [kinematics.pose]))
+            self._distances = DistanceLimits(collision, self.joints, self._horizon)
+            self._rows.append(self._distances)
         self._matrix = InPlace(quaternion.pose_matrix())
 
         self._started = False
@@ -127,9 +142,15 @@ class ArmMpc:
         self._v = np.zeros(model.n)
         self._hold = np.zeros(model.n)
         self._openings: dict[str, float] = {}
-        self._U = np.zeros((config.knots, len(self._arm)))
-        self._plan_age: float | None = None  # [s] since a plan was found; None: there is none
+        self._ladder = Ladder(
+            self._horizon, len(self.joints), period, config.shift_time, config.iterations
+        )
         self.solution: Solution | None = None
+
+    def _hand(self, effector: str) -> FramePose:
+        kinematics = FrameKinematics.of(self.model, self.model.tcp_id(effector))
+        config = self.config
+        return FramePose(kinematics, config.position_weight, config.rotation_weight)
 
     def reset(self, observation: Observation) -> None:
         """Take the measured posture, at rest, for the commanded state.
@@ -156,48 +177,54 @@ class ArmMpc:
         *,
         times: ArrayLike | None = None,
         obstacles: Sequence[Obstacle] = (),
-        weights: ArrayLike | None = None,
+        weights: Weights | None = None,
     ) -> Command:
         """Command for the next period.
 
         Args:
-            targets: Poses and postures in the base frame, gripper openings 0 to 1. A posture is a
-                preference beside a pose and a demand without one; with neither the arm stays.
+            targets: Poses, twists and postures in the base frame, gripper openings 0 to 1. A twist
+                is how an arm goes on from its last pose, or from where it is. A posture is a
+                preference for joints that move an arm with a pose or a twist, and a demand for the
+                others; without one, an arm of which nothing is asked stays.
             observation: What was measured now; only ``q`` is used.
             times: Seconds from now at which each target is due, increasing. None: one target, to
                 be reached as soon as the governor allows.
             obstacles: Spheres and boxes in the base frame, where they are now.
-            weights: ``(6,)`` factors on the task weights (x y z, rx ry rz in base axes).
+            weights: Factors on the arms' residuals (x y z, rx ry rz in base axes): ``(6,)``, or
+                ``(6, 6)`` to weight other directions; for all arms, or effector -> factors.
 
         Returns:
             Positions and velocities of all actuated joints at the end of the period.
 
         Raises:
-            WbcError: Wrong use: no :meth:`reset` before, times that do not fit the targets, twists
-                or obstacles. Bad *data* (missing or not finite) brakes instead.
+            WbcError: Wrong use: no :meth:`reset` before, times that do not fit the targets, poses
+                of what is not controlled, or obstacles. Bad *data* (missing or not finite) brakes
+                instead.
         """
         start = time.thread_time()
         if not self._started:
             raise WbcError("the controller has no state", remedy="call reset(observation) first")
         self._admit(obstacles)
-        factors = np.ones(6) if weights is None else np.asarray(weights, dtype=float)
-        if factors.shape != (6,):
-            raise WbcError("six weights are needed", where="weights", value=factors.shape)
-        request = Request.read(targets, times, self.effector, self.period, self.model.n)
+        factors = self._factors(weights)
+        requests = self._read(targets, times)
         measured = self._measured(observation)
-        self._U = self._horizon.shift @ self._U
+        self._ladder.advance()
         if measured is None:
-            step = self._brake("no finite measured joint positions")
-        elif request is None or not np.isfinite(factors).all():
-            step = self._brake("a target or weight is not finite, or a pose is no rigid motion")
+            step = self._ladder.brake("no finite measured joint positions")
+        elif requests is None or not all(np.isfinite(f).all() for f in factors.values()):
+            step = self._ladder.brake(
+                "a target or weight is not finite, or a pose is no rigid motion"
+            )
         else:
-            self._openings.update(request.grippers)
-            step = self._decide(request, self._weights * factors, obstacles)
+            for effector, hand in self._hands.items():
+                hand.factors = factors[effector]
+                self._openings.update(requests[effector].grippers)
+            step = self._decide(requests, obstacles)
         return self._apply(step, measured, start)
 
     def _admit(self, obstacles: Sequence[Obstacle]) -> None:
         """Refuse obstacles that cannot be avoided."""
-        if len(obstacles) and self._collision is None:
+        if len(obstacles) and self._distances is None:
             raise WbcError(
                 "this controller does not know the robot's shape, so it avoids no obstacles",
                 where="obstacles",
@@ -213,57 +240,83 @@ class ArmMpc:
                     valid=("Sphere", "Box"),
                 )
 
-    def _decide(self, request: Request, weights: Array, obstacles: Sequence[Obstacle]) -> Step:
-        """Walk down the ladder until a rung holds."""
-        q, v = self._q[self._arm], self._v[self._arm]
-        posture = self.model.neutral if request.posture is None else request.posture
-        posture = posture[self._arm]
-        commanded = self._pose_of(self._q)
-        if request.poses is None and request.posture is not None:
-            self._governor.reset(commanded)
-            references = np.tile(commanded, (self.config.stages, 1))
-            program = self._program.posture(q, v, self._U, posture)
-        else:
-            references = self._governor.follow(self._path(request), commanded)
-            cautious = len(obstacles) > 0  # what moves can be evaded only at speeds soon stopped
-            program = self._program.poses(
-                q, v, self._U, self._q, references, weights, posture, cautious
+    def _factors(self, weights: Weights | None) -> dict[str, Array]:
+        """Effector -> factors ``(6,)`` or ``(6, 6)`` on its residual."""
+        given = weights if isinstance(weights, Mapping) else dict.fromkeys(self.effectors, weights)
+        factors = {}
+        for effector in self.effectors:
+            asked = given.get(effector)
+            found = self._axes if asked is None else np.asarray(asked, dtype=float)
+            if found.shape not in ((6,), (6, 6)):
+                raise WbcError(
+                    "six weights are needed",
+                    where="weights",
+                    value=found.shape,
+                    valid=((6,), (6, 6)),
+                )
+            factors[effector] = found if asked is None else found * self._axes
+        return factors
+
+    def _read(
+        self, targets: Sequence[TaskTarget], times: ArrayLike | None
+    ) -> dict[str, Request] | None:
+        """What is asked of each arm; None where it is no good."""
+        requests = {}
+        for effector in self.effectors:
+            request = Request.read(targets, times, effector, self.period, self.model.n)
+            if request is None:
+                return None
+            requests[effector] = request
+        unknown = {e for t in targets for e in (*t.poses, *t.twists) if e not in self._hands}
+        if unknown:
+            raise WbcError(
+                "a pose or a twist is asked of what is not controlled",
+                where="targets",
+                value=sorted(unknown),
+                valid=self.effectors,
             )
-        rows: DistanceRows | None = None
-        if self._collision is not None:
-            Q = np.tile(self._q, (len(self._looks), 1))
-            Q[1:, self._arm] = self._program.checked(q, v, self._U)
-            rows = self._collision.look(Q, self._looks, obstacles)
-            program = self._program.avoiding(program, rows)
+        return requests
 
-        solved = program.solve(self.config.iterations)
-        if solved is not None:
-            self._U = self._U + solved[0].reshape(self._U.shape)
-            self._plan_age = 0.0
-            velocity = v + self.period * self._U[0]
-            clear = self._clear(program, rows, solved[0])
-            return Step("nominal", "", velocity, program, *solved, clear)
-        reason = "the solver found no plan"
-        if self._plan_age is not None and self._plan_age + self.period <= self.config.shift_time:
-            self._plan_age += self.period
-            return Step("shifted", reason, v + self.period * self._U[0])
-        self._U[:], self._plan_age = 0.0, None
-        program = self._program.one_step(q, v, self._q, references[0], weights)
-        solved = program.solve(ONE_STEP_ITERATIONS)
-        if solved is not None:
-            return Step("one_step", reason, solved[0], program, *solved)
-        return self._brake(reason)
+    def _decide(self, requests: Mapping[str, Request], obstacles: Sequence[Obstacle]) -> Step:
+        """Plan with what is asked for, or walk down the ladder."""
+        tasks = [*self._aim(requests), *self._tasks]
+        self._program.limits.speed = self._speed(len(obstacles) > 0)
+        if self._distances is not None:
+            self._distances.obstacles = obstacles
+        v = self._v[self.joints]
+        plan = self._program.plan(self._q, v, self._ladder.U)
+        program = self._program.track(plan, tasks, self._rows)
+        return self._ladder.decide(v, program, lambda: self._program.one_step(self._q, v, tasks))
 
-    def _clear(self, program: QuadraticProgram, rows: DistanceRows | None, x: Array) -> bool:
-        """Whether a solved program keeps every distance well enough not to be braked."""
-        if rows is None or not len(rows.stage):
-            return True
-        planned = rows.distance + program.C[-len(rows.stage) :] @ x
-        return bool((planned >= self.config.safety.stop * rows.margin).all())
+    def _aim(self, requests: Mapping[str, Request]) -> list[Task]:
+        """Set the tasks to what is asked for."""
+        posture = next(iter(requests.values())).posture
+        asked = [e for e, request in requests.items() if request.moves]
+        demanded = np.full(len(self.joints), posture is not None)
+        for effector in asked:
+            demanded &= ~self._moves[effector]
+        self._demanded = demanded
+        config = self.config
+        self._posture.goal = self.model.neutral if posture is None else posture
+        self._posture.weights = np.where(demanded, config.posture_weight, config.preference_weight)
+        tasks: list[Task] = [self._posture]
+        for effector, request in requests.items():
+            hand, governor = self._hands[effector], self._governors[effector]
+            commanded = hand.pose(self._q)
+            if posture is None or effector in asked:
+                hand.parameter = governor.follow(self._path(request, governor), commanded)
+                tasks.append(hand)
+            else:
+                governor.reset(commanded)
+        return tasks
 
-    def _brake(self, reason: str) -> Step:
-        """Bring the arm to rest as fast as its acceleration limits allow."""
-        return Step("braking", reason, np.zeros(len(self._arm)))
+    def _speed(self, cautious: bool) -> Array:
+        """Largest velocities ``(n,)`` of plans now."""
+        fast = self._own_limits.velocity
+        slow = self.config.posture_speed * fast
+        if cautious:  # what moves can be evaded only at speeds soon stopped
+            return np.minimum(slow, self.config.safety.speed)
+        return np.where(self._demanded, slow, fast)
 
     def _apply(self, step: Step, measured: Array | None, start: float) -> Command:
         """Move the commanded state on, inside the limits, and say how it came about."""
@@ -272,22 +325,27 @@ class ArmMpc:
             velocity = self._limits.approach(
                 self._q, self._v, resting_places(self._hold, self._openings, self._grippers)
             )
-        velocity[self._arm] = step.velocity
-        q, v = self._q, self._v
+        velocity[self.joints] = step.velocity
+        q, v, own = self._q, self._v, self.joints
         near = None if measured is None else q + departure(measured, q, self._endless)
         following = self._limits.advance(q, v, velocity, near, self._leash)
-        if step.level != "braking" and self._collision is not None and not step.clear:
-            danger = self._collision.danger(
-                v[self._arm], following[1][self._arm], self._braking, self.period
+        if step.level != "braking" and self._distances is not None and not self._clear(step):
+            danger = self._distances.collision.danger(
+                v[own], following[1][own], self._own_limits.acceleration, self.period
             )
             if danger:
-                step = self._brake(danger)
+                step = self._ladder.brake(danger)
                 rest = np.zeros(self.model.n)
                 following = self._limits.advance(q, v, rest, near, self._leash)
         self._q, self._v = following
         if step.level == "braking":
             self._start_anew()
-        self.solution = self._solution(step, q[self._arm], v[self._arm], start)
+        self.solution = self._ladder.solution(
+            step,
+            np.stack([q[own], v[own]]),
+            np.stack([self._q[own], self._v[own]]),
+            time.thread_time() - start,
+        )
         return Command(
             mode="position",
             q=self._q.copy(),
@@ -296,25 +354,11 @@ class ArmMpc:
             level=step.level,
         )
 
-    def _solution(self, step: Step, q: Array, v: Array, start: float) -> Solution:
-        if step.level in ("nominal", "shifted"):
-            X, horizon = np.concatenate([q[None], v[None], self._U]), self._horizon
-            Q, V, a, times = horizon.P @ X, horizon.V @ X, horizon.A @ X, horizon.times
-        else:
-            Q, V = self._q[self._arm][None], self._v[self._arm][None]
-            a, times = (V - v) / self.period, np.array([self.period])
-        return Solution(
-            level=step.level,
-            reason=step.reason,
-            times=np.concatenate([[0.0], times]),
-            q=np.concatenate([q[None], Q]),
-            v=np.concatenate([v[None], V]),
-            a=a,
-            seconds=time.thread_time() - start,
-            program=step.program,
-            primal=step.primal,
-            multipliers=step.multipliers,
-        )
+    def _clear(self, step: Step) -> bool:
+        """Whether a plan keeps its distances well enough not to be braked."""
+        if self._distances is None or step.level != "nominal" or step.primal is None:
+            return False
+        return self._distances.clear(step.primal)
 
     def _measured(self, observation: Observation) -> Array | None:
         """Measured positions, or None where there are none to trust."""
@@ -323,27 +367,32 @@ class ArmMpc:
         q = np.asarray(observation.q, dtype=float)
         return q if q.shape == (self.model.n,) and np.isfinite(q).all() else None
 
-    def _pose_of(self, q: Array) -> Array:
-        """Pose ``(7,)`` of the effector."""
-        self._pose.inputs[0][:] = q
-        return self._pose()[0][0].copy()
-
     def _T(self, pose: Array) -> Array:
-        """``(1, 4, 4)`` of a pose ``(7,)``."""
+        """``(4, 4)`` of a pose ``(7,)``."""
         self._matrix.inputs[0][:] = pose
-        return self._matrix()[0][None].copy()
+        return self._matrix()[0].copy()
 
-    def _path(self, request: Request) -> TargetPath:
-        """The requested poses, starting from the reference now where the first is due later."""
+    def _path(self, request: Request, governor: Governor) -> TargetPath:
+        """The requested motion, starting from the reference now where nothing is due before."""
         if request.poses is not None and request.times[0] <= 0:
-            return TargetPath(request.times, request.poses)
-        here = self._T(self._governor.state[:7])
-        if request.poses is None:
-            return TargetPath(np.zeros(1), here)
-        times = np.concatenate([[0.0], request.times])
-        return TargetPath(times, np.concatenate([here, request.poses]))
+            times, poses = request.times, request.poses
+        else:
+            times, poses = np.zeros(1), self._T(governor.state[:7])[None]
+            if request.poses is not None:
+                times = np.concatenate([times, request.times])
+                poses = np.concatenate([poses, request.poses])
+        if request.twist is None:
+            return TargetPath(times, poses)
+        # geodesics take the short way round, so a fast turn needs places in between
+        span, turn = float(self._horizon.times[-1]), request.twist[3:]
+        ahead = np.linspace(0, span, 2 + int(span * np.linalg.norm(turn) / 2))[1:]
+        way = np.tile(poses[-1], (len(ahead), 1, 1))
+        way[:, :3, 3] += ahead[:, None] * request.twist[:3]
+        way[:, :3, :3] = [se3.exp3(t * turn) for t in ahead] @ poses[-1][:3, :3]
+        return TargetPath(np.concatenate([times, times[-1] + ahead]), np.concatenate([poses, way]))
 
     def _start_anew(self) -> None:
-        """Forget the plan and bring the reference to the commanded pose."""
-        self._U[:], self._plan_age = 0.0, None
-        self._governor.reset(self._pose_of(self._q))
+        """Forget the plan and bring the references to the commanded poses."""
+        self._ladder.forget()
+        for effector, hand in self._hands.items():
+            self._governors[effector].reset(hand.pose(self._q))

@@ -25,12 +25,20 @@ class Request:
         poses: ``(M, 4, 4)`` in the base frame; None to stay.
         posture: ``(n,)`` actuated positions preferred or, without poses, demanded.
         grippers: Effector -> opening, of the target that is due next.
+        twist: ``(6,)`` velocity in the base frame with which the effector goes on, from the last
+            pose or from where it is; None to rest there.
     """
 
     times: Array
     poses: Array | None
     posture: Array | None
     grippers: dict[str, float]
+    twist: Array | None = None
+
+    @property
+    def moves(self) -> bool:
+        """Whether the effector has something to do."""
+        return self.poses is not None or self.twist is not None
 
     @classmethod
     def read(
@@ -44,8 +52,8 @@ class Request:
         """The request, or None where a number in it is not finite or a pose is no rigid motion.
 
         Raises:
-            WbcError: The times do not fit the targets or do not increase, a posture has the wrong
-                length, or there is a twist for the effector.
+            WbcError: The times do not fit the targets or do not increase, or a posture or a twist
+                has the wrong length.
         """
         if targets is None or any(target is None for target in targets):
             return None
@@ -64,12 +72,6 @@ class Request:
             raise WbcError("times must increase", where="times", value=due.tolist())
         if not len(targets):
             return cls(due, None, None, {})
-        if any(effector in target.twists for target in targets):
-            raise WbcError(
-                "this controller tracks poses, not twists",
-                where=f"targets.twists[{effector!r}]",
-                remedy="integrate the twist into poses with their times",
-            )
         present = targets[min(int(np.searchsorted(due, period)), len(targets) - 1)]
         posed = [i for i, target in enumerate(targets) if effector in target.poses]
         poses = None
@@ -78,19 +80,32 @@ class Request:
             if not rigid(poses):
                 return None
             due = due[posed]
-        posture = None if present.posture is None else np.asarray(present.posture, dtype=float)
+        # beside poses a twist says how to go on from the last; alone, the one due next is held
+        holder = targets[posed[-1]] if posed else present
+        twist = _sized(holder.twists.get(effector), 6, f"targets.twists[{effector!r}]")
+        posture = _sized(present.posture, n, "targets.posture")
         grippers = {name: float(opening) for name, opening in present.grippers.items()}
-        finite = np.isfinite(list(grippers.values())).all()
-        if not finite or (posture is not None and not np.isfinite(posture).all()):
+        if not np.isfinite(list(grippers.values())).all():
             return None
-        if posture is not None and posture.shape != (n,):
-            raise WbcError(
-                "a posture has one number for each actuated joint",
-                where="targets.posture",
-                value=posture.shape,
-                valid=((n,),),
-            )
-        return cls(due, poses, posture, grippers)
+        if any(x is not None and not np.isfinite(x).all() for x in (posture, twist)):
+            return None
+        return cls(due, poses, posture, grippers, twist)
+
+
+def _sized(value: ArrayLike | None, n: int, where: str) -> Array | None:
+    """``(n,)`` numbers, if there are any.
+
+    Raises:
+        WbcError: There are more or fewer.
+    """
+    if value is None:
+        return None
+    numbers = np.asarray(value, dtype=float)
+    if numbers.shape != (n,):
+        raise WbcError(
+            "a target has another number of entries", where=where, value=numbers.shape, valid=(n,)
+        )
+    return numbers
 
 
 def rigid(poses: Array) -> bool:

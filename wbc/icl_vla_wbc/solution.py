@@ -23,7 +23,6 @@ class Step:
         program: The quadratic program behind it, if one was solved.
         primal: Its solution.
         multipliers: Its dual solution.
-        clear: Whether the plan itself comes to no body nearer than allowed.
     """
 
     level: Level
@@ -32,7 +31,6 @@ class Step:
     program: QuadraticProgram | None = None
     primal: Array | None = None
     multipliers: Array | None = None
-    clear: bool = False
 
 
 @dataclass(frozen=True)

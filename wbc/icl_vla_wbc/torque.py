@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import pinocchio as pin
-from numpy.typing import NDArray
 
 from icl_vla_embodiments import Command, Observation, TaskTarget
 from icl_vla_embodiments.robot_model import RobotModel
 from icl_vla_embodiments.types import Array
 
-from .compiled import CompiledInPlace
-from .dynamics import InPlace, inverse_dynamics, inverse_dynamics_derivatives, mounted
+from .dynamics import InPlace, inverse_dynamics
 from .errors import WbcError
-from .horizon import Horizon
-from .limits import departure
+from .limits import EffortLimits, departure
 from .mpc import ArmMpc
-from .qp import QuadraticProgram, row_kinds
-from .tracking import TrackingProgram
 
 
 @dataclass(frozen=True)
@@ -47,7 +40,7 @@ class ArmTorqueMpc(ArmMpc):
     r"""Tracks end-effector targets with joint torques.
 
     The plan is :class:`ArmMpc`'s, under additional rows that keep the torques it takes within the
-    effort limits at the horizon's checked stages (:class:`WithinEffort`). The robot is brought onto
+    effort limits at the horizon's checked stages (:class:`EffortLimits`). The robot is brought onto
     the planned motion :math:`(q, \dot q, \ddot q)` by computed torque (Siciliano et al.,
     *Robotics: Modelling, Planning and Control*, 2009, section 8.5.2),
 
@@ -60,7 +53,7 @@ class ArmTorqueMpc(ArmMpc):
 
     Args:
         model: The robot.
-        effector: Arm to control; None for the first.
+        effectors: Arms to control; None for all.
         torque: Settings of the feedback.
         **settings: Those of :class:`ArmMpc`; the period should be 5 ms or less.
     """
@@ -68,17 +61,16 @@ class ArmTorqueMpc(ArmMpc):
     def __init__(
         self,
         model: RobotModel,
-        effector: str | None = None,
+        effectors: str | Sequence[str] | None = None,
         *,
         torque: TorqueConfig = TorqueConfig(),
         **settings: Any,
     ) -> None:
-        super().__init__(model, effector, **settings)
+        super().__init__(model, effectors, compiled=True, **settings)
         effort = np.nan_to_num(model.embodiment.array("effort"), nan=np.inf)
         self._effort = np.where(effort > 0, effort, np.inf)  # URDFs write 0 for "unknown"
-        self._program: Any = WithinEffort(
-            model, self._program, self._arm, self._horizon, self._effort
-        )
+        self._efforts = EffortLimits(model, self.joints, self._horizon, self._effort)
+        self._rows.append(self._efforts)
         self._inverse_dynamics = InPlace(inverse_dynamics(model))
         self._stiffness, self._damping = torque.bandwidth**2, 2 * torque.bandwidth
         self._learning = 1 - np.exp(-self.period / torque.disturbance_time)
@@ -111,7 +103,7 @@ class ArmTorqueMpc(ArmMpc):
         measured = self._measured_state(observation) if self._started else None
         if measured is not None:
             self._learn(*measured)
-        self._program.others, self._program.disturbance = q, self._disturbance[self._arm]
+        self._efforts.disturbance = self._disturbance[self.joints]
         command = super().track(targets, observation, **options)
         acceleration = (self._v - v) / self.period
         if measured is None:
@@ -152,135 +144,3 @@ class ArmTorqueMpc(ArmMpc):
         for array, value in zip(self._inverse_dynamics.inputs, (q, v, a), strict=True):
             array[:] = value
         return self._inverse_dynamics()[0][0].copy()
-
-
-class WithinEffort:
-    r"""A tracking program with rows :math:`|\tau + d| \le \tau_{max}` at the checked stages.
-
-    With the state before a stage's step and the acceleration during it, all linear in the knots
-    ``U``, inverse dynamics are linearised around the present plan:
-
-    .. math:: \delta\tau_k = \Big(\frac{\partial\tau}{\partial q} P_{k-1}
-              + \frac{\partial\tau}{\partial\dot q} V_{k-1}
-              + \frac{\partial\tau}{\partial\ddot q} A_k\Big)\, \delta U.
-
-    The rows are soft, since a linearisation may contradict the accelerations' hard bounds where a
-    load is near what the arm can carry; what is applied is clipped in any case.
-
-    Attributes:
-        others: ``(n,)`` positions of all actuated joints, of which the arm's are not read.
-        disturbance: ``(m,)`` torques beyond the model's.
-        compiled: The functions that machine code is made for.
-    """
-
-    def __init__(
-        self,
-        model: RobotModel,
-        program: TrackingProgram,
-        joints: NDArray[np.intp],
-        horizon: Horizon,
-        effort: Array,
-    ) -> None:
-        self._program, self._joints = program, joints
-        # position-driven arms do without machine code, so the program does not ask for it itself
-        residuals = program._all = CompiledInPlace(program._all.function)
-        maps = _stage_maps(horizon)  # (3, C, 2 + K): to q, v and a
-        self._maps = maps.reshape(-1, maps.shape[2])
-        self._shares = np.ascontiguousarray(maps[:, :, 2:].transpose(1, 2, 0))  # (C, K, 3)
-        stages = len(self._shares)
-        self._torques = stage_torques(model, joints, stages)
-        self.compiled = self._torques, residuals
-        limit = np.tile(effort[joints], stages)
-        limited = np.isfinite(limit)
-        self._rows = slice(None) if limited.all() else np.flatnonzero(limited)
-        self._limit = limit[self._rows]
-        self._derivatives = np.zeros((stages, 3, len(joints) ** 2))
-        self.others, self.disturbance = model.neutral, np.zeros(len(joints))
-
-    def poses(self, q: Array, v: Array, U: Array, *rest: Any) -> QuadraticProgram:
-        """See :meth:`TrackingProgram.poses`."""
-        return self._limited(self._program.poses(q, v, U, *rest), q, v, U)
-
-    def posture(self, q: Array, v: Array, U: Array, *rest: Any) -> QuadraticProgram:
-        """See :meth:`TrackingProgram.posture`."""
-        return self._limited(self._program.posture(q, v, U, *rest), q, v, U)
-
-    def __getattr__(self, name: str) -> Any:
-        """The rest is the tracking program's own; its one-step program knows no torques."""
-        return getattr(self._program, name)
-
-    def torques(self, q: Array, v: Array, U: Array) -> tuple[Array, Array]:
-        """Torques ``(C, m)`` at the checked stages, and ``(C, m, K, m)`` derivatives in ``U``."""
-        X = np.concatenate([q[None], v[None], U])
-        C, m = len(self._shares), len(q)
-        states = (self._maps @ X).reshape(3, C, m)
-        inputs = self._torques.inputs
-        inputs[0][:] = self.others
-        for array, state in zip(inputs, states, strict=True):
-            array[:, self._joints] = state
-        tau, *derivatives = self._torques()
-        for k, derivative in enumerate(derivatives):
-            self._derivatives[:, k] = derivative.reshape(C, m * m)
-        changes = self._shares @ self._derivatives  # (C, K, m m), the last as (by, of)
-        return tau, changes.reshape(C, -1, m, m).transpose(0, 3, 1, 2)
-
-    def _limited(self, program: QuadraticProgram, q: Array, v: Array, U: Array) -> QuadraticProgram:
-        if not len(self._limit):
-            return program
-        tau, changes = self.torques(q, v, U)
-        tau = (tau + self.disturbance).reshape(-1)[self._rows]
-        rows = changes.reshape(-1, U.size)[self._rows]
-        C = np.concatenate([program.C, rows])
-        return QuadraticProgram(
-            program.H,
-            program.g,
-            C,
-            np.concatenate([program.lower, -self._limit - tau]),
-            np.concatenate([program.upper, self._limit - tau]),
-            _kinds(U.size, len(C)),
-        )
-
-
-_kinds = functools.cache(row_kinds)
-
-
-def _stage_maps(horizon: Horizon) -> Array:
-    """``(3, C, 2 + K)``: state before each checked stage's step, and acceleration during it."""
-    now = np.eye(2, horizon.P.shape[1])
-    P, V = np.vstack([now[:1], horizon.P]), np.vstack([now[1:], horizon.V])
-    return np.stack([rows[horizon.checked] for rows in (P, V, horizon.A)])
-
-
-def stage_torques(model: RobotModel, joints: NDArray[np.intp], stages: int) -> CompiledInPlace:
-    """``q, v, a (C, n) -> tau (C, m)`` and its derivatives ``(C m, m)``, transposed.
-
-    Until its machine code is there, Pinocchio computes them.
-    """
-    full = mounted(model)
-    data = full.createData()
-    G, J = model.G, model.G[:, joints]
-    single = [j for j in list(full.joints)[1:] if j.nv == 1]
-    plain = [(j.idx_q, j.idx_v) for j in single if j.nq == 1]
-    endless = [(j.idx_q, j.idx_v) for j in single if j.nq == 2]
-    q_full = np.tile(pin.neutral(full), (stages, 1))
-    taus, blocks = np.zeros((stages, full.nv)), np.zeros((3, stages, full.nv, full.nv))
-
-    def interpreted(inputs: tuple[Array, ...], outputs: tuple[Array, ...]) -> None:
-        angles, v, a = inputs[0] @ G.T + model.c, inputs[1] @ G.T, inputs[2] @ G.T
-        for iq, iv in plain:
-            q_full[:, iq] = angles[:, iv]
-        for iq, iv in endless:
-            q_full[:, iq], q_full[:, iq + 1] = np.cos(angles[:, iv]), np.sin(angles[:, iv])
-        for k in range(stages):
-            derivatives = pin.computeRNEADerivatives(full, data, q_full[k], v[k], a[k])
-            taus[k] = data.tau
-            for block, derivative in zip(blocks, derivatives, strict=True):
-                block[k] = derivative
-        M = blocks[2]  # Pinocchio fills the upper triangle
-        M[:] = np.triu(M) + np.triu(M, 1).transpose(0, 2, 1)
-        outputs[0][:] = taus @ J
-        for output, block in zip(outputs[1:], blocks, strict=True):
-            output[:] = (J.T @ block @ J).transpose(0, 2, 1).reshape(output.shape)
-
-    function = inverse_dynamics_derivatives(model, joints.tolist()).map(stages)
-    return CompiledInPlace(function, interpreted)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from icl_vla_embodiments import Embodiment
 from icl_vla_embodiments.types import Array
 
-from .errors import WbcError
+from ..errors import WbcError
 
 RECOVERY = 0.25  # share of the velocity limit that brings a joint back from outside its range
 

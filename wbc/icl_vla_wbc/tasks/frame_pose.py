@@ -1,0 +1,60 @@
+"""The pose of a frame."""
+
+from __future__ import annotations
+
+import casadi as ca
+import numpy as np
+
+from icl_vla_embodiments.types import Array
+
+from .. import quaternion
+from ..dynamics import FrameKinematics, InPlace
+from .task import Residual
+
+
+class FramePose(Residual):
+    r"""Brings a frame to a pose :math:`(p^*, R^*)`, both in the base frame.
+
+    .. math:: f = \begin{pmatrix} p - p^* \\ 2 \sin(\theta/2)\, e \end{pmatrix}, \quad
+              \frac{\partial f}{\partial q} = \begin{pmatrix} I & 0 \\
+              0 & \eta I - \epsilon^\wedge \end{pmatrix} J,
+
+    with angle :math:`\theta` and axis :math:`e` (base axes) of the turn from the target to the
+    frame, whose quaternion is :math:`(\epsilon, \eta)`, and the frame's Jacobian :math:`J`. At half
+    a turn the second part has no gradient; a governor must keep targets nearer (Siciliano et al.,
+    *Robotics: Modelling, Planning and Control*, 2009, section 3.7.3).
+
+    Args:
+        kinematics: Of the frame.
+        position_weight: [1/m].
+        rotation_weight: [1/rad].
+
+    Attributes:
+        parameter: ``(7,)`` or ``(N, 7)`` target: position, then orientation ``(x, y, z, w)``.
+    """
+
+    def __init__(
+        self, kinematics: FrameKinematics, position_weight: float, rotation_weight: float
+    ) -> None:
+        target = ca.SX.sym("target", 7)
+        turn = quaternion.short_way(kinematics.pose[3:], target[3:])
+        rate = turn[3] * ca.SX.eye(3) - ca.skew(turn[:3])
+        super().__init__(
+            kinematics.q,
+            ca.vertcat(kinematics.pose[:3] - target[:3], 2 * turn[:3]),
+            target,
+            weights=np.repeat([position_weight, rotation_weight], 3),
+            jacobian=ca.vertcat(kinematics.jacobian[:3, :], rate @ kinematics.jacobian[3:, :]),
+        )
+        self._sharpness = np.array([position_weight, 0.5 * rotation_weight])
+        self._pose = InPlace(ca.Function("pose", [kinematics.q], [kinematics.pose]))
+
+    def pose(self, q: Array) -> Array:
+        """Pose ``(7,)`` of the frame at actuated positions ``(n_all,)``."""
+        self._pose.inputs[0][:] = q
+        return self._pose()[0][0].copy()
+
+    def curvature(self, r: Array) -> Array:
+        """See :meth:`Residual.curvature`; the rotation's residual bends half as much."""
+        errors = np.sqrt((r * r).reshape(-1, 2, 3).sum(axis=2))
+        return np.asarray(errors @ self._sharpness)
