@@ -148,7 +148,7 @@ def ours(model: Any, arm: Arm) -> Solver:
     hand = FramePose(kinematics, POSITION, ROTATION)
     tasks = [hand, Posture(everything.copy(), POSTURE)]
     for task in tasks:
-        task.bind(joints, STAGES, compiled=True)
+        task.bind(joints, STAGES)
     program = Program(joints, limits, horizon, config)
     efforts = EffortLimits(model, joints, horizon, model.embodiment.array("effort"))
     for function in (hand.compiled, efforts.compiled):

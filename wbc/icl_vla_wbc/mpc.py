@@ -70,7 +70,6 @@ class ArmMpc:
         limits: Sequence[Limit] = (),
         config: MpcConfig = MpcConfig(),  # noqa: B008 - frozen
         period: float = 1 / 60,
-        compiled: bool = False,
     ) -> None:
         """Build the symbolic kinematics and the constant parts of the program (well under 1 s).
 
@@ -85,7 +84,6 @@ class ArmMpc:
             limits: What else is forbidden, always.
             config: Settings.
             period: Time between calls of :meth:`track` [s].
-            compiled: Make machine code of the tasks in the background; worth it for many joints.
 
         Raises:
             WbcError: The robot has no arm or no usable limits, or the period exceeds ``config.dt``.
@@ -122,7 +120,7 @@ class ArmMpc:
         self._posture = Posture(model.neutral, config.preference_weight)
         self._tasks = tuple(tasks)
         for task in (*self._hands.values(), self._posture, *self._tasks):
-            task.bind(self.joints, config.stages, compiled)
+            task.bind(self.joints, config.stages)
         self._governors = {
             e: Governor(config.governor, period, self._horizon.times) for e in self.effectors
         }

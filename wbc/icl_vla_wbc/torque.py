@@ -66,7 +66,7 @@ class ArmTorqueMpc(ArmMpc):
         torque: TorqueConfig = TorqueConfig(),
         **settings: Any,
     ) -> None:
-        super().__init__(model, effectors, compiled=True, **settings)
+        super().__init__(model, effectors, **settings)
         effort = np.nan_to_num(model.embodiment.array("effort"), nan=np.inf)
         self._effort = np.where(effort > 0, effort, np.inf)  # URDFs write 0 for "unknown"
         self._efforts = EffortLimits(model, self.joints, self._horizon, self._effort)

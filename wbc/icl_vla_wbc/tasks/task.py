@@ -23,13 +23,12 @@ class Task(ABC):
     """
 
     @abstractmethod
-    def bind(self, joints: NDArray[np.intp], stages: int, compiled: bool = False) -> None:
+    def bind(self, joints: NDArray[np.intp], stages: int) -> None:
         """Prepare for a controller; it calls this once.
 
         Args:
             joints: ``(n,)`` indices of the controlled joints among the actuated ones.
             stages: ``N`` of its horizon.
-            compiled: Whether machine code is to be made in the background.
         """
 
     @abstractmethod
@@ -61,6 +60,7 @@ class Residual(Task):
 
     Attributes:
         parameter: ``s`` as numbers: ``(p,)``, or ``(N, p)`` with one row a stage.
+        compiled: The function of all stages, of which machine code is made in the background.
         factors: ``F``: one number, ``(m,)`` or ``(m, m)``; a controller's ``weights`` end up here.
         weights: ``(m,)``.
     """
@@ -85,28 +85,22 @@ class Residual(Task):
         self.factors: Array | float = 1.0
         self.parameter: Array = np.zeros(symbol.shape[0])
 
-    def bind(self, joints: NDArray[np.intp], stages: int, compiled: bool = False) -> None:
+    def bind(self, joints: NDArray[np.intp], stages: int) -> None:
         """See :meth:`Task.bind`."""
         q, s, expression, J = self._expressions
         columns = ca.densify(J[:, joints.tolist()])
         function = ca.Function(self._name, [q, s], [expression, columns], {"cse": True})
         self._one = InPlace(function)
-        self._all: InPlace = (CompiledInPlace if compiled else InPlace)(function.map(stages))
+        self.compiled = CompiledInPlace(function.map(stages))
         self._shape = (len(joints), expression.shape[0])
 
     @property
     def _name(self) -> str:
         return type(self).__name__.lower()
 
-    @property
-    def compiled(self) -> CompiledInPlace:
-        """The function that machine code is made for, if it was asked for."""
-        assert isinstance(self._all, CompiledInPlace)
-        return self._all
-
     def linearise(self, Q: Array) -> tuple[Array, Array]:
         """Weighted residuals ``(N, m)`` and their Jacobians, transposed ``(N, n, m)``."""
-        function = self._all if len(Q) == len(self._all.inputs[0]) else self._one
+        function = self._one if len(Q) == 1 else self.compiled
         function.inputs[0][:] = Q
         parameter = self.parameter
         function.inputs[1][:] = parameter[: len(Q)] if parameter.ndim == 2 else parameter
