@@ -221,7 +221,7 @@ class ArmRig:
         return min(PUSH * mass, GREATEST_PUSH, float(bearable))
 
     def _too_weak(self) -> list[str]:
-        """Joints whose effort limit does not hold the neutral posture: the robot may have springs."""
+        """Joints whose effort does not hold the neutral posture: the robot may have springs."""
         model, robot = self._model, self.robot
         weight = pin.computeGeneralizedGravity(model.model, model.data, model.full(model.neutral))
         load, effort = np.abs(model.G.T @ weight), robot.array("effort")

@@ -14,6 +14,7 @@ import numpy as np
 from icl_vla_embodiments.types import Array
 
 from . import quaternion
+from .compiled import CompiledInPlace
 from .dynamics import InPlace
 from .errors import WbcError
 from .limits import stopping_velocity
@@ -87,8 +88,8 @@ class Governor:
     def __init__(self, config: GovernorConfig, period: float, stage_times: Array) -> None:
         n = len(stage_times)
         self._times = np.concatenate([[0.0, period], stage_times])
-        self._interpolate = InPlace(_interpolation().map(n + 2))
-        self._preview = InPlace(_governor_step(config).mapaccum(n))
+        self._interpolate = CompiledInPlace(_interpolation().map(n + 2))
+        self._preview = CompiledInPlace(_governor_step(config).mapaccum(n))
         self._step = InPlace(_governor_step(config))
         self._confine = InPlace(_confinement(config))
         self._preview.inputs[3][:, 0] = np.diff(stage_times, prepend=0.0)

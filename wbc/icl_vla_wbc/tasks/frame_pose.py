@@ -46,7 +46,6 @@ class FramePose(Residual):
             weights=np.repeat([position_weight, rotation_weight], 3),
             jacobian=ca.vertcat(kinematics.jacobian[:3, :], rate @ kinematics.jacobian[3:, :]),
         )
-        self._sharpness = np.array([position_weight, 0.5 * rotation_weight])
         self._pose = InPlace(ca.Function("pose", [kinematics.q], [kinematics.pose]))
 
     def pose(self, q: Array) -> Array:
@@ -54,7 +53,7 @@ class FramePose(Residual):
         self._pose.inputs[0][:] = q
         return self._pose()[0][0].copy()
 
-    def curvature(self, r: Array) -> Array:
-        """See :meth:`Residual.curvature`; the rotation's residual bends half as much."""
-        errors = np.sqrt((r * r).reshape(-1, 2, 3).sum(axis=2))
-        return np.asarray(errors @ self._sharpness)
+    def _bends(self) -> list[tuple[slice, float]]:
+        """See :meth:`Residual._bends`; the rotation's residual bends half as much."""
+        position, rotation = self.weights[0], self.weights[3]
+        return [(slice(0, 3), float(position)), (slice(3, 6), 0.5 * float(rotation))]

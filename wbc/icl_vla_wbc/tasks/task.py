@@ -60,7 +60,7 @@ class Residual(Task):
 
     Attributes:
         parameter: ``s`` as numbers: ``(p,)``, or ``(N, p)`` with one row a stage.
-        compiled: The function of all stages, of which machine code is made in the background.
+        compiled: The models at all stages, of which machine code is made in the background.
         factors: ``F``: one number, ``(m,)`` or ``(m, m)``; a controller's ``weights`` end up here.
         weights: ``(m,)``.
     """
@@ -88,22 +88,21 @@ class Residual(Task):
     def bind(self, joints: NDArray[np.intp], stages: int) -> None:
         """See :meth:`Task.bind`."""
         q, s, expression, J = self._expressions
-        columns = ca.densify(J[:, joints.tolist()])
-        function = ca.Function(self._name, [q, s], [expression, columns], {"cse": True})
-        self._one = InPlace(function)
-        self.compiled = CompiledInPlace(function.map(stages))
+        J = ca.densify(J[:, joints.tolist()])
+        residual = ca.Function("residual", [q, s], [expression, J], {"cse": True})
+        self._linear = {count: InPlace(residual.map(count)) for count in (1, stages)}
         self._shape = (len(joints), expression.shape[0])
-
-    @property
-    def _name(self) -> str:
-        return type(self).__name__.lower()
+        w = ca.SX.sym("w", expression.shape[0])
+        r, J = w * expression, ca.diag(w) @ J
+        bent = sum((k * ca.norm_2(r[part]) for part, k in self._bends()), ca.SX(0))
+        outputs = [ca.densify(J.T @ J), ca.densify(J.T @ r), bent]
+        model = ca.Function(type(self).__name__.lower(), [q, s, w], outputs, {"cse": True})
+        self.compiled = CompiledInPlace(model.map(stages))
 
     def linearise(self, Q: Array) -> tuple[Array, Array]:
         """Weighted residuals ``(N, m)`` and their Jacobians, transposed ``(N, n, m)``."""
-        function = self._one if len(Q) == 1 else self.compiled
-        function.inputs[0][:] = Q
-        parameter = self.parameter
-        function.inputs[1][:] = parameter[: len(Q)] if parameter.ndim == 2 else parameter
+        function = self._linear[len(Q)]
+        self._fill(function, Q)
         r, J = function()
         J = J.reshape(len(Q), *self._shape)
         if isinstance(self.factors, np.ndarray) and self.factors.ndim == 2:
@@ -114,11 +113,25 @@ class Residual(Task):
 
     def add(self, Q: Array, squares: Array, gradient: Array) -> Array | float:
         """See :meth:`Task.add`."""
-        r, J = self.linearise(Q)
-        squares += J @ J.transpose(0, 2, 1)
-        gradient += (J @ r[:, :, None])[:, :, 0]
-        return self.curvature(r)
+        slanted = isinstance(self.factors, np.ndarray) and self.factors.ndim == 2
+        if slanted or len(Q) == 1:
+            r, J = self.linearise(Q)
+            squares += J @ J.transpose(0, 2, 1)
+            gradient += (J @ r[:, :, None])[:, :, 0]
+            norms = [k * np.sqrt((r[:, part] ** 2).sum(axis=1)) for part, k in self._bends()]
+            return np.asarray(np.sum(norms, axis=0))
+        self._fill(self.compiled, Q)
+        self.compiled.inputs[2][:] = self.factors * self.weights
+        square, slope, bent = self.compiled()
+        squares += square.reshape(squares.shape)
+        gradient += slope
+        return bent[:, 0]
 
-    def curvature(self, r: Array) -> Array:
-        """What :meth:`Task.add` returns, for weighted residuals ``(N, m)``."""
-        return float(self.weights.max()) * np.sqrt((r * r).sum(axis=1))
+    def _fill(self, function: InPlace, Q: Array) -> None:
+        function.inputs[0][:] = Q
+        parameter = self.parameter
+        function.inputs[1][:] = parameter[: len(Q)] if parameter.ndim == 2 else parameter
+
+    def _bends(self) -> list[tuple[slice, float]]:
+        r"""Parts of the weighted residual, and how large their :math:`\partial^2 r` is."""
+        return [(slice(None), float(self.weights.max()))]
