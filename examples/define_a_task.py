@@ -9,9 +9,10 @@ the same hook; see docs/plugins.md.
 import numpy as np
 
 from icl_vla.sim.driver import PyBulletDriver
+from icl_vla.sim.looks import PALETTE
 from icl_vla.sim.operator import Stage, StagedOperator
 from icl_vla.sim.scene import ObjectSpec, Scene
-from icl_vla.sim.task import PALETTE, start
+from icl_vla.sim.task import start
 from icl_vla.sim.workcell import find_task
 from icl_vla.sim.workspace import Workspace
 from icl_vla_embodiments import hookimpl, se3

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from icl_vla_embodiments import Driver, Embodiment, hookimpl
+
+from .families import FAMILIES, draw
 
 if TYPE_CHECKING:
     from .scene import Scene
@@ -27,6 +30,8 @@ def register_tasks(register: Callable[..., None]) -> None:
 
     register("pick-place", pick_place)
     register("push", push)
+    for family in FAMILIES:
+        register(family, partial(draw, family))
 
 
 @hookimpl

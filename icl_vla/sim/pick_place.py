@@ -10,9 +10,10 @@ from icl_vla_embodiments import se3
 from icl_vla_embodiments.types import Array
 
 from .driver import PyBulletDriver
+from .looks import PALETTE
 from .operator import Stage, StagedOperator, nearest_quarter, upright_yaw
 from .scene import ObjectSpec, Scene
-from .task import PALETTE, distractors, place_apart, start
+from .task import distractors, place_apart, start
 from .workspace import Workspace
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import yaml
@@ -13,8 +13,23 @@ import yaml
 from icl_vla_embodiments import ReportedError, se3
 from icl_vla_embodiments.types import Array
 
-Shape = Literal["box", "cylinder", "sphere", "bowl", "mark"]
-SHAPES: tuple[Shape, ...] = ("box", "cylinder", "sphere", "bowl", "mark")
+Shape = Literal[
+    "box",
+    "cylinder",
+    "sphere",
+    "bowl",
+    "mark",
+    "cross",
+    "tee",
+    "ell",
+    "button",
+    "lid",
+    "drawer",
+    "slot",
+]
+SHAPES: tuple[Shape, ...] = get_args(Shape)
+Pattern = Literal["plain", "striped", "dotted", "checked"]
+PATTERNS: tuple[Pattern, ...] = get_args(Pattern)
 
 
 @dataclass(frozen=True)
@@ -23,13 +38,17 @@ class ObjectSpec:
 
     Attributes:
         name: Unique in the scene; only the judge, the expert and the reader use it.
-        shape: A mark is painted on the table and cannot be moved.
-        size: Box: edges; cylinder, bowl, mark: diameter, diameter, height; sphere: diameters [m].
+        shape: A mark is painted on the table and cannot be moved. Button, lid, drawer and slot are
+            fixtures: they stand fast, and all but the slot have one joint.
+        size: Box, cross, tee, ell and fixtures: edges; cylinder, bowl, mark: diameter, diameter,
+            height; sphere: diameters [m].
         color: RGB, 0 to 1.
         position: Centre in the world frame [m].
         yaw: About the vertical [rad].
         mass: [kg].
         friction: Lateral coefficient; PyBullet multiplies the two bodies' values.
+        pattern: Of its surface, in ``color`` and ``second_color``.
+        second_color: RGB, 0 to 1.
     """
 
     name: str
@@ -40,6 +59,8 @@ class ObjectSpec:
     yaw: float = 0.0
     mass: float = 0.08
     friction: float = 0.8
+    pattern: Pattern = "plain"
+    second_color: tuple[float, float, float] = (0.95, 0.95, 0.95)
 
 
 @dataclass(frozen=True)
@@ -153,6 +174,8 @@ def _object(data: dict[str, Any], path: Path) -> ObjectSpec:
     where = f"{path}, object {spec.name!r}"
     if spec.shape not in SHAPES:
         raise ReportedError("an unknown shape", where=where, value=spec.shape, valid=SHAPES)
+    if spec.pattern not in PATTERNS:
+        raise ReportedError("an unknown pattern", where=where, value=spec.pattern, valid=PATTERNS)
     numbers = (*spec.size, *spec.color, *spec.position, spec.yaw, spec.mass, spec.friction)
     if len(spec.size) != 3 or len(spec.color) != 3 or len(spec.position) != 3:
         raise ReportedError("size, color and position have three numbers each", where=where)

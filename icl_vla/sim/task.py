@@ -11,20 +11,9 @@ import numpy as np
 from icl_vla_embodiments import Observation, ReportedError, TaskTarget, se3
 
 from .driver import PyBulletDriver
+from .looks import PALETTE
 from .scene import ObjectSpec, Scene
 from .workspace import Workspace
-
-PALETTE: dict[str, tuple[float, float, float]] = {
-    "red": (0.80, 0.10, 0.10),
-    "green": (0.15, 0.62, 0.20),
-    "blue": (0.10, 0.25, 0.75),
-    "yellow": (0.90, 0.78, 0.10),
-    "purple": (0.50, 0.15, 0.60),
-    "orange": (0.93, 0.48, 0.08),
-    "cyan": (0.15, 0.70, 0.75),
-    "black": (0.12, 0.12, 0.12),
-}
-"""Paints by name, far enough apart to be told from each other."""
 
 
 class Expert(Protocol):

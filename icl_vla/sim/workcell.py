@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
 
 import numpy as np
@@ -82,13 +83,20 @@ def task_names() -> list[str]:
 
 
 def find_task(name: str) -> Task:
-    """A registered task by name.
+    """A registered task by name; ``family:number`` is one of a family's tasks.
 
     Raises:
         UnknownName: There is none; the message lists the known ones.
     """
     known = task_names()
-    if name not in known:
+    plain, _, number = name.partition(":")
+    if plain not in known:
         raise UnknownName("task", name, known)
-    task: Task = registered_tasks()[name]()
-    return task
+    factory = registered_tasks()[plain]
+    if not number:
+        task: Task = factory()
+        return task
+    if not number.isdigit() or not inspect.signature(factory).parameters:
+        raise UnknownName("task", name, known)
+    numbered: Task = factory(int(number))
+    return numbered

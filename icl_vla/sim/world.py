@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 
@@ -11,13 +10,12 @@ from icl_vla_embodiments import CameraImage, se3
 from icl_vla_embodiments.types import Array
 
 from .bullet import connect, pybullet
+from .looks import pattern_file
 from .scene import CameraSpec, ObjectSpec, Scene
+from .shapes import build
 
 STEP = 1 / 240  # [s] of physics
 _NEAR, _FAR = 0.05, 4.0  # [m] clipping planes of the renderer
-_BOWL_SEGMENTS = 12
-_CLEARANCE = 0.001  # [m] of a bowl's wall over the table: one contact patch, not thirteen
-_WALL = 0.005  # [m] thickness of a bowl's wall
 
 
 class World:
@@ -53,6 +51,7 @@ class World:
             ),
             [0, 0, -0.05],
         )
+        self._textures: dict[Path, int] = {}
         self.bodies = {o.name: self._add(o) for o in scene.objects}
 
     def close(self) -> None:
@@ -60,89 +59,19 @@ class World:
         self.client.disconnect()
 
     def _add(self, o: ObjectSpec) -> int:
-        c = self.client
-        look = {"rgbaColor": [*o.color, 1], "specularColor": [0, 0, 0]}
-        orientation = c.getQuaternionFromEuler([0, 0, o.yaw])
-        x, _, height = o.size
-        if o.shape == "mark":
-            visual = c.createVisualShape(
-                pybullet.GEOM_CYLINDER, radius=x / 2, length=height, **look
-            )
-            return int(c.createMultiBody(0, -1, visual, o.position, orientation))
-        if o.shape == "bowl":
-            body = self._bowl(o, orientation)
-        else:
-            shapes: dict[str, tuple[int, dict[str, Any]]] = {
-                "box": (pybullet.GEOM_BOX, {"halfExtents": [s / 2 for s in o.size]}),
-                "cylinder": (pybullet.GEOM_CYLINDER, {"radius": x / 2}),
-                "sphere": (pybullet.GEOM_SPHERE, {"radius": x / 2}),
-            }
-            kind, size = shapes[o.shape]
-            tall = {"height": height} if o.shape == "cylinder" else {}
-            long = {"length": height} if o.shape == "cylinder" else {}
-            body = c.createMultiBody(
-                o.mass,
-                c.createCollisionShape(kind, **size, **tall),
-                c.createVisualShape(kind, **size, **long, **look),
-                o.position,
-                orientation,
-            )
-        c.changeDynamics(
-            body,
-            -1,
-            lateralFriction=o.friction,
-            rollingFriction=2e-3,
-            spinningFriction=0.25 * max(o.size[:2]),  # a disc's: 2/3 of its radius
-            linearDamping=0.2,
-            angularDamping=0.3,
-            activationState=pybullet.ACTIVATION_STATE_ENABLE_SLEEPING,
-        )
-        return int(body)
+        body = build(self.client, o)
+        if o.pattern != "plain":
+            texture = self._texture(o)
+            for link in range(-1, self.client.getNumJoints(body)):
+                self.client.changeVisualShape(body, link, textureUniqueId=texture)
+        return body
 
-    def _bowl(self, o: ObjectSpec, orientation: list[float]) -> int:
-        """A round base with a ring of upright plates; its origin is the centre of its height.
-
-        In contact the base is two square slabs, the upper one turned by an eighth: a disc on a
-        plane has contact points that wander, and what lies in such a bowl may rock for ever.
-        """
-        radius, height = o.size[0] / 2, o.size[2]
-        plate = [
-            _WALL / 2,
-            (radius + _WALL) * math.tan(math.pi / _BOWL_SEGMENTS),
-            (height - _CLEARANCE) / 2,
-        ]
-        angles = [2 * math.pi * i / _BOWL_SEGMENTS for i in range(_BOWL_SEGMENTS)]
-        ring = radius - _WALL / 2
-        positions = [[ring * math.cos(a), ring * math.sin(a), _CLEARANCE / 2] for a in angles]
-        turns = [self.client.getQuaternionFromEuler([0, 0, a]) for a in angles]
-        base_z = -height / 2 + _WALL / 2
-        slab = [0.7 * radius, 0.7 * radius, _WALL / 2]
-        c = self.client
-        collision = c.createCollisionShapeArray(
-            shapeTypes=[pybullet.GEOM_BOX] * (_BOWL_SEGMENTS + 2),
-            halfExtents=[*([plate] * _BOWL_SEGMENTS), slab, slab],
-            radii=[0.0] * (_BOWL_SEGMENTS + 2),
-            lengths=[0.0] * (_BOWL_SEGMENTS + 2),
-            collisionFramePositions=[*positions, [0, 0, base_z], [0, 0, base_z + _CLEARANCE / 2]],
-            collisionFrameOrientations=[
-                *turns,
-                [0, 0, 0, 1],
-                c.getQuaternionFromEuler([0, 0, math.pi / 4]),
-            ],
-        )
-        visual = c.createVisualShapeArray(
-            shapeTypes=[pybullet.GEOM_BOX] * _BOWL_SEGMENTS + [pybullet.GEOM_CYLINDER],
-            halfExtents=[*([plate] * _BOWL_SEGMENTS), [0.0, 0.0, 0.0]],
-            radii=[*([0.0] * _BOWL_SEGMENTS), radius],
-            lengths=[*([0.0] * _BOWL_SEGMENTS), _WALL],
-            rgbaColors=[[*o.color, 1]] * (_BOWL_SEGMENTS + 1),
-            visualFramePositions=[*positions, [0, 0, base_z]],
-            visualFrameOrientations=[*turns, [0, 0, 0, 1]],
-        )
-        body = c.createMultiBody(o.mass, collision, visual, o.position, orientation)
-        for link in range(-1, c.getNumJoints(body)):
-            c.changeVisualShape(body, link, specularColor=[0, 0, 0])
-        return int(body)
+    def _texture(self, o: ObjectSpec) -> int:
+        """A texture of the client, loaded once a scene."""
+        file = pattern_file(o.pattern, o.color, o.second_color)
+        if file not in self._textures:
+            self._textures[file] = self.client.loadTexture(str(file))
+        return self._textures[file]
 
     def step(self, steps: int) -> None:
         """Advance physics by ``steps`` of :data:`STEP`."""
@@ -153,6 +82,15 @@ class World:
         """``T_world_object`` ``(4, 4)``."""
         p, q = self.client.getBasePositionAndOrientation(self.bodies[name])
         return se3.pose(se3.from_quat_xyzw(q), p)
+
+    def joint(self, name: str) -> float:
+        """Position of a fixture's one joint [m or rad], 0 as it was laid out."""
+        return float(self.client.getJointState(self.bodies[name], 0)[0])
+
+    def part(self, name: str) -> Array:
+        """``T_world_part`` ``(4, 4)`` of a fixture's moving part."""
+        state = self.client.getLinkState(self.bodies[name], 0, computeForwardKinematics=1)
+        return se3.pose(se3.from_quat_xyzw(state[5]), state[4])
 
     def speed(self, name: str) -> float:
         """Linear speed [m/s] plus the angular one times 3 cm."""

@@ -1,0 +1,187 @@
+"""What families of table-top tasks share: roles, scenes with look-alikes, plans."""
+
+from __future__ import annotations
+
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from icl_vla_embodiments.types import Array
+
+from ..driver import PyBulletDriver
+from ..looks import PALETTE, Look
+from ..operator import Stage, StagedOperator
+from ..scene import ObjectSpec, Scene, Shape
+from ..task import place_apart, start
+from ..workspace import Workspace
+
+Mechanism = Literal["", "slide", "insert", "tool"]
+Zone = tuple[float, float, float, float]
+EVERYWHERE: Zone = (-0.9, 0.9, -0.9, 0.9)
+GRASPABLE: tuple[Shape, ...] = ("box", "cylinder")
+LOOK_ALIKES = 0.5  # share of the scenes in which a distractor shares colour and shape
+
+
+@dataclass(frozen=True)
+class Step:
+    """One motion of a task, as a signature: two tasks are as far apart as their steps.
+
+    Attributes:
+        verb: What is done ("reach", "grasp", "place", "push", "press", "turn", ...).
+        about: Kind of the thing whose frame the motion is in; empty for the table.
+        offset: From there, in openings of the gripper.
+        turn: About the vertical [rad].
+        closed: Whether the gripper is closed on something.
+        dwell: Whether it waits there.
+    """
+
+    verb: str
+    about: str = ""
+    offset: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    turn: float = 0.0
+    closed: bool = False
+    dwell: bool = False
+
+
+class TableTask(ABC):
+    """A task of a family: what is asked for, in any number of scenes.
+
+    A subclass draws looks and numbers in :meth:`draw`, and says where things may stand, what is
+    done, and what has to hold in the end.
+
+    Args:
+        seed: Which task of the family.
+
+    Attributes:
+        name: ``family:seed``.
+        instruction: What is asked for.
+        roles: Thing -> its look. The names in :attr:`named` are told from others by their look.
+        named: Things whose look the instruction says; the others may look like anything.
+        steps: Signature of what is done.
+        mechanism: Contact that no trained program has; empty for none.
+    """
+
+    family: ClassVar[str]
+    mechanism: ClassVar[Mechanism] = ""
+    gap: ClassVar[float] = 0.045  # [m] between things: a hand needs room
+
+    def __init__(self, seed: int = 0) -> None:
+        self.seed = seed
+        self.name = f"{self.family}:{seed}"
+        self.roles: dict[str, Look] = {}
+        self.named: frozenset[str] = frozenset()
+        self.steps: tuple[Step, ...] = ()
+        self.instruction = ""
+        self.draw(np.random.default_rng([zlib.crc32(self.family.encode()), seed]))
+
+    @abstractmethod
+    def draw(self, rng: np.random.Generator) -> None:
+        """Set instruction, roles, named and steps."""
+
+    @abstractmethod
+    def succeeded(self, driver: PyBulletDriver) -> bool:
+        """Whether the goal holds now: to 1 cm and 10 degrees, released. The judge adds time."""
+
+    @abstractmethod
+    def stages(self, workspace: Workspace, rng: np.random.Generator) -> list[Stage]:
+        """What an operator does who sees the truth."""
+
+    def zones(self) -> Mapping[str, Zone]:
+        """Thing -> where it may stand, in coordinates of the workspace's patch."""
+        return {}
+
+    def size(self, role: str, look: Look, workspace: Workspace) -> tuple[float, float, float]:
+        """Edges of a thing [m]; a hand can close round the usual ones."""
+        edge = 0.5 * look.scale * workspace.aperture
+        if look.shape == "bowl":
+            return (3.6 * edge, 3.6 * edge, 1.1 * edge)
+        if look.shape == "mark":
+            return (1.2 * edge, 1.2 * edge, 0.001)
+        if look.shape in ("cross", "tee", "ell"):
+            return (1.6 * edge, 1.6 * edge, 0.6 * edge)
+        return (edge, edge, edge)
+
+    def expert(self, workspace: Workspace, rng: np.random.Generator) -> StagedOperator:
+        """An operator of the usual style."""
+        return StagedOperator(workspace.effector, self.stages(workspace, rng), rng)
+
+    def sample(self, workspace: Workspace, rng: np.random.Generator) -> Scene:
+        """A new scene with everything that has a role, and one to three other things."""
+        things = [self._thing(role, look, workspace, rng) for role, look in self.roles.items()]
+        needed = len(things)
+        things += self._others(workspace, rng)
+        zones = [self.zones().get(thing.name, EVERYWHERE) for thing in things]
+        objects = place_apart(workspace, rng, things, zones, gap=self.gap, needed=needed)
+        return Scene(
+            tuple(objects),
+            {"front": workspace.camera()},
+            start=start(workspace, rng),
+            table_color=tuple(rng.uniform(0.45, 0.85) * np.array([1.0, 0.98, 0.94])),
+            light=(rng.uniform(-0.8, 0.8), rng.uniform(-0.8, 0.8), 1.0),
+            seed=int(rng.integers(2**31)),
+        )
+
+    def _others(self, workspace: Workspace, rng: np.random.Generator) -> list[ObjectSpec]:
+        """Distractors; in half of the scenes one shares colour and shape with a named thing."""
+        looks: list[Look] = []
+        named = [self.roles[role] for role in sorted(self.named)]
+        movable = [look for look in named if look.shape in GRASPABLE]
+        if movable and rng.random() < LOOK_ALIKES:
+            looks.append(movable[int(rng.integers(len(movable)))].alike(rng))
+        taken = {look.color for look in self.roles.values()}
+        free = [color for color in PALETTE if color not in taken]
+        for color in rng.choice(free, size=int(rng.integers(1, 3)), replace=False):
+            shape = GRASPABLE[int(rng.integers(len(GRASPABLE)))]
+            looks.append(Look(shape, str(color)))
+        return [self._thing(f"other{i}", look, workspace, rng) for i, look in enumerate(looks)]
+
+    def _thing(
+        self, name: str, look: Look, workspace: Workspace, rng: np.random.Generator
+    ) -> ObjectSpec:
+        size = self.size(name, look, workspace)
+        return ObjectSpec(
+            name,
+            look.shape,
+            size,
+            PALETTE[look.color],
+            (0.0, 0.0, size[2] / 2),
+            yaw=float(rng.uniform(-np.pi, np.pi)),
+            mass=0.25 if look.shape == "bowl" else float(rng.uniform(0.05, 0.12)),
+            friction=float(rng.uniform(0.6, 1.0)),
+            pattern=look.pattern,
+        )
+
+
+def draw_looks(
+    rng: np.random.Generator, shapes: tuple[tuple[Shape, ...], ...], patterned: float = 0.3
+) -> list[Look]:
+    """A look for each group of shapes, all of different colours, some with patterns and sizes."""
+    colors = rng.choice(list(PALETTE), size=len(shapes), replace=False)
+    looks = []
+    for color, group in zip(colors, shapes, strict=True):
+        look = Look(group[int(rng.integers(len(group)))], str(color))
+        if look.shape in GRASPABLE and rng.random() < patterned:
+            look = replace(look, pattern=str(rng.choice(["striped", "dotted", "checked"])))  # type: ignore[arg-type]
+        if look.shape in GRASPABLE and rng.random() < patterned:
+            look = replace(look, size=str(rng.choice(["small", "large"])))
+        looks.append(look)
+    return looks
+
+
+def spec_of(driver: PyBulletDriver, name: str) -> ObjectSpec:
+    """A thing of the present scene."""
+    return next(o for o in driver.world.scene.objects if o.name == name)
+
+
+def apart(driver: PyBulletDriver, name: str) -> bool:
+    """Whether the robot has let go of a thing."""
+    return not driver.world.touching(name, driver.body)
+
+
+def offset(driver: PyBulletDriver, name: str, of: str) -> Array:
+    """``(3,)`` [m] from one thing to another, world axes."""
+    return np.asarray(driver.world.pose(name)[:3, 3] - driver.world.pose(of)[:3, 3])
