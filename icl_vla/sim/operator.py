@@ -26,6 +26,9 @@ class Stage:
         dwell: Steps to wait there.
         speed: Of the set-point, relative to the operator's.
         timeout: Steps after which the stage counts as reached.
+        straight: Whether the way there matters, as when something is pushed along it.
+        unless: Asked when the stage begins: whether it can be left out, as when a second try is
+            not needed.
     """
 
     goal: Callable[[PyBulletDriver], Array]
@@ -34,6 +37,8 @@ class Stage:
     dwell: int = 0
     speed: float = 1.0
     timeout: int = 60
+    straight: bool = False
+    unless: Callable[[PyBulletDriver], bool] | None = None
 
 
 class StagedOperator:
@@ -55,6 +60,8 @@ class StagedOperator:
         here = driver.model.poses(observation.q)[self.effector]
         if self._setpoint is None:
             self._setpoint = here
+        while self.stage < len(self.stages) and self._can_skip(driver):
+            self.stage += 1
         if self.stage == len(self.stages):
             return None
         stage = self.stages[self.stage]
@@ -69,6 +76,10 @@ class StagedOperator:
         return TaskTarget(
             poses={self.effector: self._setpoint}, grippers={self.effector: stage.gripper}
         )
+
+    def _can_skip(self, driver: PyBulletDriver) -> bool:
+        unless = self.stages[self.stage].unless
+        return unless is not None and self._elapsed == 0 and unless(driver)
 
     def _towards(self, T: Array, goal: Array, speed: float) -> Array:
         way = goal[:3, 3] - T[:3, 3]

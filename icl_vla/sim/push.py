@@ -126,7 +126,7 @@ class Push:
         stages = [
             Stage(approach(hover), fork),
             Stage(approach(low), fork, tolerance=0.01, speed=0.8),
-            Stage(push, fork, tolerance=0.006, speed=0.45, timeout=90),
+            Stage(push, fork, tolerance=0.006, speed=0.45, timeout=90, straight=True),
             Stage(back(0.04, low), fork, tolerance=0.01, speed=0.6),
             Stage(back(0.03, hover), fork, tolerance=0.02, dwell=1),
         ]
