@@ -149,13 +149,7 @@ class MovedCamera(Disturbance):
     def see(self, observation: Observation) -> Observation:
         """Pictures from the new place, with the old calibration."""
         images = {
-            name: CameraImage(
-                image.rgb,
-                image.depth,
-                image.intrinsics,
-                image.mount,
-                self._mount @ self._said[name],
-            )
+            name: replace(image, T_mount_camera=self._mount @ self._said[name])
             for name, image in observation.cameras.items()
         }
         return replace(observation, cameras=images)
