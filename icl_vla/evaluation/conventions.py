@@ -1,201 +1,83 @@
-"""How a robot's numbers are written: quantity, unit, scale, sign, frame, coordinates, order, rate.
-
-A convention is drawn factor by factor. Every fifth combination of factors, by its hash, is held
-out: no trained policy has met it, though each of its factors.
-"""
+"""Ways to write a robot's actions, made from its own action space, and wrong descriptions of them."""
 
 from __future__ import annotations
 
-import hashlib
-import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal
 
-import numpy as np
+from icl_vla_embodiments import ActionSpace, Dimension, Kind, Rotation
 
-from icl_vla_embodiments import (
-    ActionSpace,
-    Dimension,
-    Embodiment,
-    Frame,
-    Kind,
-    Reference,
-    Rotation,
-)
-from icl_vla_embodiments.action_space import gripper_dimension, pose_dimensions
-
-Split = Literal["train", "test"]
-FACTORS: dict[str, tuple[str, ...]] = {
-    "quantity": ("pose", "pose", "delta", "joint"),
-    "frame": ("base", "body"),
-    "rotation": ("rotvec", "euler_xyz", "quat_xyzw", "rot6d"),
-    "unit": ("m", "cm", "mm", "norm"),
-    "angle": ("rad", "deg"),
-    "gripper": ("open", "closed", "percent", "byte"),
-    "order": ("usual", "gripper first", "mixed"),
-    "signs": ("usual", "usual", "mirrored"),
-    "rate": ("5", "10", "15", "20"),
-}
-REACH, STEP = 1.0, 0.05  # [m] that +-1 stands for: of places, of steps
-HELD_OUT = 5  # one combination in so many
+Change = Callable[[ActionSpace], ActionSpace]
+UNITS = {"m": "mm", "rad": "deg"}
+PER = {"m": 1e3, "rad": 57.29577951308232}
 
 
 @dataclass(frozen=True)
 class Convention:
-    """A drawn convention.
+    """A way to write actions.
 
     Attributes:
-        factors: Factor -> value.
-        space: What actions are really written in.
-        told: What the policy is told; the same, unless something is kept from it.
+        summary: One line for people.
+        true: What the numbers mean, from the robot's own space.
+        told: What they are said to mean; None for the truth.
     """
 
-    factors: dict[str, str]
-    space: ActionSpace
-    told: ActionSpace
+    summary: str
+    true: Change
+    told: Change | None = None
 
 
-def draw_convention(
-    embodiment: Embodiment, effector: str, seed: int, split: Split, *, hidden: bool = False
-) -> Convention:
-    """A convention for one arm and its gripper.
-
-    Args:
-        embodiment: The robot.
-        effector: The arm.
-        seed: Which convention.
-        split: Whether policies may be trained on it.
-        hidden: Whether mirrored signs are kept from the description, so that only demonstrations
-            show them.
-    """
-    rng = np.random.default_rng([0xC0DE, seed, int(split == "test")])
-    while True:
-        factors = {name: str(rng.choice(values)) for name, values in FACTORS.items()}
-        if hidden:
-            factors["signs"] = "mirrored"
-        if held_out(factors) == (split == "test"):
-            break
-    dice = int(rng.integers(2**31))
-    space = _space(embodiment, effector, factors, dice)
-    told = _space(embodiment, effector, {**factors, "signs": "usual"}, dice) if hidden else space
-    return Convention(factors, space, told)
+def _each(change: Callable[[Dimension], Dimension]) -> Change:
+    return lambda space: replace(space, dimensions=tuple(change(d) for d in space.dimensions))
 
 
-def held_out(factors: dict[str, str]) -> bool:
-    """Whether a combination is kept for tests. What does not apply to it does not count."""
-    seen = dict(factors)
-    if seen["quantity"] == "joint":
-        for name in ("frame", "rotation", "unit"):
-            seen.pop(name)
-    elif seen["quantity"] == "pose":
-        seen.pop("frame")
-    text = repr(sorted(seen.items()))
-    return int(hashlib.sha256(text.encode()).hexdigest(), 16) % HELD_OUT == 0
-
-
-def _space(
-    embodiment: Embodiment, effector: str, factors: dict[str, str], dice: int
-) -> ActionSpace:
-    rng = np.random.default_rng(dice)
-    quantity = factors["quantity"]
-    if quantity == "joint":
-        motion = _joints(embodiment, effector, factors)
-    else:
-        motion = _tool(effector, factors)
-    if factors["signs"] == "mirrored":
-        flips = rng.choice([-1, 1], len(motion))
-        flips[int(rng.integers(len(motion)))] = -1
-        # a quaternion's or a matrix's coordinates have no sign of their own
-        free = [d.rotation in (Rotation.ROTVEC, Rotation.EULER_XYZ) for d in motion]
-        motion = [
-            _flipped(d) if flip < 0 and ok else d
-            for d, flip, ok in zip(motion, flips, free, strict=True)
-        ]
-    grip = _gripper(effector, factors["gripper"])
-    dimensions = [*motion, grip]
-    if factors["order"] == "gripper first":
-        dimensions = [grip, *motion]
-    elif factors["order"] == "mixed":
-        dimensions = [dimensions[i] for i in rng.permutation(len(dimensions))]
-    space = ActionSpace(f"convention_{dice}", tuple(dimensions), rate=float(factors["rate"]))
-    return space.with_joints(embodiment.joints)
-
-
-def _tool(effector: str, factors: dict[str, str]) -> list[Dimension]:
-    """Absolute poses in the base frame, or steps from the measured pose."""
-    delta = factors["quantity"] == "delta"
-    rotation = Rotation(factors["rotation"])
-    dimensions = pose_dimensions(
-        effector,
-        frame=Frame(factors["frame"]) if delta else Frame.BASE,
-        reference=Reference.MEASURED if delta else Reference.ABSOLUTE,
-        rotation=rotation,
-    )
-    made = []
-    for d in dimensions:
-        if d.kind is Kind.EE_POSITION:
-            made.append(_length(d, factors["unit"], STEP if delta else 2 * REACH))
-        elif rotation in (Rotation.ROTVEC, Rotation.EULER_XYZ):
-            made.append(_angle(d, factors["angle"]))
-        else:
-            made.append(d)
-    return made
-
-
-def _joints(embodiment: Embodiment, effector: str, factors: dict[str, str]) -> list[Dimension]:
-    """Joint positions of one arm."""
-    made = []
-    for joint in embodiment.group(effector).joints:
-        limits = embodiment.limits[joint]
-        slides = _slides(embodiment, joint)
-        d = Dimension(
-            joint,
-            Kind.JOINT_POSITION,
-            effector=effector,
-            joint=joint,
-            unit="m" if slides else "rad",
-            lower=limits.lower,
-            upper=limits.upper,
-        )
-        made.append(d if slides else _angle(d, factors["angle"]))
-    return made
-
-
-def _slides(embodiment: Embodiment, joint: str) -> bool:
-    """Whether a joint is prismatic."""
-    from icl_vla_embodiments.robot_model import RobotModel
-
-    model = RobotModel(embodiment).model
-    return "P" in model.joints[model.getJointId(joint)].shortname()
-
-
-def _length(d: Dimension, unit: str, span: float) -> Dimension:
-    """A length in a unit, or as a share of ``span`` [m]."""
-    if unit == "norm":
-        return replace(d, unit="m", scale=span, lower=-1.0, upper=1.0)
-    per = {"m": 1.0, "cm": 0.01, "mm": 0.001}[unit]
-    return replace(d, unit=unit, lower=-span / per, upper=span / per)
-
-
-def _angle(d: Dimension, unit: str) -> Dimension:
-    if unit == "rad":
+def _small_units(d: Dimension) -> Dimension:
+    """Millimetres and degrees."""
+    if d.unit not in UNITS:
         return d
-    turned = {k: math.degrees(getattr(d, k)) for k in ("lower", "upper")}
-    return replace(d, unit="deg", **turned)
+    return replace(d, unit=UNITS[d.unit], lower=d.lower * PER[d.unit], upper=d.upper * PER[d.unit])
 
 
-def _flipped(d: Dimension) -> Dimension:
-    """The same quantity with the other sign."""
+def _mirrored(d: Dimension) -> Dimension:
+    """The other sign, where a sign of its own makes sense."""
+    angular = d.kind in (Kind.EE_ROTATION, Kind.BASE_ROTATION)
+    if d.kind is Kind.GRIPPER or (angular and d.rotation not in (Rotation.ROTVEC,)):
+        return d
     return replace(d, sign=-d.sign, lower=-d.upper, upper=-d.lower)
 
 
-def _gripper(effector: str, way: str) -> Dimension:
-    """Opening, closedness, percent or 0 to 255."""
-    d = gripper_dimension(effector)
-    if way == "closed":
-        return replace(d, sign=-1, offset=-1.0)
-    if way == "percent":
-        return replace(d, unit="%", upper=100.0)
-    if way == "byte":
-        return replace(d, scale=1 / 255, upper=255.0)
-    return d
+def _backwards(space: ActionSpace) -> ActionSpace:
+    """The last dimension first."""
+    return replace(space, dimensions=space.dimensions[::-1])
+
+
+def _same(space: ActionSpace) -> ActionSpace:
+    return space
+
+
+CONVENTIONS: dict[str, Convention] = {
+    "plain": Convention("the robot's own action space", _same),
+    "units": Convention("millimetres and degrees", _each(_small_units)),
+    "mirrored": Convention("all signs turned round", _each(_mirrored)),
+    "reversed": Convention("the last dimension first", _backwards),
+    "units mirrored": Convention(
+        "millimetres and degrees, all signs turned round",
+        lambda space: _each(_mirrored)(_each(_small_units)(space)),
+    ),
+    "hidden": Convention(
+        "all signs turned round, which only the demonstrations show", _each(_mirrored), _same
+    ),
+}
+
+
+def misdescribed(space: ActionSpace) -> ActionSpace:
+    """A description that is wrong: of what moves the arm, every sign and the order of the axes."""
+    turned = _each(_mirrored)(space)
+    moving = [i for i, d in enumerate(turned.dimensions) if d.kind is not Kind.GRIPPER]
+    shifted = dict(zip(moving, moving[1:] + moving[:1], strict=True))
+    return replace(
+        turned,
+        dimensions=tuple(
+            turned.dimensions[shifted.get(i, i)] for i in range(len(turned.dimensions))
+        ),
+    )
