@@ -1,4 +1,4 @@
-"""Ways to write a robot's actions, made from its own action space, and wrong descriptions of them."""
+"""Ways to write a robot's actions, made from its own action space, and wrong words for them."""
 
 from __future__ import annotations
 
