@@ -43,6 +43,22 @@ def in_processes(
             os.environ["OMP_NUM_THREADS"] = before
 
 
+def spread(
+    work: Callable[..., T], jobs: Sequence[tuple[Any, ...]], workers: int, ray: str | None
+) -> Iterator[T]:
+    """:func:`in_processes`, or, with a Ray cluster's address ("local" starts one), over machines.
+
+    Raises:
+        ReportedError: Ray is not installed, or does not answer.
+    """
+    if ray is None:
+        yield from in_processes(work, jobs, workers)
+    else:
+        from .cluster import in_ray
+
+        yield from in_ray(work, jobs, workers, ray)
+
+
 def _begin() -> None:
     """Leave interrupts to the parent, and end with it even when it is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)

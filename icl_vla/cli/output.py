@@ -102,6 +102,10 @@ class Advance:
     def __call__(self, note: str = "") -> None:
         self._bar.update(self._task, advance=1, note=note)
 
+    def begin(self, label: str, pieces: int) -> None:
+        """Go over to the next stage of the work."""
+        self._bar.reset(self._task, total=pieces, description=label, note="")
+
     def total(self, pieces: int) -> None:
         """Say how many pieces there are, where that was not known at first."""
         self._bar.update(self._task, total=pieces)

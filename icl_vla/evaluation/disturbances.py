@@ -142,14 +142,17 @@ class MovedCamera(Disturbance):
                 eye=tuple(np.add(camera.eye, shift)),
                 target=tuple(np.add(camera.target, shift + aim)),
             )
-        self._said = {n: camera.T_world_camera for n, camera in scene.cameras.items()}
-        self._mount = se3.inverse(driver.model.embodiment.mount.matrix)
+        T_base_world = se3.inverse(driver.model.embodiment.mount.matrix)
+        self._said = {
+            name: camera.T_world_camera if camera.link else T_base_world @ camera.T_world_camera
+            for name, camera in scene.cameras.items()
+        }
         driver.world.scene = scene.with_(cameras=cameras)
 
     def see(self, observation: Observation) -> Observation:
         """Pictures from the new place, with the old calibration."""
         images = {
-            name: replace(image, T_mount_camera=self._mount @ self._said[name])
+            name: replace(image, T_mount_camera=self._said[name])
             for name, image in observation.cameras.items()
         }
         return replace(observation, cameras=images)

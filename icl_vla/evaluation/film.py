@@ -81,6 +81,8 @@ class Filmer:
         """Take the last pictures and write everything."""
         self._see(self.cell.driver.observe())
         self.cell.driver.after_command = None
+        if self.film and not self._frames:  # nothing was commanded
+            self._capture()
         self.folder.mkdir(parents=True, exist_ok=True)
         chosen = np.linspace(0, len(self._seen) - 1, min(6, len(self._seen))).astype(int)
         np.savez_compressed(

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-_STYLE = """
+STYLE = """
 :root { --ink:#22262c; --dim:#6e737a; --line:#e4e2dc; --paper:#faf9f6; --vote:#2e7d50;
   --nearest:#b7791f; --expert:#8a8f98; --nothing:#c9c6bf; }
 * { box-sizing:border-box }
@@ -66,24 +66,28 @@ def write_report(
         f"<h1>{html.escape(title)}</h1><p class=lead>{html.escape(lead)}</p>",
         _table(results, methods),
         "".join(f"<p>{html.escape(note)}</p>" for note in notes),
-        "<h2>Films</h2><div class=films>" + "".join(_film(*f) for f in films) + "</div>",
+        "<h2>Films</h2><div class=films>" + "".join(film_figure(*f) for f in films) + "</div>",
         *(f"<h2>{html.escape(c)}</h2>{_image(c, p)}" for c, p in sheets),
         "<h2>The commands</h2><pre>" + html.escape("\n".join(commands)) + "</pre>",
         "<footer>"
         + " · ".join(f"{html.escape(k)} {html.escape(v)}" for k, v in facts.items())
         + "</footer>",
     ]
-    page = (
+    from icl_vla_embodiments.home import write_atomically
+
+    write_atomically(path, html_page(title, body))
+    return path
+
+
+def html_page(title: str, body: Sequence[str], style: str = "") -> str:
+    """A whole page that needs no other file."""
+    return (
         "<!doctype html><html lang=en><meta charset=utf-8>"
         "<meta name=viewport content='width=device-width, initial-scale=1'>"
-        f"<title>{html.escape(title)}</title><style>{_STYLE}</style><main>"
+        f"<title>{html.escape(title)}</title><style>{STYLE}{style}</style><main>"
         + "".join(body)
         + "</main></html>\n"
     )
-    from icl_vla_embodiments.home import write_atomically
-
-    write_atomically(path, page)
-    return path
 
 
 def _table(results: Sequence[Mapping[str, Any]], methods: Mapping[str, str]) -> str:
@@ -121,10 +125,11 @@ def _bar(row: Mapping[str, Any]) -> str:
     )
 
 
-def _film(caption: str, path: Path) -> str:
+def film_figure(caption: str, path: Path, controls: str = "controls") -> str:
+    """A film inside the page; without ``controls`` it just runs."""
     data = base64.b64encode(path.read_bytes()).decode()
     return (
-        f"<figure><video controls muted loop autoplay playsinline preload=auto"
+        f"<figure><video {controls} muted loop autoplay playsinline preload=auto"
         f" src='data:video/mp4;base64,{data}'></video>"
         f"<figcaption>{html.escape(caption)}</figcaption></figure>"
     )

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from icl_vla_embodiments import ReportedError
 
-from ..processes import in_processes
+from ..processes import spread
 from .statistics import wilson
+
+if TYPE_CHECKING:
+    from .setting import Setting
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,7 @@ class Trial:
         context: Fingerprint of the demonstrations and the robot; results of others do not count.
         pictures: Folder for small frames of the attempt, or None.
         film: Whether to write a film there, too.
+        setting: Where it is one of a benchmark's: the cell and what is handed over in it.
     """
 
     embodiment: str
@@ -36,6 +40,7 @@ class Trial:
     context: str
     pictures: str | None = None
     film: bool = False
+    setting: Setting | None = None
 
     @property
     def key(self) -> tuple[str, str, int, str]:
@@ -54,6 +59,12 @@ class Result:
         cpu_seconds: Of this machine's time.
         violations: Worst excess over position, velocity and acceleration limits (SI), 0 when none.
         levels: Controller ladder level -> ticks.
+        cell: Name of the benchmark's cell.
+        group: Number of the task within the cell, of the set of demonstrations within the task, and
+            of the episode within the set.
+        other: Whether the other one of two tasks was done instead, where there are two.
+        cause: Why it failed, as far as can be told.
+        timings: Part of the program -> this machine's time [s].
     """
 
     embodiment: str
@@ -67,67 +78,19 @@ class Result:
     cpu_seconds: float
     violations: dict[str, float]
     levels: dict[str, int]
+    cell: str = ""
+    group: tuple[int, int, int] = (0, 0, 0)
+    other: bool | None = None
+    cause: str = ""
+    timings: dict[str, float] = field(default_factory=dict, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "group", tuple(self.group))  # JSON has lists only
 
     @property
     def key(self) -> tuple[str, str, int, str]:
         """See :attr:`Trial.key`."""
         return self.task, self.method, self.seed, self.context
-
-
-_cells: dict[
-    tuple[str, str, str], object
-] = {}  # one per process: building a workcell takes seconds
-
-
-def run_trial(trial: Trial, home: Path, bank: Path) -> Result:
-    """Run one trial in this process."""
-    from icl_vla_embodiments.store import EmbodimentStore
-    from icl_vla_retrieval import DemoBank
-
-    from ..sim.workcell import Workcell
-    from .film import Filmer
-    from .methods import find_method
-
-    key = (str(home), trial.embodiment, trial.task)
-    if key not in _cells:
-        _cells[key] = Workcell.build(EmbodimentStore(home), trial.embodiment, trial.task)
-    cell = _cells[key]
-    assert isinstance(cell, Workcell) and cell.task is not None
-    begin = time.process_time()
-    observation = cell.reset(trial.seed)
-    filmer = None
-    if trial.pictures is not None:
-        filmer = Filmer(cell, Path(trial.pictures), film=trial.film)
-    if filmer:
-        filmer.begin(observation)
-    outcome = find_method(trial.method).run(
-        cell,
-        DemoBank.open(bank),
-        cell.task.instruction,
-        trial.seed,
-        None if filmer is None else filmer.watch,
-    )
-    success = cell.judge()
-    if filmer:
-        filmer.finish(success)
-    audit = cell.audit
-    return Result(
-        trial.embodiment,
-        trial.task,
-        trial.method,
-        trial.seed,
-        trial.context,
-        success=success,
-        ended=outcome.reason,
-        seconds=round(outcome.seconds, 3),
-        cpu_seconds=round(time.process_time() - begin, 3),
-        violations={
-            "position": audit.position,
-            "velocity": audit.velocity,
-            "acceleration": audit.acceleration,
-        },
-        levels=dict(sorted(audit.levels.items())),
-    )
 
 
 class ResultLog:
@@ -179,15 +142,19 @@ class ResultLog:
 def run_trials(
     trials: Sequence[Trial],
     home: Path,
-    bank: Path,
+    bank: Path | None,
     log: ResultLog,
     *,
     workers: int,
+    ray: str | None = None,
     progress: Callable[[Result], None] | None = None,
 ) -> None:
     """Run what the log does not hold yet, each trial in whichever process is free."""
+    from .attempt import run_trial
+
     missing = [t for t in trials if t.key not in log.results or not _pictured(t)]
-    for result in in_processes(run_trial, [(t, home, bank) for t in missing], workers):
+    jobs = [(t, home, bank) for t in missing]
+    for result in spread(run_trial, jobs, workers, ray):
         log.add(result)
         if progress is not None:
             progress(result)

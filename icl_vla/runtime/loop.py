@@ -137,6 +137,7 @@ def run_episode(
     guardrail: Guardrail | None = None,
     watch: Callable[[Observation, ActionChunk], None] | None = None,
     audit: Audit | None = None,
+    cameras: bool = True,
 ) -> Outcome:
     """Let a policy act until it says it is done, a guardrail stops it, or time is up.
 
@@ -145,17 +146,18 @@ def run_episode(
         controller: Already reset with the driver's observation.
         episode: The policy's episode.
         seconds: Time allowed on the driver's clock.
-        replan: Steps of each chunk to execute before asking for the next.
+        replan: Steps of each chunk to execute before asking for the next; all of a shorter one.
         guardrail: Reviews every chunk.
         watch: Called with every observation and the chunk that answered it.
         audit: Collects limit violations.
+        cameras: Whether the policy gets pictures; in simulation they take time to draw.
     """
     guardrail = guardrail or FiniteAndNear()
     begin = driver.clock()
     chunks = 0
     asked_again = 0
     while driver.clock() - begin < seconds:
-        observation = driver.observe()
+        observation = driver.observe(cameras=cameras)
         chunk = episode.act(observation)
         chunks += 1
         if watch is not None:
@@ -175,6 +177,7 @@ def run_episode(
             execute(driver, controller, hold, [now + chunk.dt], now + chunk.dt, audit)
             continue
         due = [now + (h + 1) * chunk.dt for h in range(len(chunk))]
-        execute(driver, controller, chunk.targets, due, now + replan * chunk.dt, audit)
+        steps = min(replan, len(chunk))
+        execute(driver, controller, chunk.targets, due, now + steps * chunk.dt, audit)
     driver.stop()
     return Outcome("time is up", driver.clock() - begin, chunks)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from icl_vla_embodiments import CameraImage, Command, EffectorState, Observation, se3
+from icl_vla_embodiments import CameraImage, Command, EffectorState, Group, Observation, se3
 from icl_vla_embodiments.robot_model import RobotModel
 from icl_vla_embodiments.types import Array
 
 from .bullet import pybullet
-from .scene import Scene
+from .ink import Pen
+from .scene import CameraSpec, Scene
 from .world import STEP, World
 
 _FINGER_FRICTION = 1.2
@@ -28,6 +30,7 @@ class PyBulletDriver:
         scenes: Seed -> scene, called by :meth:`reset`.
 
     Attributes:
+        scenes: See above; may be changed.
         after_command: Called after every command, for films and probes.
     """
 
@@ -38,12 +41,12 @@ class PyBulletDriver:
         self.world = World()
         self.after_command: Callable[[], None] | None = None
         self._urdf = urdf
-        self._scenes = scenes
+        self.scenes = scenes
         self._time = 0.0
 
     def reset(self, seed: int | None = None) -> Observation:
         """Lay out the scene of ``seed``, put the robot at its start, let things settle."""
-        scene = self._scenes(seed)
+        scene = self.scenes(seed)
         self.world.reset(scene)
         self._load()
         self.place(self._start(scene))
@@ -71,10 +74,13 @@ class PyBulletDriver:
         self._rows: list[int] = []  # rows of the joint map
         efforts = self.model.embodiment.array("effort")
         self._forces: list[float] = []
+        self.fingers: list[int] = []  # PyBullet links of the grippers' fingers
         for index in range(c.getNumJoints(self.body)):
             info = c.getJointInfo(self.body, index)
             name = info[1].decode()
             c.changeDynamics(self.body, index, linearDamping=0, angularDamping=0, jointDamping=0)
+            if name in fingers or info[16] in self.fingers:
+                self.fingers.append(index)
             if info[2] == pybullet.JOINT_FIXED or name not in rows:
                 continue
             if name in fingers:
@@ -84,7 +90,41 @@ class PyBulletDriver:
             self._rows.append(rows[name])
             self._forces.append(float(efforts[master]))
         pick = self.model.G[self._rows]
+        if self.world.scene.inked:
+            self.world.pen = Pen(c, self.world.table, self.body, self.fingers)
         self._unmap = np.linalg.pinv(pick)
+        for gripper in self.model.embodiment.of_kind("gripper"):
+            self._couple(gripper)
+
+    def _couple(self, gripper: Group) -> None:
+        """Let the fingers of a gripper move as one, as its mechanism does.
+
+        Each alone is a motor at its limit while it grasps: two that push against each other with
+        equal forces would let what they hold, and themselves, drift sideways.
+        """
+        c = self.world.client
+        moved = np.zeros(self.model.n)
+        rows = [self.model.embodiment.joints.index(j) for j in gripper.joints]
+        moved[rows] = np.subtract(gripper.open, gripper.closed)
+        travel = (self.model.G @ moved)[self._rows]
+        joints = [i for i in np.argsort(-np.abs(travel), kind="stable") if abs(travel[i]) > 1e-9]
+        for other in joints[1:]:
+            first = joints[0]
+            gear = c.createConstraint(
+                self.body,
+                self._indices[first],
+                self.body,
+                self._indices[other],
+                jointType=pybullet.JOINT_GEAR,
+                jointAxis=[0, 0, 1],
+                parentFramePosition=[0, 0, 0],
+                childFramePosition=[0, 0, 0],
+            )
+            ratio = float(travel[first] / travel[other])  # of the two joints' speeds
+            same = abs(ratio - 1) < 1e-6  # only then does PyBullet correct drift rightly
+            c.changeConstraint(
+                gear, gearRatio=-ratio, erp=0.1 if same else 0.0, maxForce=5 * self._forces[first]
+            )
 
     def _start(self, scene: Scene) -> Array:
         q = self.model.neutral.copy()
@@ -106,6 +146,7 @@ class PyBulletDriver:
 
     def _drive(self, angles: Array, velocities: Array) -> None:
         self._braked = True
+        self._driven: Array | None = angles
         self.world.client.setJointMotorControlArray(
             self.body,
             self._indices,
@@ -128,17 +169,8 @@ class PyBulletDriver:
         q = self._unmap @ (angles - self.model.c[self._rows])
         images: dict[str, CameraImage] = {}
         if cameras:
-            T_base_world = se3.inverse(self.model.embodiment.mount.matrix)
-            for name, camera in self.world.scene.cameras.items():
-                image = self.world.image(camera)
-                assert image.T_mount_camera is not None
-                images[name] = CameraImage(
-                    image.rgb,
-                    image.depth,
-                    image.intrinsics,
-                    None,
-                    T_base_world @ image.T_mount_camera,
-                )
+            links = self.model.link_poses(q)
+            images = {n: self._image(c, links) for n, c in self.world.scene.cameras.items()}
         return Observation(
             time=self._time,
             cameras=images,
@@ -168,6 +200,16 @@ class PyBulletDriver:
             return None
         return float(np.clip((here - a) @ (b - a) / ((b - a) @ (b - a)), 0.0, 1.0))
 
+    def _image(self, camera: CameraSpec, links: Mapping[str, Array]) -> CameraImage:
+        """A picture, its camera's pose in the base frame or in the frame of the link it is on."""
+        T_world_base = self.model.embodiment.mount.matrix
+        if camera.link:
+            placed = camera.carried(T_world_base @ links[camera.link])
+            image = self.world.image(placed)
+            return replace(image, mount=camera.link, T_mount_camera=camera.T_world_camera)
+        image = self.world.image(camera)
+        return replace(image, T_mount_camera=se3.inverse(T_world_base) @ camera.T_world_camera)
+
     def command(self, command: Command, duration: float) -> None:
         """Drive the joints for ``duration`` [s], rounded to physics steps."""
         steps = max(1, round(duration / STEP))
@@ -180,7 +222,7 @@ class PyBulletDriver:
                     pybullet.VELOCITY_CONTROL,
                     forces=[0.0] * len(self._indices),
                 )
-                self._braked = False
+                self._braked, self._driven = False, None
             # torques at masters: followers share them by virtual work
             torques = self._unmap.T @ command.tau
             for _ in range(steps):
@@ -199,8 +241,11 @@ class PyBulletDriver:
             self.after_command()
 
     def stop(self) -> None:
-        """Hold the present joint positions."""
+        """Hold the present joint positions; fingers go on closing on what they hold."""
         angles, _ = self._states()
+        if self._driven is not None:
+            gripping = np.isin(self._indices, self.fingers)
+            angles[gripping] = self._driven[gripping]
         self._drive(angles, np.zeros(len(angles)))
 
     def clock(self) -> float:

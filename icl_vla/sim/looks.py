@@ -33,7 +33,11 @@ NOUNS: dict[Shape, str] = {
     "tee": "T-piece",
     "ell": "L-piece",
     "bowl": "bowl",
+    "cup": "cup",
+    "hook": "hook",
     "mark": "mark",
+    "line": "line",
+    "bar": "bar",
     "button": "button",
     "lid": "box with a lid",
     "drawer": "drawer",
@@ -62,8 +66,12 @@ class Look:
     @property
     def words(self) -> str:
         """What it is called: "small striped red cube"."""
+        return self.called(NOUNS[self.shape])
+
+    def called(self, noun: str) -> str:
+        """The same with another noun."""
         pattern = "" if self.pattern == "plain" else self.pattern
-        return " ".join(w for w in (self.size, pattern, self.color, NOUNS[self.shape]) if w)
+        return " ".join(w for w in (self.size, pattern, self.color, noun) if w)
 
     @property
     def scale(self) -> float:

@@ -13,6 +13,7 @@ from icl_vla_embodiments.types import Array
 from .driver import PyBulletDriver
 
 RATE = 10.0  # [Hz] of commands
+_TURNED = 0.03  # [rad] of the set-point to the goal at which a stage is reached
 
 
 @dataclass(frozen=True)
@@ -68,8 +69,10 @@ class StagedOperator:
         goal = stage.goal(driver)
         self._setpoint = self._towards(self._setpoint, goal, self._speed * stage.speed)
         self._elapsed += 1
-        arrived = np.linalg.norm(here[:3, 3] - goal[:3, 3]) < stage.tolerance
-        if arrived or self._elapsed > stage.timeout or self._waited:
+        near = np.linalg.norm(here[:3, 3] - goal[:3, 3]) < stage.tolerance
+        # the set-point's turn: an arm of few joints may never get there itself
+        turned = np.linalg.norm(se3.log3(goal[:3, :3] @ self._setpoint[:3, :3].T)) < _TURNED
+        if (near and turned) or self._elapsed > stage.timeout or self._waited:
             self._waited += 1
         if self._waited > stage.dwell:
             self.stage, self._waited, self._elapsed = self.stage + 1, 0, 0

@@ -18,7 +18,11 @@ Shape = Literal[
     "cylinder",
     "sphere",
     "bowl",
+    "cup",
+    "hook",
     "mark",
+    "line",
+    "bar",
     "cross",
     "tee",
     "ell",
@@ -38,10 +42,10 @@ class ObjectSpec:
 
     Attributes:
         name: Unique in the scene; only the judge, the expert and the reader use it.
-        shape: A mark is painted on the table and cannot be moved. Button, lid, drawer and slot are
-            fixtures: they stand fast, and all but the slot have one joint.
-        size: Box, cross, tee, ell and fixtures: edges; cylinder, bowl, mark: diameter, diameter,
-            height; sphere: diameters [m].
+        shape: Mark and line are painted on the table and cannot be moved. Button, lid, drawer and
+            slot are fixtures: they stand fast, and all but the slot have one joint.
+        size: Cylinder, bowl, mark: diameter, diameter, height; sphere: diameters; all others:
+            edges [m].
         color: RGB, 0 to 1.
         position: Centre in the world frame [m].
         yaw: About the vertical [rad].
@@ -49,6 +53,8 @@ class ObjectSpec:
         friction: Lateral coefficient; PyBullet multiplies the two bodies' values.
         pattern: Of its surface, in ``color`` and ``second_color``.
         second_color: RGB, 0 to 1.
+        hollow: Edges ``(x, y)`` of the hole through a slot [m].
+        joint: Position of a fixture's joint at the beginning [m or rad].
     """
 
     name: str
@@ -61,6 +67,8 @@ class ObjectSpec:
     friction: float = 0.8
     pattern: Pattern = "plain"
     second_color: tuple[float, float, float] = (0.95, 0.95, 0.95)
+    hollow: tuple[float, float] = (0.0, 0.0)
+    joint: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -75,6 +83,8 @@ class CameraSpec:
         fov: Vertical field of view [deg].
         depth_noise: Standard deviation [m]; None-like 0 for a perfect sensor.
         color_noise: Standard deviation of RGB, 0 to 1.
+        link: Of the robot, that carries it; eye, target and up are then in this link's frame.
+        up: Direction that is up in the picture.
     """
 
     eye: tuple[float, float, float]
@@ -84,6 +94,8 @@ class CameraSpec:
     fov: float = 45.0
     depth_noise: float = 0.002
     color_noise: float = 0.01
+    link: str = ""
+    up: tuple[float, float, float] = (0.0, 0.0, 1.0)
 
     @property
     def intrinsics(self) -> Array:
@@ -97,13 +109,19 @@ class CameraSpec:
 
     @property
     def T_world_camera(self) -> Array:
-        """``(4, 4)``, optical convention: x right, y down, z forward."""
+        """``(4, 4)``, optical: x right, y down, z forward; ``T_link_camera`` on a link."""
         eye = np.array(self.eye)
         forward = np.array(self.target) - eye
         forward /= np.linalg.norm(forward)
-        right = np.cross(forward, [0.0, 0.0, 1.0])
+        right = np.cross(forward, self.up)
         right /= np.linalg.norm(right)
         return se3.pose(np.stack([right, np.cross(forward, right), forward], axis=1), eye)
+
+    def carried(self, T_world_link: Array) -> CameraSpec:
+        """Where it is in the world, on its link."""
+        eye, target = se3.act(T_world_link, np.array([self.eye, self.target]))
+        up = T_world_link[:3, :3] @ self.up
+        return replace(self, eye=tuple(eye), target=tuple(target), up=tuple(up), link="")
 
 
 @dataclass(frozen=True)
@@ -117,6 +135,7 @@ class Scene:
         table_color: RGB, 0 to 1.
         light: Direction that the light comes from.
         seed: Of the sensors' noise.
+        inked: Whether fingers leave ink where they all but touch the table.
     """
 
     objects: tuple[ObjectSpec, ...]
@@ -125,6 +144,7 @@ class Scene:
     table_color: tuple[float, float, float] = (0.75, 0.73, 0.70)
     light: tuple[float, float, float] = (0.5, 0.3, 1.0)
     seed: int = 0
+    inked: bool = False
 
     def start_pose(self, effector: str) -> Array | None:
         """``T_base_ee`` ``(4, 4)``, or None where the scene leaves it to the neutral posture."""
@@ -152,7 +172,9 @@ class Scene:
         try:
             objects = tuple(_object(o, path) for o in data.pop("objects"))
             given = (data.pop("cameras", None) or {}).items()
-            cameras = {n: CameraSpec(**_numbers(c, {"eye": 3, "target": 3})) for n, c in given}
+            cameras = {
+                n: CameraSpec(**_numbers(c, {"eye": 3, "target": 3, "up": 3})) for n, c in given
+            }
             start = {e: _vector(e, x, 6) for e, x in (data.pop("start", None) or {}).items()}
             rest = _numbers(data, {"table_color": 3, "light": 3})
             scene = cls(objects=objects, cameras=cameras, start=start, **rest)
@@ -176,7 +198,8 @@ def _object(data: dict[str, Any], path: Path) -> ObjectSpec:
         raise ReportedError("an unknown shape", where=where, value=spec.shape, valid=SHAPES)
     if spec.pattern not in PATTERNS:
         raise ReportedError("an unknown pattern", where=where, value=spec.pattern, valid=PATTERNS)
-    numbers = (*spec.size, *spec.color, *spec.position, spec.yaw, spec.mass, spec.friction)
+    scalars = (spec.yaw, spec.mass, spec.friction, spec.joint)
+    numbers = (*spec.size, *spec.color, *spec.position, *scalars)
     if len(spec.size) != 3 or len(spec.color) != 3 or len(spec.position) != 3:
         raise ReportedError("size, color and position have three numbers each", where=where)
     if not np.isfinite(numbers).all() or min(spec.size) <= 0:

@@ -19,25 +19,34 @@ Vector = Sequence[float]
 
 def build(client: Any, o: ObjectSpec) -> int:
     """Make a thing's body; its number in the client."""
-    if o.shape == "mark":
-        visual = client.createVisualShape(
-            pybullet.GEOM_CYLINDER, radius=o.size[0] / 2, length=o.size[2], **_look(o)
-        )
+    if o.shape in ("mark", "line"):
+        visual = client.createVisualShape(**_paint(o), **_look(o))
         return int(client.createMultiBody(0, -1, visual, o.position, _turn(client, o)))
     if o.shape in FIXTURES:
-        return FIXTURES[o.shape](client, o)
+        body = FIXTURES[o.shape](client, o)
+        if o.joint:
+            client.resetJointState(body, 0, o.joint)
+        return body
     body = _MOVABLE.get(o.shape, _primitive)(client, o)
     client.changeDynamics(
         body,
         -1,
         lateralFriction=o.friction,
-        rollingFriction=2e-3,
-        spinningFriction=0.25 * max(o.size[:2]),  # a disc's: 2/3 of its radius
+        # [m] both; what is in a cup shall roll out of it
+        rollingFriction=0.0 if o.shape == "cup" else 0.05 * min(o.size),
+        # a disc's: 2/3 of its radius; a ball touches in a point
+        spinningFriction=0.0 if o.shape == "sphere" else 0.25 * max(o.size[:2]),
         linearDamping=0.2,
         angularDamping=0.3,
         activationState=pybullet.ACTIVATION_STATE_ENABLE_SLEEPING,
     )
     return body
+
+
+def _paint(o: ObjectSpec) -> dict[str, Any]:
+    if o.shape == "line":
+        return {"shapeType": pybullet.GEOM_BOX, "halfExtents": [s / 2 for s in o.size]}
+    return {"shapeType": pybullet.GEOM_CYLINDER, "radius": o.size[0] / 2, "length": o.size[2]}
 
 
 def _look(o: ObjectSpec) -> dict[str, Any]:
@@ -54,6 +63,7 @@ def _primitive(client: Any, o: ObjectSpec) -> int:
     x, _, height = o.size
     shapes: dict[str, tuple[int, dict[str, Any]]] = {
         "box": (pybullet.GEOM_BOX, {"halfExtents": [s / 2 for s in o.size]}),
+        "bar": (pybullet.GEOM_BOX, {"halfExtents": [s / 2 for s in o.size]}),
         "cylinder": (pybullet.GEOM_CYLINDER, {"radius": x / 2}),
         "sphere": (pybullet.GEOM_SPHERE, {"radius": x / 2}),
     }
@@ -115,6 +125,14 @@ def _bars(client: Any, o: ObjectSpec) -> int:
     return _boxes(client, o, parts[o.shape], o.mass)
 
 
+def _hook(client: Any, o: ObjectSpec) -> int:
+    """A stick along x, its origin in the middle of it, and a bar to the +y side at the +x end."""
+    x, y, z = o.size
+    stick = ((0.0, 0.0, 0.0), (x, z, z))
+    bar = ((0.5 * (x - z), 0.5 * (y - z), 0.0), (z, y, z))
+    return _boxes(client, o, [stick, bar], o.mass)
+
+
 def _bowl(client: Any, o: ObjectSpec) -> int:
     """A round base with a ring of upright plates; its origin is the centre of its height.
 
@@ -162,6 +180,8 @@ def _bowl(client: Any, o: ObjectSpec) -> int:
 
 _MOVABLE: dict[str, Callable[[Any, ObjectSpec], int]] = {
     "bowl": _bowl,
+    "cup": _bowl,
+    "hook": _hook,
     "cross": _bars,
     "tee": _bars,
     "ell": _bars,

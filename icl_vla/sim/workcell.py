@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,6 +56,11 @@ class Workcell(Station):
             return PyBulletDriver(model, simulation_urdf(embodiment, store.folder(name)), scenes)
 
         return cls.around(embodiment, simulated, task=chosen)
+
+    def lay_out(self, task: Task, scenes: Callable[[int], Scene]) -> None:
+        """Go over to another task and its scenes, by seed; the robot stays as it is built."""
+        self.task = task
+        self.driver.scenes = lambda seed: scenes(0 if seed is None else seed)
 
     def judge(self) -> bool:
         """Whether the task's goal holds, with everything still, for a whole second.

@@ -10,6 +10,7 @@ from icl_vla_embodiments import CameraImage, se3
 from icl_vla_embodiments.types import Array
 
 from .bullet import connect, pybullet
+from .ink import Pen
 from .looks import pattern_file
 from .scene import CameraSpec, ObjectSpec, Scene
 from .shapes import build
@@ -29,6 +30,7 @@ class World:
         self.client = connect()
         self.bodies: dict[str, int] = {}
         self.scene = Scene((), {})
+        self.pen: Pen | None = None
         self._noise = np.random.default_rng(0)
 
     def reset(self, scene: Scene) -> None:
@@ -38,6 +40,7 @@ class World:
         c.setGravity(0, 0, -9.81)
         c.setTimeStep(STEP)
         self.scene = scene
+        self.pen = None
         self._noise = np.random.default_rng(scene.seed)
         half = [1.5, 1.5, 0.05]
         self.table = c.createMultiBody(
@@ -77,6 +80,8 @@ class World:
         """Advance physics by ``steps`` of :data:`STEP`."""
         for _ in range(steps):
             self.client.stepSimulation()
+        if self.pen is not None:
+            self.pen.write(steps * STEP)
 
     def pose(self, name: str) -> Array:
         """``T_world_object`` ``(4, 4)``."""
@@ -104,7 +109,7 @@ class World:
     def image(self, camera: CameraSpec, *, noise: bool = True) -> CameraImage:
         """A calibrated RGB-D picture in the world frame, with the sensor's noise."""
         T = camera.T_world_camera
-        view = self.client.computeViewMatrix(camera.eye, camera.target, [0, 0, 1])
+        view = self.client.computeViewMatrix(camera.eye, camera.target, camera.up)
         projection = self.client.computeProjectionMatrixFOV(
             camera.fov, camera.width / camera.height, _NEAR, _FAR
         )

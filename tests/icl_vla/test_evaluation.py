@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from icl_vla.evaluation.attempt import run_trial
 from icl_vla.evaluation.methods import METHODS, find_method
 from icl_vla.evaluation.running import context_of, evaluate
 from icl_vla.evaluation.statistics import wilson
-from icl_vla.evaluation.trials import Result, ResultLog, Trial, run_trial, summarise
+from icl_vla.evaluation.trials import Result, ResultLog, Trial, summarise
 from icl_vla.processes import in_processes
 from icl_vla_embodiments import ReportedError, UnknownName
 
@@ -213,7 +214,7 @@ def test_known_results_are_not_made_again(home, bank):
 def table(home: Path) -> list[dict[str, object]]:
     """Every result in the log, without the machine's time, in a fixed order."""
     log = ResultLog(home / "runs" / ROBOT / "results.jsonl")
-    rows = [asdict(replace(r, cpu_seconds=0.0)) for r in log.results.values()]
+    rows = [asdict(replace(r, cpu_seconds=0.0, timings={})) for r in log.results.values()]
     return sorted(rows, key=lambda r: (r["task"], r["method"], r["seed"]))
 
 

@@ -10,18 +10,32 @@ if TYPE_CHECKING:
 
 TRAINED = {
     "reach": "Reach",
+    "pick": "Pick",
+    "place_in": "PlaceIn",
+    "press": "Press",
+    "push_to": "PushTo",
+    "align": "Align",
+    "lid": "Lid",
+    "follow": "Follow",
+    "program": "Program",
 }
 """Family -> its class, in the module of the family's name; policies may be trained on these."""
 
 HELD_OUT = {
     "stack": "Stack",
+    "swap": "Swap",
+    "sweep": "Sweep",
+    "drawer": "Drawer",
+    "insert": "Insert",
+    "pour": "Pour",
+    "tool": "Tool",
 }
 """The same for families that nothing is ever trained or tuned on."""
 
 FAMILIES = {**TRAINED, **HELD_OUT}
 
 
-def draw(family: str, number: int = 0) -> TableTask:
-    """A task of a family."""
-    made: TableTask = getattr(import_module(f"{__name__}.{family}"), FAMILIES[family])(number)
+def draw(family: str, number: int = 0, tag: str = "") -> TableTask:
+    """A task of a family; ``tag`` as in :class:`TableTask`."""
+    made: TableTask = getattr(import_module(f"{__name__}.{family}"), FAMILIES[family])(number, tag)
     return made

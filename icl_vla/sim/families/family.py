@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import numpy as np
 
+from icl_vla_embodiments import ReportedError
 from icl_vla_embodiments.types import Array
 
 from ..driver import PyBulletDriver
@@ -23,6 +24,8 @@ Mechanism = Literal["", "slide", "insert", "tool"]
 Zone = tuple[float, float, float, float]
 EVERYWHERE: Zone = (-0.9, 0.9, -0.9, 0.9)
 GRASPABLE: tuple[Shape, ...] = ("box", "cylinder")
+COPIED: tuple[Shape, ...] = (*GRASPABLE, "button", "drawer", "slot")  # there are look-alikes of
+_ATTEMPTS = 200  # layouts tried for a scene
 LOOK_ALIKES = 0.5  # share of the scenes in which a distractor shares colour and shape
 
 
@@ -55,10 +58,12 @@ class TableTask(ABC):
 
     Args:
         seed: Which task of the family.
+        tag: Appended to the things' names, where a task is part of a larger one.
 
     Attributes:
         name: ``family:seed``.
         instruction: What is asked for.
+        paraphrases: The same in other words.
         roles: Thing -> its look. The names in :attr:`named` are told from others by their look.
         named: Things whose look the instruction says; the others may look like anything.
         steps: Signature of what is done.
@@ -69,18 +74,29 @@ class TableTask(ABC):
     mechanism: ClassVar[Mechanism] = ""
     gap: ClassVar[float] = 0.045  # [m] between things: a hand needs room
 
-    def __init__(self, seed: int = 0) -> None:
-        self.seed = seed
+    def __init__(self, seed: int = 0, tag: str = "") -> None:
+        self.seed, self.tag = seed, tag
         self.name = f"{self.family}:{seed}"
         self.roles: dict[str, Look] = {}
         self.named: frozenset[str] = frozenset()
         self.steps: tuple[Step, ...] = ()
         self.instruction = ""
+        self.paraphrases: tuple[str, ...] = ()
         self.draw(np.random.default_rng([zlib.crc32(self.family.encode()), seed]))
+
+    def names(self, *plain: str) -> tuple[str, ...]:
+        """Names of things that are this task's own, even within a larger task."""
+        return tuple(name + self.tag for name in plain)
+
+    def say(self, rng: np.random.Generator, *sentences: str) -> None:
+        """Ask in one of several sentences; the others are paraphrases."""
+        order = rng.permutation(len(sentences))
+        self.instruction, *others = (sentences[i] for i in order)
+        self.paraphrases = tuple(others)
 
     @abstractmethod
     def draw(self, rng: np.random.Generator) -> None:
-        """Set instruction, roles, named and steps."""
+        """Set instruction, paraphrases, roles, named and steps."""
 
     @abstractmethod
     def succeeded(self, driver: PyBulletDriver) -> bool:
@@ -94,6 +110,14 @@ class TableTask(ABC):
         """Thing -> where it may stand, in coordinates of the workspace's patch."""
         return {}
 
+    def turns(self) -> Mapping[str, tuple[float, float]]:
+        """Thing -> how it may be turned [rad], where not any way."""
+        return {}
+
+    def clear(self, objects: Sequence[ObjectSpec]) -> bool:
+        """Whether things stand so that the task is one: not done yet, and with room to do it."""
+        return True
+
     def size(self, role: str, look: Look, workspace: Workspace) -> tuple[float, float, float]:
         """Edges of a thing [m]; a hand can close round the usual ones."""
         edge = 0.5 * look.scale * workspace.aperture
@@ -101,6 +125,18 @@ class TableTask(ABC):
             return (3.6 * edge, 3.6 * edge, 1.1 * edge)
         if look.shape == "mark":
             return (1.2 * edge, 1.2 * edge, 0.001)
+        if look.shape == "line":
+            return (2.6 * edge, 0.5 * edge, 0.001)
+        if look.shape == "bar":
+            return (2.4 * edge, 0.8 * edge, 0.8 * edge)
+        if look.shape == "button":
+            return (1.8 * edge, 1.8 * edge, 0.9 * edge)
+        if look.shape == "lid":
+            return (2.6 * edge, 2.4 * edge, 1.2 * edge)
+        if look.shape == "drawer":
+            return (2.8 * edge, 2.4 * edge, 1.5 * edge)
+        if look.shape == "slot":
+            return (2.8 * edge, 2.8 * edge, 0.8 * edge)
         if look.shape in ("cross", "tee", "ell"):
             return (1.6 * edge, 1.6 * edge, 0.6 * edge)
         return (edge, edge, edge)
@@ -111,11 +147,7 @@ class TableTask(ABC):
 
     def sample(self, workspace: Workspace, rng: np.random.Generator) -> Scene:
         """A new scene with everything that has a role, and one to three other things."""
-        things = [self._thing(role, look, workspace, rng) for role, look in self.roles.items()]
-        needed = len(things)
-        things += self._others(workspace, rng)
-        zones = [self.zones().get(thing.name, EVERYWHERE) for thing in things]
-        objects = place_apart(workspace, rng, things, zones, gap=self.gap, needed=needed)
+        objects = self._objects(workspace, rng)
         return Scene(
             tuple(objects),
             {"front": workspace.camera()},
@@ -125,13 +157,34 @@ class TableTask(ABC):
             seed=int(rng.integers(2**31)),
         )
 
+    def _objects(self, workspace: Workspace, rng: np.random.Generator) -> list[ObjectSpec]:
+        """Things laid out so that the task can be done.
+
+        Raises:
+            ReportedError: There is no room for that, even without distractors.
+        """
+        for attempt in range(_ATTEMPTS):
+            things = [self._thing(role, look, workspace, rng) for role, look in self.roles.items()]
+            needed = len(things)
+            if attempt < _ATTEMPTS // 2:
+                things += self._others(workspace, rng)
+            zones = [self.zones().get(thing.name, EVERYWHERE) for thing in things]
+            objects = place_apart(workspace, rng, things, zones, gap=self.gap, needed=needed)
+            if self.clear(objects):
+                return objects
+        raise ReportedError(
+            "the robot's table-top patch has no room for the task",
+            where=self.name,
+            value=f"{2 * workspace.half[0]:.2f} m by {2 * workspace.half[1]:.2f} m",
+        )
+
     def _others(self, workspace: Workspace, rng: np.random.Generator) -> list[ObjectSpec]:
         """Distractors; in half of the scenes one shares colour and shape with a named thing."""
         looks: list[Look] = []
         named = [self.roles[role] for role in sorted(self.named)]
-        movable = [look for look in named if look.shape in GRASPABLE]
-        if movable and rng.random() < LOOK_ALIKES:
-            looks.append(movable[int(rng.integers(len(movable)))].alike(rng))
+        copied = [look for look in named if look.shape in COPIED]
+        if copied and rng.random() < LOOK_ALIKES:
+            looks.append(copied[int(rng.integers(len(copied)))].alike(rng))
         taken = {look.color for look in self.roles.values()}
         free = [color for color in PALETTE if color not in taken]
         for color in rng.choice(free, size=int(rng.integers(1, 3)), replace=False):
@@ -149,7 +202,7 @@ class TableTask(ABC):
             size,
             PALETTE[look.color],
             (0.0, 0.0, size[2] / 2),
-            yaw=float(rng.uniform(-np.pi, np.pi)),
+            yaw=float(rng.uniform(*self.turns().get(name, (-np.pi, np.pi)))),
             mass=0.25 if look.shape == "bowl" else float(rng.uniform(0.05, 0.12)),
             friction=float(rng.uniform(0.6, 1.0)),
             pattern=look.pattern,

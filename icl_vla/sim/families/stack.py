@@ -20,7 +20,12 @@ class Stack(TableTask):
         upper, lower = draw_looks(rng, (("box",), GRASPABLE), patterned=0.2)
         self.roles = {"upper": upper, "lower": lower}
         self.named = frozenset(self.roles)
-        self.instruction = f"stack the {upper.words} on the {lower.words}"
+        self.say(
+            rng,
+            f"stack the {upper.words} on the {lower.words}",
+            f"put the {upper.words} on top of the {lower.words}",
+            f"build a tower of the {lower.words} with the {upper.words} above",
+        )
         self.steps = (
             Step("grasp", upper.shape, closed=True),
             Step("place", lower.shape, (0.0, 0.0, 1.0), closed=True),

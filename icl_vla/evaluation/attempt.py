@@ -1,0 +1,214 @@
+"""One trial, from the empty table to the verdict."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from icl_vla_embodiments import (
+    ActionChunk,
+    ActionSpace,
+    Driver,
+    Observation,
+    ReportedError,
+    SpaceState,
+)
+from icl_vla_embodiments.robot_model import RobotModel
+from icl_vla_embodiments.store import EmbodimentStore
+from icl_vla_retrieval import DemoBank
+
+from ..policy.interface import Episode
+from ..runtime.loop import Outcome, run_episode
+from ..sim.workcell import Workcell
+from .causes import Evidence
+from .demonstrations import handed_path, spaces
+from .disturbances import DisturbedDriver, disturbance
+from .film import Filmer
+from .methods import find_method
+from .methods.method import SECONDS
+from .setting import Setting
+from .timings import Timings
+from .trials import Result, Trial
+from .two_tasks import TwoTasks
+from .workplace import at_task
+
+
+@cache
+def _registered(home: Path, embodiment: str, task: str) -> Workcell:
+    """A robot at a registered task, one a process: building one takes seconds."""
+    return Workcell.build(EmbodimentStore(home), embodiment, task)
+
+
+@cache
+def _bank(path: Path) -> DemoBank:
+    return DemoBank.open(path)
+
+
+def run_trial(trial: Trial, home: Path, bank: Path | None = None) -> Result:
+    """Run one trial in this process.
+
+    Args:
+        trial: What is tried.
+        home: Where robots and the benchmark's banks are.
+        bank: Demonstrations, for a trial that is not of a benchmark.
+    """
+    setting = trial.setting
+    if setting is None:
+        assert bank is not None
+        cell = _registered(home, trial.embodiment, trial.task)
+    else:
+        cell = at_task(home, trial.embodiment, setting.task(), setting.rig)
+    assert cell.task is not None
+    begin = time.process_time()
+    timings = Timings()
+    cell.driver.after_command = None
+    with timings.of(cell):
+        observation = cell.reset(trial.seed)
+        filmer = None
+        if trial.pictures is not None:
+            filmer = Filmer(cell, Path(trial.pictures), film=trial.film)
+            filmer.begin(observation)
+        evidence = Evidence(cell)
+        _also_after_command(cell, evidence.look)
+
+        def watch(observation: Observation, chunk: ActionChunk) -> None:
+            evidence.hear(observation, chunk)
+            if filmer is not None:
+                filmer.watch(observation, chunk)
+
+        method = find_method(trial.method)
+        demonstrations = _bank(handed_path(home, setting.handed)) if setting else _open(bank)
+        try:
+            episode = method.start(cell, demonstrations, cell.task.instruction, trial.seed)
+            if setting is not None:
+                true, told = spaces(cell, setting.handed)
+                episode = Spoken(episode, cell.model, true if method.sees_truth else told, true)
+            episode = timings.episode(episode)
+            outcome = run_episode(
+                _disturbed(cell, setting, trial.seed),
+                cell.controller,
+                episode,
+                seconds=SECONDS,
+                watch=watch,
+                audit=cell.audit,
+                cameras=method.sees,
+            )
+        except ReportedError as error:
+            if setting is None:
+                raise
+            outcome = Outcome(f"refused: {error.problem}", cell.driver.clock(), 0)
+        if filmer is None:
+            cell.driver.after_command = None
+        success, other = verdict(cell)
+        if filmer is not None:
+            filmer.finish(success)
+    audit = cell.audit
+    return Result(
+        trial.embodiment,
+        trial.task,
+        trial.method,
+        trial.seed,
+        trial.context,
+        success=success,
+        ended=outcome.reason,
+        seconds=round(outcome.seconds, 3),
+        cpu_seconds=round(time.process_time() - begin, 3),
+        violations={
+            "position": audit.position,
+            "velocity": audit.velocity,
+            "acceleration": audit.acceleration,
+        },
+        levels=dict(sorted(audit.levels.items())),
+        cell="" if setting is None else setting.cell.name,
+        group=(0, 0, 0) if setting is None else setting.group,
+        other=other,
+        cause="" if success else evidence.cause(outcome),
+        timings=timings.rounded(),
+    )
+
+
+def verdict(cell: Workcell) -> tuple[bool, bool | None]:
+    """Whether the task was done, and the other one where there are two."""
+    success = cell.judge()
+    task = cell.task
+    if not isinstance(task, TwoTasks):
+        return success, None
+    cell.task = task.swapped()
+    try:
+        return success, cell.judge()
+    finally:
+        cell.task = task
+
+
+def _open(bank: Path | None) -> DemoBank:
+    assert bank is not None
+    return DemoBank.open(bank)
+
+
+def _disturbed(cell: Workcell, setting: Setting | None, seed: int) -> Driver:
+    """The robot as the policy finds it."""
+    if setting is None or setting.cell.disturbance == "none":
+        return cell.driver
+    struck = disturbance(setting.cell.disturbance, setting.cell.severity)
+    return DisturbedDriver(cell.driver, struck, seed)
+
+
+def _also_after_command(cell: Workcell, call: Callable[[], None]) -> None:
+    """Hang this on the driver, beside what hangs there."""
+    before = cell.driver.after_command
+
+    def after_command() -> None:
+        call()
+        if before is not None:
+            before()
+
+    cell.driver.after_command = after_command
+
+
+class Spoken:
+    """An episode whose motion reaches the robot as numbers, in the robot's own convention.
+
+    Args:
+        inner: Says where to go.
+        model: Kinematics.
+        told: The action space as it was described.
+        true: What the numbers mean to the robot.
+    """
+
+    def __init__(
+        self, inner: Episode, model: RobotModel, told: ActionSpace, true: ActionSpace
+    ) -> None:
+        self.inner, self.model, self.told, self.true = inner, model, told, true
+
+    def act(self, observation: Observation) -> ActionChunk:
+        """What the robot understands of the inner episode's chunk."""
+        chunk = self.inner.act(observation)
+        assert observation.q is not None
+        state = SpaceState(
+            poses=self.model.poses(observation.q),
+            q=observation.q,
+            grippers={
+                e: s.gripper for e, s in observation.effectors.items() if s.gripper is not None
+            },
+        )
+        native = self.told.clip(self.told.encode(chunk.targets, state, self.model))
+        heard = self.true.decode(native, state, self.model)
+        effectors = list(chunk.motions)
+        poses = {e: np.stack([t.poses[e] for t in heard]) for e in effectors}
+        return ActionChunk.from_poses(
+            chunk.time,
+            chunk.dt,
+            {e: chunk.start[e] for e in effectors},
+            poses,
+            grippers={e: np.array([t.grippers[e] for t in heard]) for e in chunk.grippers},
+            base_twists=chunk.base_twists,
+            confidence=chunk.confidence,
+            native=native,
+            neighbours=chunk.neighbours,
+            trace=chunk.trace,
+            done=chunk.done,
+        )

@@ -1,0 +1,241 @@
+"""The benchmark: a suite's trials, planned, run over processes, resumed, summed up."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from icl_vla_embodiments import ReportedError
+from icl_vla_embodiments.home import write_atomically
+from icl_vla_embodiments.store import EmbodimentStore
+from icl_vla_retrieval import DatasetBusy
+from icl_vla_retrieval.transaction import locked
+
+from ..processes import spread
+from .context import CONTEXTS
+from .demonstrations import (
+    Handed,
+    Shown,
+    benchmark_path,
+    hand_over,
+    handed_path,
+    record_shown,
+    shown_path,
+)
+from .methods.method import SECONDS
+from .provenance import JUDGING, PHYSICS, POLICIES, code_digest, fingerprint, library_versions
+from .setting import Setting, other_number
+from .splits import shown_scene, splits_sha256, splits_yaml, task_number, trial_scene
+from .suite import Cell, Suite
+from .trials import Result, ResultLog, Trial, run_trials
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What is told while a suite runs.
+
+    Attributes:
+        stage: What is done now.
+        total: Pieces of it.
+        note: About the last piece; empty when a stage begins.
+    """
+
+    stage: str
+    total: int
+    note: str = ""
+
+
+Tell = Callable[[Progress], None]
+
+
+def plan(suite: Suite, home: Path, films: int = 0) -> list[Trial]:
+    """All trials of a suite, those of one task together.
+
+    Args:
+        suite: What is measured.
+        home: Where robots and banks are.
+        films: Tasks of each cell whose first episode is filmed.
+    """
+    trials = []
+    for cell in suite.cells:
+        for task in range(suite.tasks):
+            number = task_number(suite.seed, task)
+            for group in range(suite.sets):
+                handed = _handed(suite, cell, number, group)
+                context = _context(home, suite, cell, handed)
+                for episode in range(suite.episodes):
+                    setting = Setting(cell, number, suite.rig, handed, (task, group, episode))
+                    seed = trial_scene(suite.seed, group, episode)
+                    for method in suite.methods:
+                        name = f"{cell.family}:{number}"
+                        filmed = episode == 0 and group == 0 and task < films
+                        trials.append(
+                            Trial(
+                                suite.body_of(cell),
+                                name,
+                                method,
+                                seed,
+                                context,
+                                pictures=str(_pictures(home, suite, cell, task, method, seed))
+                                if filmed
+                                else None,
+                                film=filmed,
+                                setting=setting,
+                            )
+                        )
+    return trials
+
+
+def _pictures(home: Path, suite: Suite, cell: Cell, task: int, method: str, seed: int) -> Path:
+    words = cell.name.replace(", ", "-").replace(" ", "_")
+    return benchmark_path(home) / suite.name / "films" / words / f"{task}-{seed}-{method}"
+
+
+def _handed(suite: Suite, cell: Cell, number: int, group: int) -> Handed:
+    """What methods are handed in a cell, for one task and one set."""
+    context = CONTEXTS[cell.context]
+    count = 0 if context.empty else cell.demonstrations
+    if context.mixed:
+        families = sorted({c.family for c in suite.cells})
+        every = [(f, task_number(suite.seed, i)) for f in families for i in range(suite.tasks)]
+    elif context.shows_other:
+        every = [(cell.other, other_number(cell, number))]
+    else:
+        every = [(cell.family, number)]
+    body = suite.body_of(cell)
+    shown = tuple(
+        Shown(body, f"{f}:{n}", cell.operator, suite.rig, _seeds(suite, cell, f, group))
+        for f, n in every
+    )
+    return Handed(shown, cell.context, cell.convention, count)
+
+
+def _seeds(suite: Suite, cell: Cell, family: str, group: int) -> tuple[int, ...]:
+    """Scenes that are demonstrated in: as many as the cell that needs most of them."""
+    alike = [c for c in suite.cells if (c.family, c.operator) == (family, cell.operator)]
+    most = max(c.demonstrations for c in (cell, *alike))
+    return tuple(shown_scene(suite.seed, group, i) for i in range(most))
+
+
+def _context(home: Path, suite: Suite, cell: Cell, handed: Handed) -> str:
+    """Fingerprint of everything that a result depends on besides task, method and scene."""
+    code = code_digest(*PHYSICS), code_digest(*POLICIES), code_digest(*JUDGING)
+    urdf = EmbodimentStore(home).get(suite.body_of(cell)).urdf_sha256
+    shown = [shown_path(home, s).name for s in handed.shown]
+    facts = [asdict(cell), suite.rig, urdf, shown, handed.count, SECONDS, splits_sha256()]
+    return fingerprint(*facts, code, library_versions())
+
+
+def run_suite(
+    suite: Suite,
+    home: Path,
+    *,
+    workers: int = 1,
+    ray: str | None = None,
+    films: int = 1,
+    tell: Tell | None = None,
+) -> dict[str, Any]:
+    """Run what is not known yet of a suite, and sum everything up.
+
+    A run that was interrupted or killed goes on where it was: results and demonstrations are kept
+    one by one. The results do not depend on the number of workers.
+
+    Raises:
+        DatasetBusy: Another process runs the benchmark here.
+        UnknownName: A cell's robot is not there.
+    """
+    say = tell or (lambda _: None)
+    folder = benchmark_path(home) / suite.name
+    begin = time.perf_counter()
+    with _alone(home):
+        trials = plan(suite, home, films)
+        write_atomically(folder / "splits.yaml", splits_yaml())
+        write_atomically(folder / "suite.yaml", suite.to_yaml())
+        shown = _prepare(trials, home, workers, ray, say)
+        log = ResultLog(folder / "results.jsonl")
+        known = sum(t.key in log.results for t in trials)
+        say(Progress("episodes", len(trials)))
+        for _ in range(known):
+            say(Progress("episodes", len(trials), "known"))
+        started = time.perf_counter()
+        run_trials(
+            trials,
+            home,
+            None,
+            log,
+            workers=workers,
+            ray=ray,
+            progress=lambda r: say(Progress("episodes", len(trials), _line(r))),
+        )
+        seconds = time.perf_counter() - started
+        results = [log.results[t.key] for t in trials]
+    run = {
+        "workers": workers,
+        "ray": ray,
+        "episodes": len(trials) - known,
+        "seconds": round(seconds, 1),
+        "seconds_in_all": round(time.perf_counter() - begin, 1),
+    }
+    from .summary import summarise_suite
+
+    summary = summarise_suite(suite, results, shown) | {"run": run, "folder": str(folder)}
+    write_atomically(folder / "summary.json", json.dumps(summary, indent=1) + "\n")
+    return summary
+
+
+def _line(result: Result) -> str:
+    return f"{result.cell} · {result.method} · {'yes' if result.success else result.ended}"
+
+
+def _alone(home: Path) -> AbstractContextManager[None]:
+    folder = benchmark_path(home)
+    folder.mkdir(parents=True, exist_ok=True)
+    busy = DatasetBusy(
+        "the benchmark is already being run here",
+        where=folder,
+        remedy="wait until it is done, or stop it; to be quicker, give it more --workers",
+    )
+    return locked(folder / ".running", busy)
+
+
+def _prepare(
+    trials: Sequence[Trial], home: Path, workers: int, ray: str | None, say: Tell
+) -> list[dict[str, object]]:
+    """Record and hand over what trials need; what became of each set of demonstrations."""
+    for stale in (benchmark_path(home) / "handed").glob("*/.part-*"):
+        shutil.rmtree(stale, ignore_errors=True)
+    every = list(dict.fromkeys(t.setting.handed for t in trials if t.setting is not None))
+    shown = list(dict.fromkeys(s for handed in every for s in handed.shown))
+    say(Progress("demonstrations", len(shown)))
+    made = []
+    for row in spread(record_shown, [(home, s) for s in shown], workers, ray):
+        made.append(row)
+        say(Progress("demonstrations", len(shown), f"{row['task']} by {row['operator']}"))
+    missing = [h for h in every if not handed_path(home, h).exists()]
+    say(Progress("contexts", len(missing)))
+    for _ in spread(hand_over, [(home, h) for h in missing], workers, ray):
+        say(Progress("contexts", len(missing), "made"))
+    return made
+
+
+def known_results(suite: Suite, home: Path) -> list[Result]:
+    """Results of a suite that are in its log, in the plan's order.
+
+    Raises:
+        ReportedError: There is none.
+    """
+    log = ResultLog(benchmark_path(home) / suite.name / "results.jsonl")
+    found = [log.results[t.key] for t in plan(suite, home) if t.key in log.results]
+    if not found:
+        raise ReportedError(
+            "there are no results of this suite yet",
+            where=log.path,
+            remedy=f"icl-vla benchmark run {suite.name}",
+        )
+    return found

@@ -1,0 +1,66 @@
+"""Cameras of a workplace, from the patch that the robot works on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from icl_vla_retrieval import CameraSpec as StoredCamera
+
+from ..runtime.station import Station
+from ..sim.scene import CameraSpec
+from ..sim.workspace import Workspace
+
+_SMALL = 96  # [px]
+
+
+def _front(station: Station) -> dict[str, CameraSpec]:
+    return {"front": station.workspace.camera()}
+
+
+def _small(workspace: Workspace) -> CameraSpec:
+    return replace(workspace.camera(), width=_SMALL, height=_SMALL)
+
+
+def _side(workspace: Workspace) -> CameraSpec:
+    """The same patch from the other side."""
+    cx, cy = workspace.center
+    span = max(workspace.half)
+    small = _small(workspace)
+    return replace(
+        small,
+        eye=(cx + 1.6 * span, cy - 1.7 * span, 2.6 * span),
+        target=(cx + 0.02 * span, cy - 0.03 * span, 0.1 * span),
+    )
+
+
+def _wrist(station: Station) -> CameraSpec:
+    """Beside the tool, looking past its tip."""
+    workspace = station.workspace
+    tool = station.embodiment.tcp[workspace.effector]
+    wide = workspace.aperture
+    in_tool = CameraSpec(
+        eye=(1.2 * wide + 0.05, 0.0, -0.5 * wide - 0.05),
+        target=(0.3 * wide, 0.0, 0.5 * wide + 0.05),
+        width=_SMALL,
+        height=_SMALL,
+        fov=60.0,
+        link=tool.link,
+        up=(1.0, 0.0, 0.0),
+    )
+    return replace(in_tool.carried(tool.matrix), link=tool.link)
+
+
+RIGS: Mapping[str, Callable[[Station], dict[str, CameraSpec]]] = {
+    "front": _front,
+    "single": lambda s: {"front": _small(s.workspace)},
+    "pair": lambda s: {"front": _small(s.workspace), "side": _side(s.workspace)},
+    "wrist": lambda s: {"front": _small(s.workspace), "wrist": _wrist(s)},
+    "three": lambda s: {**RIGS["pair"](s), "wrist": _wrist(s)},
+}
+"""Name -> cameras: ``front`` is the usual one; those of the others have 96 px."""
+
+
+def stored(cameras: Mapping[str, CameraSpec]) -> dict[str, StoredCamera]:
+    """The same cameras as a bank keeps their pictures."""
+    return {n: StoredCamera(c.height, c.width, depth=True) for n, c in cameras.items()}

@@ -1,0 +1,83 @@
+"""Which families, numbers, bodies, operators and seeds are for training, and which for the test.
+
+Written from code and hashed; the hash stands in every result and report. Nothing may be trained or
+tuned on what is listed under ``test``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..sim.conventions import HELD_OUT as HELD_OUT_CONVENTIONS
+from ..sim.families import HELD_OUT, TRAINED
+from ..sim.operators import HELD_OUT as TEST_OPERATORS
+from ..sim.operators import TRAINED as TRAINED_OPERATORS
+from .conventions import CONVENTIONS
+
+_BODIES = Path(__file__).with_name("train_bodies.yaml")
+TEST_NUMBERS = 900_000  # tasks of a family from here on are the test's
+SHOWN_SCENES = 1_000_000  # scenes from here on are those of the test's demonstrations
+TEST_SCENES = 2_000_000  # and from here on those in which methods are tried
+_PER_SEED = 1_000  # numbers of a suite's seed
+_PER_SET = 100  # demonstrations of a set, at most
+OTHER = 500  # number of the second task of two, after the first's
+
+
+def splits() -> dict[str, Any]:
+    """Everything that decides what a policy may have seen."""
+    return {
+        "train": {
+            "families": list(TRAINED),
+            "task numbers": [0, TEST_NUMBERS - 1],
+            "scenes": [0, SHOWN_SCENES - 1],
+            "bodies": yaml.safe_load(_BODIES.read_text()),
+            "operators": list(TRAINED_OPERATORS),
+            "conventions": f"drawn; all but every {HELD_OUT_CONVENTIONS}th combination of factors",
+        },
+        "test": {
+            "families": {"trained": list(TRAINED), "held out": list(HELD_OUT)},
+            "task numbers": f"{TEST_NUMBERS} + {_PER_SEED} seed + 0, 1, ...",
+            "scenes of demonstrations": f"{SHOWN_SCENES} + 10000 seed + {_PER_SET} set + 0, 1, ...",
+            "scenes": f"{TEST_SCENES} + 10000 seed + {_PER_SET} set + 0, 1, ...",
+            "bodies": "every robot but those to train on; one of those beside them, to compare",
+            "operators": list(TEST_OPERATORS),
+            "conventions": f"every {HELD_OUT_CONVENTIONS}th combination of factors, by its hash",
+            "named conventions": list(CONVENTIONS),
+        },
+        "rules": {
+            "demonstrations": "the first ones of a set, unfiltered",
+            "tasks": "no task is skipped",
+        },
+    }
+
+
+def splits_yaml() -> str:
+    """The splits as text, always the same for the same splits."""
+    return yaml.safe_dump(splits(), sort_keys=False, width=100)
+
+
+def splits_sha256() -> str:
+    """Hash of :func:`splits_yaml`."""
+    return hashlib.sha256(splits_yaml().encode()).hexdigest()
+
+
+def task_number(seed: int, index: int) -> int:
+    """Number of a test task within its family."""
+    assert 0 <= index < OTHER
+    return TEST_NUMBERS + _PER_SEED * seed + index
+
+
+def shown_scene(seed: int, demonstration_set: int, index: int) -> int:
+    """Seed of a scene that is demonstrated in."""
+    assert 0 <= demonstration_set < 100 and 0 <= index < _PER_SET
+    return SHOWN_SCENES + 10_000 * seed + _PER_SET * demonstration_set + index
+
+
+def trial_scene(seed: int, demonstration_set: int, episode: int) -> int:
+    """Seed of a scene that methods are tried in."""
+    assert 0 <= demonstration_set < 100 and 0 <= episode < _PER_SET and 0 <= seed < 100
+    return TEST_SCENES + 10_000 * seed + _PER_SET * demonstration_set + episode
