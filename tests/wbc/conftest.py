@@ -3,7 +3,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -70,6 +70,14 @@ def hand_made(name: str) -> Embodiment:
         neutral=dict(zip(arm, NEUTRAL[name], strict=True)),
         tcp={"arm": FrameSpec.at(tip)},
     )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Machine code that controllers have made lies in no user's folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ICL_VLA_HOME", str(tmp_path_factory.mktemp("home")))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ from icl_vla_embodiments.robot_model import RobotModel
 from icl_vla_embodiments.types import Array
 
 from . import quaternion
+from .avoidance import Avoidance, moments
 from .collision import CollisionModel, DistanceRows
 from .config import MpcConfig
 from .dynamics import FrameKinematics, InPlace
@@ -113,12 +114,13 @@ class ArmMpc:
         self._horizon = Horizon(config.stages, config.knots, config.dt, period)
         self._program = TrackingProgram(kinematics, self._arm, arm_limits, self._horizon, config)
         self._governor = Governor(config.governor, period, self._horizon.times)
-        self._collision: CollisionModel | None = None
-        self._looks = np.concatenate([[0.0], self._horizon.times[self._horizon.checked]])
+        self._avoidance: Avoidance | None = None
         if hulls is not None:
-            self._collision = CollisionModel(
-                model, hulls, self._arm, [self.effector], len(self._looks), config.safety
+            postures = len(moments(self._horizon, config)[0])
+            collision = CollisionModel(
+                model, hulls, self._arm, [self.effector], postures, config.safety
             )
+            self._avoidance = Avoidance(collision, self._horizon, arm_limits, self._arm, config)
         self._pose = InPlace(ca.Function("pose", [kinematics.q], [kinematics.pose]))
         self._matrix = InPlace(quaternion.pose_matrix())
 
@@ -147,6 +149,8 @@ class ArmMpc:
             )
         self._q, self._v, self._hold = q.copy(), np.zeros(self.model.n), q.copy()
         self._openings, self.solution, self._started = {}, None, True
+        if self._avoidance is not None:
+            self._avoidance.reset()
         self._start_anew()
 
     def track(
@@ -192,12 +196,12 @@ class ArmMpc:
             step = self._brake("a target or weight is not finite, or a pose is no rigid motion")
         else:
             self._openings.update(request.grippers)
-            step = self._decide(request, self._weights * factors, obstacles)
+            step = self._decide(request, measured, self._weights * factors, obstacles)
         return self._apply(step, measured, start)
 
     def _admit(self, obstacles: Sequence[Obstacle]) -> None:
         """Refuse obstacles that cannot be avoided."""
-        if len(obstacles) and self._collision is None:
+        if len(obstacles) and self._avoidance is None:
             raise WbcError(
                 "this controller does not know the robot's shape, so it avoids no obstacles",
                 where="obstacles",
@@ -213,9 +217,14 @@ class ArmMpc:
                     valid=("Sphere", "Box"),
                 )
 
-    def _decide(self, request: Request, weights: Array, obstacles: Sequence[Obstacle]) -> Step:
+    def _decide(
+        self, request: Request, measured: Array, weights: Array, obstacles: Sequence[Obstacle]
+    ) -> Step:
         """Walk down the ladder until a rung holds."""
         q, v = self._q[self._arm], self._v[self._arm]
+        rows: DistanceRows | None = None
+        if self._avoidance is not None:
+            self._U, rows = self._avoidance.around(self._q, measured, v, self._U, obstacles)
         posture = self.model.neutral if request.posture is None else request.posture
         posture = posture[self._arm]
         commanded = self._pose_of(self._q)
@@ -225,15 +234,12 @@ class ArmMpc:
             program = self._program.posture(q, v, self._U, posture)
         else:
             references = self._governor.follow(self._path(request), commanded)
-            cautious = len(obstacles) > 0  # what moves can be evaded only at speeds soon stopped
+            # what moves can be evaded only at speeds soon stopped, but fled from at any
+            cautious = len(obstacles) > 0 and not (self._avoidance and self._avoidance.pressed)
             program = self._program.poses(
                 q, v, self._U, self._q, references, weights, posture, cautious
             )
-        rows: DistanceRows | None = None
-        if self._collision is not None:
-            Q = np.tile(self._q, (len(self._looks), 1))
-            Q[1:, self._arm] = self._program.checked(q, v, self._U)
-            rows = self._collision.look(Q, self._looks, obstacles)
+        if rows is not None:
             program = self._program.avoiding(program, rows)
 
         solved = program.solve(self.config.iterations)
@@ -244,11 +250,17 @@ class ArmMpc:
             clear = self._clear(program, rows, solved[0])
             return Step("nominal", "", velocity, program, *solved, clear)
         reason = "the solver found no plan"
-        if self._plan_age is not None and self._plan_age + self.period <= self.config.shift_time:
+        young = (
+            self._plan_age is not None and self._plan_age + self.period <= self.config.shift_time
+        )
+        if young and (rows is None or not (rows.broken > 1 - self.config.safety.stop).any()):
+            assert self._plan_age is not None
             self._plan_age += self.period
             return Step("shifted", reason, v + self.period * self._U[0])
         self._U[:], self._plan_age = 0.0, None
         program = self._program.one_step(q, v, self._q, references[0], weights)
+        if self._avoidance is not None:
+            program = self._avoidance.collision.damped(program)
         solved = program.solve(ONE_STEP_ITERATIONS)
         if solved is not None:
             return Step("one_step", reason, solved[0], program, *solved)
@@ -276,8 +288,8 @@ class ArmMpc:
         q, v = self._q, self._v
         near = None if measured is None else q + departure(measured, q, self._endless)
         following = self._limits.advance(q, v, velocity, near, self._leash)
-        if step.level != "braking" and self._collision is not None and not step.clear:
-            danger = self._collision.danger(
+        if step.level != "braking" and self._avoidance is not None and not step.clear:
+            danger = self._avoidance.collision.danger(
                 v[self._arm], following[1][self._arm], self._braking, self.period
             )
             if danger:

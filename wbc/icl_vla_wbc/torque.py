@@ -182,14 +182,12 @@ class WithinEffort:
         effort: Array,
     ) -> None:
         self._program, self._joints = program, joints
-        # position-driven arms do without machine code, so the program does not ask for it itself
-        residuals = program._all = CompiledInPlace(program._all.function)
         maps = _stage_maps(horizon)  # (3, C, 2 + K): to q, v and a
         self._maps = maps.reshape(-1, maps.shape[2])
         self._shares = np.ascontiguousarray(maps[:, :, 2:].transpose(1, 2, 0))  # (C, K, 3)
         stages = len(self._shares)
         self._torques = stage_torques(model, joints, stages)
-        self.compiled = self._torques, residuals
+        self.compiled = (self._torques, *program.compiled)
         limit = np.tile(effort[joints], stages)
         limited = np.isfinite(limit)
         self._rows = slice(None) if limited.all() else np.flatnonzero(limited)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import casadi as ca
 import numpy as np
 
 from icl_vla_embodiments.types import Array
 
-from . import quaternion
 from .collision import DistanceRows
+from .compiled import CompiledInPlace
 from .config import MpcConfig
 from .dynamics import FrameKinematics, InPlace
+from .gauss_newton import pose_model, pose_residual
 from .horizon import Horizon
 from .limits import ViableLimits
 from .qp import QuadraticProgram, row_kinds
@@ -41,6 +41,9 @@ class TrackingProgram:
         limits: Of the arm's joints.
         horizon: Stages and knots.
         config: Weights.
+
+    Attributes:
+        compiled: The functions that machine code is made for.
     """
 
     def __init__(
@@ -52,9 +55,12 @@ class TrackingProgram:
         config: MpcConfig,
     ) -> None:
         self._joints, self._limits, self._horizon, self._config = joints, limits, horizon, config
-        residual = _residual(kinematics, joints)
+        residual = pose_residual(kinematics, joints)
         self._one = InPlace(residual)
-        self._all = InPlace(residual.map(config.stages))
+        d = config.damping
+        damping = d * config.position_weight, 0.5 * d * config.rotation_weight
+        self._model = CompiledInPlace(pose_model(residual, damping).map(config.stages))
+        self.compiled = (self._model,)
         n, checked = len(joints), horizon.checked
         P, V, A = horizon.P, horizon.V, horizon.A
         smooth = config.acceleration_weight**2 * A.T @ A + config.velocity_weight**2 * V.T @ V
@@ -62,10 +68,6 @@ class TrackingProgram:
         self._demand = _JointCost(smooth, config.posture_weight, P, n)
         products = P[:, 2:, None] * P[:, None, 2:]  # (N, K, K)
         self._PP = np.ascontiguousarray(products.reshape(config.stages, -1).T)
-        self._damping = config.damping * np.array(
-            [config.position_weight, 0.5 * config.rotation_weight]
-        )
-        self._identity = np.eye(n).reshape(-1)
         self._VV = (V.T @ V)[2:]
         self._viscous: Array = np.kron(self._VV[:, 2:], np.eye(n))
         self._at_checks = P[checked]
@@ -106,17 +108,16 @@ class TrackingProgram:
         """
         X = np.concatenate([q[None], v[None], U])
         values = self._values @ X
-        r, J = self._linearise(self._all, values[: len(references)], all_q, references)
-        r, J = r * weights, J * weights
+        positions, targets, factors = self._model.inputs
+        positions[:] = all_q
+        positions[:, self._joints] = values[: len(references)]
+        targets[:], factors[:] = references, weights
+        squares, gradients, damping = self._model()
         # J_k P_k is a Kronecker product, so its square is one: sum_k (P_k P_k^T) x (J_k^T J_k)
         K, n = U.shape
-        squares = (J @ J.transpose(0, 2, 1)).reshape(-1, n * n)
-        errors = np.sqrt((r * r).reshape(-1, 2, 3).sum(axis=2))  # (N, 2)
-        damping = errors @ self._damping
-        squares += damping[:, None] * self._identity
-        viscosity = DAMPING_TIME**2 * float(damping.mean())
-        H = (self._PP @ squares).reshape(K, K, n, n).transpose(0, 2, 1, 3)
-        g: Array = self._horizon.P[:, 2:].T @ (J @ r[:, :, None])[:, :, 0]
+        viscosity = DAMPING_TIME**2 / len(damping) * float(damping.sum())
+        H = (self._PP @ squares.reshape(-1, n * n)).reshape(K, K, n, n).transpose(0, 2, 1, 3)
+        g: Array = self._horizon.P[:, 2:].T @ gradients
         g += self._prefer.gradient(X, preferred)
         g += viscosity * (self._VV @ X)
         H = self._prefer.H + viscosity * self._viscous + H.reshape(K * n, K * n)
@@ -159,22 +160,20 @@ class TrackingProgram:
 
         Damped differential inverse kinematics; the bounds are the viable velocities.
         """
-        r, J = self._linearise(self._one, q, all_q, reference)
+        r, J = self._linearise(q, all_q, reference)
         A = (J[0] * (weights * self._config.dt)).T
         low, high = self._limits.interval(q, v)
         H = A.T @ A + ONE_STEP_DAMPING**2 * np.eye(len(q))
         return QuadraticProgram(H, A.T @ (r[0] * weights), np.zeros((0, len(q))), low, high)
 
-    def _linearise(
-        self, function: InPlace, q: Array, all_q: Array, references: Array
-    ) -> tuple[Array, Array]:
-        """Residuals ``(N, 6)`` and their Jacobians, transposed ``(N, n, 6)``."""
-        positions, targets = function.inputs
+    def _linearise(self, q: Array, all_q: Array, reference: Array) -> tuple[Array, Array]:
+        """Residual ``(1, 6)`` and its Jacobian, transposed ``(1, n, 6)``."""
+        positions, targets = self._one.inputs
         positions[:] = all_q
         positions[:, self._joints] = q
-        targets[:] = references
-        r, J = function()
-        return r, J.reshape(len(r), len(self._joints), 6)
+        targets[:] = reference
+        r, J = self._one()
+        return r, J.reshape(1, len(self._joints), 6)
 
     def _program(
         self, H: Array, g: Array, values: Array, bounds: tuple[Array, Array]
@@ -197,19 +196,3 @@ class _JointCost:
     def gradient(self, X: Array, posture: Array) -> Array:
         """``(K, n)`` with respect to the knots."""
         return self._map @ X - np.multiply.outer(self._pull, posture)
-
-
-def _residual(kinematics: FrameKinematics, joints: Array) -> ca.Function:
-    r"""``q (all), reference (7,) -> r (6,), dr/dq (6, n)`` over the arm's joints.
-
-    :math:`r = (p - p^*, 2 \sin(\theta/2)\, axis)`, both in base axes. With the difference's
-    quaternion :math:`(\epsilon, \eta)` the latter's rate is
-    :math:`(\eta I - \epsilon^\wedge)\, \omega`.
-    """
-    reference = ca.SX.sym("reference", 7)
-    turn = quaternion.short_way(kinematics.pose[3:], reference[3:])
-    r = ca.vertcat(kinematics.pose[:3] - reference[:3], 2 * turn[:3])
-    rate = turn[3] * ca.SX.eye(3) - ca.skew(turn[:3])
-    J = ca.vertcat(kinematics.jacobian[:3, :], rate @ kinematics.jacobian[3:, :])
-    J = ca.densify(J[:, joints.tolist()])
-    return ca.Function("residual", [kinematics.q, reference], [r, J], {"cse": True})
