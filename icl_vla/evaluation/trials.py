@@ -6,13 +6,16 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from icl_vla_embodiments import ReportedError
 
 from ..processes import in_processes
+from ..runtime.weights import Weights
 from .statistics import wilson
+
+Key = tuple[str, str, int, str, str]
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,7 @@ class Trial:
         context: Fingerprint of the demonstrations and the robot; results of others do not count.
         pictures: Folder for small frames of the attempt, or None.
         film: Whether to write a film there, too.
+        weights: Where task weights come from.
     """
 
     embodiment: str
@@ -36,11 +40,12 @@ class Trial:
     context: str
     pictures: str | None = None
     film: bool = False
+    weights: Weights = "equal"
 
     @property
-    def key(self) -> tuple[str, str, int, str]:
+    def key(self) -> Key:
         """What makes two attempts the same."""
-        return self.task, self.method, self.seed, self.context
+        return self.task, self.method, self.seed, self.context, self.weights
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,7 @@ class Result:
     """What came of a trial.
 
     Attributes:
+        weights: Where task weights came from.
         success: The judge's verdict.
         ended: Why the run ended.
         seconds: Of the robot's time.
@@ -61,6 +67,7 @@ class Result:
     method: str
     seed: int
     context: str
+    weights: Weights = field(default="equal", kw_only=True)
     success: bool
     ended: str
     seconds: float
@@ -69,9 +76,9 @@ class Result:
     levels: dict[str, int]
 
     @property
-    def key(self) -> tuple[str, str, int, str]:
+    def key(self) -> Key:
         """See :attr:`Trial.key`."""
-        return self.task, self.method, self.seed, self.context
+        return self.task, self.method, self.seed, self.context, self.weights
 
 
 _cells: dict[
@@ -106,6 +113,7 @@ def run_trial(trial: Trial, home: Path, bank: Path) -> Result:
         cell.task.instruction,
         trial.seed,
         None if filmer is None else filmer.watch,
+        trial.weights,
     )
     success = cell.judge()
     if filmer:
@@ -127,6 +135,7 @@ def run_trial(trial: Trial, home: Path, bank: Path) -> Result:
             "acceleration": audit.acceleration,
         },
         levels=dict(sorted(audit.levels.items())),
+        weights=trial.weights,
     )
 
 
@@ -135,7 +144,7 @@ class ResultLog:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.results: dict[tuple[str, str, int, str], Result] = {}
+        self.results: dict[Key, Result] = {}
         if not path.exists():
             return
         lines = path.read_text().splitlines()
@@ -154,7 +163,7 @@ class ResultLog:
                 ) from error
             self.results[result.key] = result
 
-    def forget(self, keys: Iterable[tuple[str, str, int, str]]) -> None:
+    def forget(self, keys: Iterable[Key]) -> None:
         """Drop results, so that they are made again."""
         for key in keys:
             self.results.pop(key, None)

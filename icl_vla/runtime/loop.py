@@ -21,6 +21,7 @@ from icl_vla_embodiments.types import Array
 
 from ..policy.interface import Episode
 from .guardrail import FiniteAndNear, Guardrail
+from .weights import Weights, task_weights
 
 PERIOD = 1 / 60  # [s] of control
 
@@ -38,6 +39,7 @@ class Controller(Protocol):
         observation: Observation,
         *,
         times: ArrayLike | None = None,
+        weights: ArrayLike | None = None,
     ) -> Command:
         """Command for the next period."""
         ...
@@ -116,12 +118,20 @@ def execute(
     due: Sequence[float],
     until: float,
     audit: Audit | None = None,
+    weights: Array | None = None,
 ) -> None:
-    """Track timed targets until the driver's clock reads ``until`` [s]."""
+    """Track timed targets until the driver's clock reads ``until`` [s].
+
+    Of ``weights`` ``(H, 6)``, factors on the task weights at each target, those of the target that
+    is due next hold; None: all are 1.
+    """
     while driver.clock() < until - 1e-9:
         observation = driver.observe(cameras=False)
         times = np.asarray(due) - driver.clock()
-        command = controller.track(targets, observation, times=times)
+        factors = None
+        if weights is not None:
+            factors = weights[min(int(np.searchsorted(times, 1e-9)), len(weights) - 1)]
+        command = controller.track(targets, observation, times=times, weights=factors)
         if audit is not None:
             audit.check(command, PERIOD)
         driver.command(command, PERIOD)
@@ -137,6 +147,7 @@ def run_episode(
     guardrail: Guardrail | None = None,
     watch: Callable[[Observation, ActionChunk], None] | None = None,
     audit: Audit | None = None,
+    weights: Weights = "equal",
 ) -> Outcome:
     """Let a policy act until it says it is done, a guardrail stops it, or time is up.
 
@@ -149,6 +160,11 @@ def run_episode(
         guardrail: Reviews every chunk.
         watch: Called with every observation and the chunk that answered it.
         audit: Collects limit violations.
+        weights: ``demonstrations`` holds each direction as tightly as they did (:mod:`.weights`).
+
+    Raises:
+        ReportedError: The weights are to follow the demonstrations, and the policy does not tell
+            how these differ.
     """
     guardrail = guardrail or FiniteAndNear()
     begin = driver.clock()
@@ -175,6 +191,7 @@ def run_episode(
             execute(driver, controller, hold, [now + chunk.dt], now + chunk.dt, audit)
             continue
         due = [now + (h + 1) * chunk.dt for h in range(len(chunk))]
-        execute(driver, controller, chunk.targets, due, now + replan * chunk.dt, audit)
+        factors = task_weights(chunk) if weights == "demonstrations" else None
+        execute(driver, controller, chunk.targets, due, now + replan * chunk.dt, audit, factors)
     driver.stop()
     return Outcome("time is up", driver.clock() - begin, chunks)

@@ -86,16 +86,16 @@ class Film:
         for name, (_, reached) in points.items():
             trail = self._trails.setdefault(name, [])
             trail.append(reached)
-            if self._moves and name != BASE:
+            if BASE in points and name != BASE:  # the base's way is the one to see
                 del trail[: -round(TRAIL * RATE)]
-        if self._moves:  # ways on the ground lie below the robot
+        if BASE in points:  # ways on the ground lie below the robot
             self._ways(picture, view, rig.course, points, (BASE,))
         picture[robot] = rgb[robot]
         if not robot.any():  # its meshes are missing
             for ends in _bones(rig):
                 start, end = _pixels(view, ends)
                 cv2.line(picture, start, end, INK, 5, cv2.LINE_AA)
-        course = np.zeros((0, 3)) if self._moves else rig.course
+        course = np.zeros((0, 3)) if BASE in points else rig.course
         self._ways(picture, view, course, points, tuple(n for n in points if n != BASE))
         if self._push is not None and t < self._push_seen + LINGER:
             place, force = self._push

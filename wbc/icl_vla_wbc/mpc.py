@@ -14,6 +14,7 @@ from icl_vla_embodiments.robot_model import RobotModel
 from icl_vla_embodiments.types import Array
 
 from . import quaternion
+from .avoidance import Avoidance, moments
 from .chains import moves, own_joints
 from .collision import CollisionModel
 from .config import MpcConfig
@@ -25,6 +26,7 @@ from .ladder import Ladder
 from .limits import DistanceLimits, Limit, ViableLimits, departure
 from .obstacles import Box, Obstacle, Sphere
 from .program import Program
+from .qp import QuadraticProgram
 from .reference import Governor, TargetPath
 from .request import Request
 from .solution import Solution, Step
@@ -127,11 +129,12 @@ class ArmMpc:
         self._distances: DistanceLimits | None = None
         self._rows = list(limits)
         if hulls is not None:
-            looks = 1 + len(self._horizon.checked)
+            postures = len(moments(self._horizon, config)[0])
             collision = CollisionModel(
-                model, hulls, self.joints, self.effectors, looks, config.safety
+                model, hulls, self.joints, self.effectors, postures, config.safety
             )
-            self._distances = DistanceLimits(collision, self.joints, self._horizon)
+            avoidance = Avoidance(collision, self._horizon, self._own_limits, self.joints, config)
+            self._distances = DistanceLimits(avoidance, self._horizon)
             self._rows.append(self._distances)
         self._matrix = InPlace(quaternion.pose_matrix())
 
@@ -166,6 +169,8 @@ class ArmMpc:
             )
         self._q, self._v, self._hold = q.copy(), np.zeros(self.model.n), q.copy()
         self._openings, self.solution, self._started = {}, None, True
+        if self._distances is not None:
+            self._distances.reset()
         self._start_anew()
 
     def track(
@@ -217,7 +222,7 @@ class ArmMpc:
             for effector, hand in self._hands.items():
                 hand.factors = factors[effector]
                 self._openings.update(requests[effector].grippers)
-            step = self._decide(requests, obstacles)
+            step = self._decide(requests, measured, obstacles)
         return self._apply(step, measured, start)
 
     def _admit(self, obstacles: Sequence[Obstacle]) -> None:
@@ -275,16 +280,24 @@ class ArmMpc:
             )
         return requests
 
-    def _decide(self, requests: Mapping[str, Request], obstacles: Sequence[Obstacle]) -> Step:
+    def _decide(
+        self, requests: Mapping[str, Request], measured: Array, obstacles: Sequence[Obstacle]
+    ) -> Step:
         """Plan with what is asked for, or walk down the ladder."""
         tasks = [*self._aim(requests), *self._tasks]
-        self._program.limits.speed = self._speed(len(obstacles) > 0)
-        if self._distances is not None:
-            self._distances.obstacles = obstacles
-        v = self._v[self.joints]
-        plan = self._program.plan(self._q, v, self._ladder.U)
-        program = self._program.track(plan, tasks, self._rows)
-        return self._ladder.decide(v, program, lambda: self._program.one_step(self._q, v, tasks))
+        v, ladder, distances = self._v[self.joints], self._ladder, self._distances
+        if distances is not None:
+            ladder.U = distances.around(self._q, measured, v, ladder.U, obstacles)
+        # what moves can be evaded only at speeds soon stopped, but fled from at any
+        cautious = len(obstacles) > 0 and not (distances is not None and distances.pressed)
+        self._program.limits.speed = self._speed(cautious)
+        program = self._program.track(self._program.plan(self._q, v, ladder.U), tasks, self._rows)
+
+        def one_step() -> QuadraticProgram:
+            velocities = self._program.one_step(self._q, v, tasks)
+            return velocities if distances is None else distances.damped(velocities)
+
+        return ladder.decide(v, program, one_step, distances is None or distances.kept)
 
     def _aim(self, requests: Mapping[str, Request]) -> list[Task]:
         """Set the tasks to what is asked for."""
@@ -312,7 +325,7 @@ class ArmMpc:
         """Largest velocities ``(n,)`` of plans now."""
         fast = self._own_limits.velocity
         slow = self.config.posture_speed * fast
-        if cautious:  # what moves can be evaded only at speeds soon stopped
+        if cautious:
             return np.minimum(slow, self.config.safety.speed)
         return np.where(self._demanded, slow, fast)
 
@@ -328,7 +341,7 @@ class ArmMpc:
         near = None if measured is None else q + departure(measured, q, self._endless)
         following = self._limits.advance(q, v, velocity, near, self._leash)
         if step.level != "braking" and self._distances is not None and not self._clear(step):
-            danger = self._distances.collision.danger(
+            danger = self._distances.danger(
                 v[own], following[1][own], self._own_limits.acceleration, self.period
             )
             if danger:

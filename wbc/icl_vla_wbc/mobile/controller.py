@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,13 +18,15 @@ from ..errors import WbcError
 from ..grippers import gripper_joints, resting_places
 from ..horizon import Horizon
 from ..limits import ViableLimits, departure
-from ..request import Request, rigid
+from ..request import ROTATION_TOLERANCE, Request
 from ..solution import Solution, Step
 from .aims import Aims, Asked
 from .config import MobileConfig
 from .drive import Drive
-from .program import MobileProgram, State, footing
+from .kinematics import footing
+from .program import MobileProgram, State
 from .request import BaseRequest
+from .slip import Slip
 
 CREEP = 1e-6  # [m/s]; a steered base's least speed: its twist tells the curvature at rest too
 
@@ -36,7 +37,9 @@ class MobileMpc:
     As :class:`icl_vla_wbc.ArmMpc`, with the drive's integrators (:class:`Drive`) among the joints
     and all poses **in the world** (``T_world_ee = T_world_base @ T_base_ee``), for the base's own
     frame moves. The base's pose is the measured one, its height and tilt included; joints and
-    velocities are the commanded ones. Each tick is one Gauss-Newton step.
+    velocities are the commanded ones. What the base does beyond or short of its velocities, where
+    it is measured (``Observation.base_twist``), is made up for (:class:`Slip`). Each tick is one
+    Gauss-Newton step.
 
     A wheeled base has no gradient sideways. Where the hand's target is far, or a target at rest
     does not come nearer, the base is driven along a path (curve, straight, curve, or turn,
@@ -112,6 +115,7 @@ class MobileMpc:
             config,
             period,
         )
+        self._slip = Slip(self.drive, period)
         self._footing = InPlace(footing(self.drive.T_base_centre))
         self._weights = np.repeat([config.position_weight, config.rotation_weight], 3)
         self._started = False
@@ -130,16 +134,17 @@ class MobileMpc:
                 where="observation",
                 valid=(f"q: {self.model.n} finite numbers", "T_world_base: a rigid motion"),
             )
-        q, T = measured
+        q, *place = measured
         b = self.drive.n
         self._q, self._v = np.concatenate([np.zeros(b), q]), np.zeros(b + self.model.n)
         self._hold = q.copy()
         self._centre = np.zeros(3)
-        self._stand(T)
+        self._stand(*place)
         self._U = np.zeros((self.config.knots, len(self._inside)))
         self._plan_age: float | None = None
         self._openings: dict[str, float] = {}
         self._aims.reset()
+        self._slip.reset()
         self.solution, self._started = None, True
 
     def track(
@@ -187,7 +192,8 @@ class MobileMpc:
         elif asked is None:
             step = self._brake("a target or weight is not finite, or a pose is no rigid motion")
         else:
-            self._stand(measured[1])
+            self._stand(*measured[1:])
+            self._slip.observe(observation.base_twist)
             step = self._decide(asked)
         return self._apply(step, None if measured is None else measured[0], start)
 
@@ -254,13 +260,11 @@ class MobileMpc:
             self._q[self.drive.n :],
         )
 
-    def _stand(self, T_world_base: Array) -> None:
+    def _stand(self, centre: Array, lift: Array) -> None:
         """Take a measured base pose; the heading is counted on from the last one."""
-        self._footing.inputs[0][:] = T_world_base
-        (centre,), (lift,) = self._footing()
-        turned = math.remainder(centre[2] - self._centre[2], 2 * math.pi)
-        self._centre = np.array([centre[0], centre[1], self._centre[2] + turned])
-        self._lift = lift.copy()
+        x, y, heading = centre
+        turned = math.remainder(heading - self._centre[2], 2 * math.pi)
+        self._centre, self._lift = np.array([x, y, self._centre[2] + turned]), lift
 
     def _brake(self, reason: str) -> Step:
         """Bring everything to rest as fast as its acceleration limits allow."""
@@ -284,7 +288,7 @@ class MobileMpc:
             self._U[:], self._plan_age = 0.0, None
             self._aims.rest()
         self.solution = self._solution(step, q[self._inside], v[self._inside], start)
-        s, w = 0.5 * (q + self._q)[:b], 0.5 * (v + self._v)[:b]
+        s, w = 0.5 * (q + self._q)[:b], self._slip.correct(0.5 * (v + self._v)[:b])
         if self.drive.kind == "planar_ackermann" and abs(w[0]) < CREEP:
             w = np.array([np.copysign(CREEP, w[0]), w[1]])
         return Command(
@@ -297,37 +301,39 @@ class MobileMpc:
         )
 
     def _solution(self, step: Step, q: Array, v: Array, start: float) -> Solution:
-        found = Solution(
+        if step.level in ("nominal", "shifted"):
+            X, horizon = np.concatenate([q[None], v[None], self._U]), self._horizon
+            times, a = np.concatenate([[0.0], horizon.times]), horizon.A @ X
+            Q, V = horizon.P @ X, horizon.V @ X
+        else:
+            times, a = np.array([0.0, self.period]), (self._v[self._inside] - v)[None] / self.period
+            Q, V = self._q[self._inside][None], self._v[self._inside][None]
+        return Solution(
             step.level,
             step.reason,
-            np.array([0.0, self.period]),
-            np.stack([q, self._q[self._inside]]),
-            np.stack([v, self._v[self._inside]]),
-            (self._v[self._inside] - v)[None] / self.period,
+            times,
+            np.concatenate([q[None], Q]),
+            np.concatenate([v[None], V]),
+            a,
             time.thread_time() - start,
             step.program,
             step.primal,
             step.multipliers,
         )
-        if step.level not in ("nominal", "shifted"):
-            return found
-        X, horizon = np.concatenate([q[None], v[None], self._U]), self._horizon
-        return replace(
-            found,
-            times=np.concatenate([[0.0], horizon.times]),
-            q=np.concatenate([q[None], horizon.P @ X]),
-            v=np.concatenate([v[None], horizon.V @ X]),
-            a=horizon.A @ X,
-        )
 
-    def _measured(self, observation: Observation) -> tuple[Array, Array] | None:
-        """Measured joint positions and base pose, or None where there are none to trust."""
+    def _measured(self, observation: Observation) -> tuple[Array, Array, Array] | None:
+        """Measured joints, :attr:`State.centre` and ``lift``; None: there are none to trust."""
         if observation is None or not (observation.has("q") and observation.has("T_world_base")):
             return None
         q = np.asarray(observation.q, dtype=float)
         T = np.asarray(observation.T_world_base, dtype=float)
-        good = q.shape == (self.model.n,) and np.isfinite(q).all() and T.shape == (4, 4)
-        return (q, T) if good and rigid(T[None]) else None
+        if q.shape != (self.model.n,) or T.shape != (4, 4):
+            return None
+        if not (np.isfinite(q).all() and np.isfinite(T[:3]).all()):
+            return None
+        self._footing.inputs[0][:] = T
+        (centre,), (lift,), ((off,),) = self._footing()
+        return (q, centre.copy(), lift.copy()) if off < ROTATION_TOLERANCE**2 else None
 
 
 def _moving(model: RobotModel, effectors: Sequence[str]) -> NDArray[np.intp]:

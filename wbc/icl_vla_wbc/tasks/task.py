@@ -13,6 +13,7 @@ from icl_vla_embodiments.types import Array
 from ..compiled import CompiledInPlace
 from ..dynamics import InPlace
 from ..errors import WbcError
+from ..gauss_newton import Part, local_model
 
 
 class Task(ABC):
@@ -93,9 +94,7 @@ class Residual(Task):
         self._linear = {count: InPlace(residual.map(count)) for count in (1, stages)}
         self._shape = (len(joints), expression.shape[0])
         w = ca.SX.sym("w", expression.shape[0])
-        r, J = w * expression, ca.diag(w) @ J
-        bent = sum((k * ca.norm_2(r[part]) for part, k in self._bends()), ca.SX(0))
-        outputs = [ca.densify(J.T @ J), ca.densify(J.T @ r), bent]
+        outputs = local_model(w * expression, ca.diag(w) @ J, self._bends())
         model = ca.Function(type(self).__name__.lower(), [q, s, w], outputs, {"cse": True})
         self.compiled = CompiledInPlace(model.map(stages))
 
@@ -132,6 +131,6 @@ class Residual(Task):
         parameter = self.parameter
         function.inputs[1][:] = parameter[: len(Q)] if parameter.ndim == 2 else parameter
 
-    def _bends(self) -> list[tuple[slice, float]]:
+    def _bends(self) -> list[Part]:
         r"""Parts of the weighted residual, and how large their :math:`\partial^2 r` is."""
         return [(slice(None), float(self.weights.max()))]
