@@ -10,48 +10,12 @@ from icl_vla_embodiments import se3
 from icl_vla_embodiments.robot_model import RobotModel
 from icl_vla_embodiments.types import Array
 from icl_vla_wbc import WbcError
-from icl_vla_wbc.dynamics import FrameKinematics
-from icl_vla_wbc.gauss_newton import pose_model, pose_residual
 from icl_vla_wbc.ik import DifferentialIk, IkConfig
 
 Get = Callable[[str], RobotModel]
 
 
-def as_reference(T: Array) -> Array:
-    import pinocchio as pin
-
     return np.asarray(pin.SE3ToXYZQUAT(pin.SE3(T)))
-
-
-@pytest.mark.parametrize("name", ["panda", "iiwa", "xarm"])
-def test_model_of_the_pose_cost(robot: Get, rng: np.random.Generator, name: str) -> None:
-    """Gradient and Jacobian against central differences, the square against its definition."""
-    model = robot(name)
-    joints = np.arange(len(model.embodiment.arms[0].joints))
-    residual = pose_residual(FrameKinematics.of(model, model.tcp_id("arm")), joints)
-    weights, damping = np.array([30.0, 20, 10, 5, 6, 7]), (0.5, 0.2)
-    local = pose_model(residual, damping)
-    for _ in range(5):
-        q = model.neutral + rng.uniform(-0.5, 0.5, model.n)
-        reference = as_reference(
-            model.poses(model.neutral + rng.uniform(-0.5, 0.5, model.n))["arm"]
-        )
-
-        def cost(q: Array, reference: Array = reference) -> float:
-            r = weights * np.array(residual(q, reference)[0])[:, 0]
-            return 0.5 * float(r @ r)
-
-        square, gradient, mu = (np.array(x) for x in local(q, reference, weights))
-        r, J = (np.array(x) for x in residual(q, reference))
-        wr, WJ = weights * r[:, 0], weights[:, None] * J
-        expected = damping[0] * np.linalg.norm(wr[:3]) + damping[1] * np.linalg.norm(wr[3:])
-        np.testing.assert_allclose(mu[0, 0], expected, rtol=1e-12)
-        np.testing.assert_allclose(square, WJ.T @ WJ + expected * np.eye(len(joints)), atol=1e-9)
-        h = 1e-6
-        for i, slope in zip(joints, gradient[:, 0], strict=True):
-            e = h * np.eye(model.n)[i]
-            difference = (cost(q + e) - cost(q - e)) / (2 * h)
-            assert abs(difference - slope) < 1e-5 * (1 + abs(slope))
 
 
 @pytest.mark.parametrize("name", ["panda", "iiwa", "xarm"])

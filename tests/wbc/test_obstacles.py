@@ -169,7 +169,7 @@ def test_it_goes_round_what_moves(arm: Load, name: str) -> None:
 def test_a_plan_in_trouble_gives_way_to_a_better_one(arm: Load) -> None:
     """A plan that swings the arm into a wall is replaced by one that breaks margins less."""
     robot = arm("panda")
-    avoidance, n = robot.controller._avoidance, 7
+    avoidance, n = robot.controller._distances._avoidance, 7
     T = robot.model.poses(robot.start)[robot.controller.effectors[0]]
     wall = Box(T[:3, 3] + [0.0, 0.3, 0.0], np.array([0.6, 0.05, 0.6]))
     plan = np.zeros((robot.controller.config.knots, n))
@@ -182,7 +182,7 @@ def test_a_plan_in_trouble_gives_way_to_a_better_one(arm: Load) -> None:
     into = avoidance._look(q, q, v, plan, [wall]).broken.max()
     assert into > 1 and rows.broken.max(initial=-1) < 0.25
     assert not np.array_equal(escape, plan) and not avoidance.pressed
-    assert (np.abs(escape) <= robot.controller._braking + 1e-12).all()
+    assert (np.abs(escape) <= robot.controller._own_limits.acceleration + 1e-12).all()
     # the same draws again after a reset
     avoidance.reset()
     avoidance.around(q, q, v, np.zeros_like(plan), [wall])
