@@ -14,6 +14,7 @@ from icl_vla_embodiments.types import Array
 from icl_vla_wbc import ArmMpc
 from icl_vla_wbc.mobile import MobileMpc
 from icl_vla_wbc.mobile.drive import PLANAR
+from icl_vla_wbc.request import Weights, hand_factors
 
 from .loop import PERIOD, Controller
 
@@ -46,14 +47,14 @@ class WheeledArm:
         observation: Observation,
         *,
         times: ArrayLike | None = None,
-        weights: ArrayLike | None = None,
+        weights: Weights | None = None,
     ) -> Command:
         """See :class:`Controller`; ``weights`` are in the axes of the base."""
         T = observation.T_world_base
         if targets is not self._asked and T is not None:
             self._asked, self._placed = targets, [in_world(t, T) for t in targets]
         # without the base's pose it brakes whatever is asked
-        turned = None if weights is None or T is None else _turned(np.asarray(weights), T)
+        turned = None if weights is None or T is None else _turned(weights, self.mpc.effectors, T)
         placed = self._placed if targets is self._asked else []
         return self.mpc.track(placed, observation, times=times if placed else None, weights=turned)
 
@@ -77,12 +78,16 @@ def rolls(embodiment: Embodiment, space: ActionSpace) -> bool:
 
 
 def in_world(target: TaskTarget, T_world_base: Array) -> TaskTarget:
-    """A target whose poses were in the base's frame."""
+    """A target whose poses and twists were in the base's frame."""
+    R = np.kron(np.eye(2), T_world_base[:3, :3])
     poses = {e: T_world_base @ T for e, T in target.poses.items()}
-    return replace(target, poses=poses)
+    return replace(target, poses=poses, twists={e: R @ x for e, x in target.twists.items()})
 
 
-def _turned(weights: Array, T_world_base: Array) -> Array:
-    """Factors ``(6,)`` along base axes as those along the world's: their share of each."""
-    share = T_world_base[:3, :3] ** 2
-    return np.sqrt(np.concatenate([share @ weights[:3] ** 2, share @ weights[3:] ** 2]))
+def _turned(
+    weights: Weights, effectors: Sequence[str], T_world_base: Array
+) -> dict[str, ArrayLike]:
+    """Factors in the axes of the base as ``(6, 6)`` in those of the world."""
+    R = np.kron(np.eye(2), T_world_base[:3, :3])
+    factors = hand_factors(weights, effectors)
+    return {e: (F if F.ndim == 2 else np.diag(F)) @ R.T for e, F in factors.items()}

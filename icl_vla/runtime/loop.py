@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -39,7 +39,7 @@ class Controller(Protocol):
         observation: Observation,
         *,
         times: ArrayLike | None = None,
-        weights: ArrayLike | None = None,
+        weights: ArrayLike | Mapping[str, ArrayLike] | None = None,
     ) -> Command:
         """Command for the next period."""
         ...
@@ -118,19 +118,20 @@ def execute(
     due: Sequence[float],
     until: float,
     audit: Audit | None = None,
-    weights: Array | None = None,
+    weights: Mapping[str, Array] | None = None,
 ) -> None:
     """Track timed targets until the driver's clock reads ``until`` [s].
 
-    Of ``weights`` ``(H, 6)``, factors on the task weights at each target, those of the target that
-    is due next hold; None: all are 1.
+    Of ``weights``, effector -> factors ``(H, 6, 6)`` on its residual at each target, those of the
+    target that is due next hold; None: all are 1.
     """
     while driver.clock() < until - 1e-9:
         observation = driver.observe(cameras=False)
         times = np.asarray(due) - driver.clock()
         factors = None
         if weights is not None:
-            factors = weights[min(int(np.searchsorted(times, 1e-9)), len(weights) - 1)]
+            due_next = min(int(np.searchsorted(times, 1e-9)), len(targets) - 1)
+            factors = {effector: F[due_next] for effector, F in weights.items()}
         command = controller.track(targets, observation, times=times, weights=factors)
         if audit is not None:
             audit.check(command, PERIOD)

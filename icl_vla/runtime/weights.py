@@ -6,26 +6,27 @@ from typing import Literal, get_args
 
 from icl_vla_embodiments import ActionChunk, ReportedError
 from icl_vla_embodiments.types import Array
-from icl_vla_retrieval.tightness import FEWEST, Tightness, along_axes
+from icl_vla_retrieval.tightness import FEWEST, Tightness
 
 Weights = Literal["equal", "demonstrations"]
 WEIGHTS: tuple[Weights, ...] = get_args(Weights)
 
 
-def task_weights(chunk: ActionChunk, tightness: Tightness = Tightness()) -> Array:  # noqa: B008 - frozen
-    """Factors ``(H, 6)`` on the task weights (x y z, rx ry rz in base axes) at each step.
+def task_weights(
+    chunk: ActionChunk,
+    tightness: Tightness = Tightness(),  # noqa: B008 - frozen
+) -> dict[str, Array]:
+    """Effector -> factors ``(H, 6, 6)`` on its residual (base axes) at each step.
 
     Raises:
-        ReportedError: The chunk tells no spread (:attr:`ActionChunk.spread`), or several arms'.
+        ReportedError: The chunk tells no spread (:attr:`ActionChunk.spread`).
     """
-    if len(chunk.spread) != 1:
+    if not chunk.spread:
         raise ReportedError(
             "the task weights cannot follow the demonstrations",
             where="ActionChunk.spread",
-            value=f"spread of {len(chunk.spread)} arms",
-            valid=["spread of one arm"],
+            value="none",
             remedy=f"use a policy that tells how demonstrations differ, with at least {FEWEST} of"
             " them, or equal weights",
         )
-    (spread,) = chunk.spread.values()
-    return along_axes(tightness.factors(spread))
+    return {effector: tightness.factors(spread) for effector, spread in chunk.spread.items()}

@@ -70,7 +70,10 @@ class Film:
         low, high = _box(rig)
         self._floor = 0.0 if self._moves else min(0.0, float(low[2]))
         if not self._moves:
-            low, high = np.minimum(low, rig.course.min(0)), np.maximum(high, rig.course.max(0))
+            low, high = (
+                np.fmin(low, np.nanmin(rig.course, 0)),
+                np.fmax(high, np.nanmax(rig.course, 0)),
+            )
         self._size = float(np.linalg.norm(high - low))
         self._target = _middle(rig) if self._moves else 0.5 * (low + high)
         self._distance = (FAR if self._moves else NEAR) * self._size
@@ -135,8 +138,10 @@ class Film:
         names: tuple[str, ...],
     ) -> None:
         """The whole way that is due, the way behind each part, and where both are now."""
-        if len(course):
-            cv2.polylines(picture, [_pixels(view, course)], False, DUE, 2, cv2.LINE_AA)
+        for line in np.split(course, np.flatnonzero(np.isnan(course[:, 0]))):
+            whole = line[~np.isnan(line[:, 0])]
+            if len(whole):
+                cv2.polylines(picture, [_pixels(view, whole)], False, DUE, 2, cv2.LINE_AA)
         for name in names:
             due, reached = points[name]
             trail = _pixels(view, np.array(self._trails[name]))

@@ -118,13 +118,3 @@ def joint(position: Array, rotation: Array) -> Array:
     both = np.zeros((*position.shape[:-2], 6, 6))
     both[..., :3, :3], both[..., 3:, 3:] = position, rotation
     return both
-
-
-def along_axes(factors: Array) -> Array:
-    """The six factors ``(..., 6)`` of a controller that weighs along axes only.
-
-    ``sqrt(diag(F^2))``, the cost along each axis alone: across principal directions that lie
-    between the axes it errs on the tight side.
-    """
-    axes: Array = np.linalg.norm(factors, axis=-1)
-    return axes

@@ -72,16 +72,16 @@ def errors_out_of_reach(robot, spread: np.ndarray | None) -> tuple[float, float]
     model, controller = robot
     driver = Kinematic(model)
     controller.reset(driver.observe())
-    here = model.poses(driver.q)[controller.effector]
+    here = model.poses(driver.q)[controller.effectors[0]]
     goal = se3.pose(here[:3, :3], here[:3, 3] + [0.42, 0.0, 0.1])
     run_episode(
         driver,
         controller,
-        Hold(model, controller.effector, goal, spread),
+        Hold(model, controller.effectors[0], goal, spread),
         seconds=4.0,
         weights="equal" if spread is None else "demonstrations",
     )
-    there = model.poses(driver.q)[controller.effector]
+    there = model.poses(driver.q)[controller.effectors[0]]
     turn = se3.log3(goal[:3, :3].T @ there[:3, :3])
     return float(np.linalg.norm(there[:3, 3] - goal[:3, 3])), float(np.linalg.norm(turn))
 
@@ -103,32 +103,35 @@ def test_the_weights_are_those_of_the_target_due_next(robot):
     controller.reset(driver.observe())
     controller.noted = []
     spread = np.stack([np.diag((SCALE * (1 + h)) ** 2) for h in range(STEPS)])
-    goal = model.poses(driver.q)[controller.effector]
+    goal = model.poses(driver.q)[controller.effectors[0]]
     run_episode(
         driver,
         controller,
-        Hold(model, controller.effector, goal, spread),
+        Hold(model, controller.effectors[0], goal, spread),
         seconds=2 * 4 * DT - 0.01,
         weights="demonstrations",
     )
     assert len(controller.noted) == round(2 * 4 * DT / PERIOD)
     for times, weights in controller.noted:
         h = int(np.flatnonzero(times > 1e-9)[0])
-        np.testing.assert_allclose(weights, max(1 / (1 + h), Tightness().floor), atol=1e-9)
+        (factors,) = weights.values()
+        expected = max(1 / (1 + h), Tightness().floor) * np.eye(6)
+        np.testing.assert_allclose(factors, expected, atol=1e-9)
 
 
 def test_a_policy_that_tells_no_spread_is_refused(robot):
     model, controller = robot
     driver = Kinematic(model)
     controller.reset(driver.observe())
-    goal = model.poses(driver.q)[controller.effector]
-    episode = Hold(model, controller.effector, goal, None)
+    goal = model.poses(driver.q)[controller.effectors[0]]
+    episode = Hold(model, controller.effectors[0], goal, None)
     with pytest.raises(ReportedError, match="cannot follow the demonstrations"):
         run_episode(driver, controller, episode, weights="demonstrations")
     assert len(driver.path) == 1  # nothing has moved
-    two = {"left": spread_of(SCALE), "right": spread_of(SCALE)}
-    with pytest.raises(ReportedError, match="2 arms"):
-        task_weights(replace(episode.act(driver.observe()), spread=two))
+    both = {"left": spread_of(SCALE), "right": spread_of(2 * SCALE)}
+    factors = task_weights(replace(episode.act(driver.observe()), spread=both))
+    assert factors["left"].shape == (STEPS, 6, 6)
+    np.testing.assert_allclose(factors["right"], 0.5 * factors["left"], atol=1e-9)
 
 
 def test_what_weights_cannot_be(home, instructions, tmp_path):

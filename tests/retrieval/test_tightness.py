@@ -9,7 +9,6 @@ from icl_vla_embodiments import se3
 from icl_vla_retrieval.tightness import (
     PRIOR,
     Tightness,
-    along_axes,
     fused,
     joint,
     shrunk_covariance,
@@ -95,15 +94,3 @@ def test_frames_that_repeat_each_other_are_no_surer_and_a_tight_one_rules():
     assert np.sqrt(values[0]) == pytest.approx(0.001 * np.sqrt(2), rel=0.01)
     unused = fused(np.stack([loose, tight]), np.array([1.0, 0.0]))
     np.testing.assert_allclose(unused, loose, rtol=1e-9)
-
-
-def test_factors_along_axes_cost_the_same_along_each_axis_and_err_on_the_tight_side():
-    S = joint(covariance(np.array([0.04, 0.006, 0.006])), covariance(np.full(3, 0.08)))
-    F = TIGHT.factors(S)
-    axes = along_axes(F)
-    for axis, factor in zip(np.eye(6), axes, strict=True):
-        assert np.linalg.norm(F @ axis) == pytest.approx(factor)
-    loosest = np.linalg.eigvalsh(F)[0]
-    assert loosest < axes[:3].min()  # the loose direction lies between the axes
-    straight = joint(covariance(np.array([0.04, 0.006, 0.006]), np.eye(3)), np.eye(3))
-    np.testing.assert_allclose(along_axes(TIGHT.factors(straight))[:3], [0.15, 1, 1], rtol=1e-9)

@@ -8,14 +8,10 @@ import pytest
 
 from icl_vla_embodiments import se3
 from icl_vla_embodiments.robot_model import RobotModel
-from icl_vla_embodiments.types import Array
 from icl_vla_wbc import WbcError
 from icl_vla_wbc.ik import DifferentialIk, IkConfig
 
 Get = Callable[[str], RobotModel]
-
-
-    return np.asarray(pin.SE3ToXYZQUAT(pin.SE3(T)))
 
 
 @pytest.mark.parametrize("name", ["panda", "iiwa", "xarm"])

@@ -212,7 +212,7 @@ def test_slopes_of_the_rolling_base_and_the_hand(
     np.testing.assert_allclose(J, np.array(numeric).T, atol=1e-7)
 
     # the whole plan: residuals of all stages by all accelerations
-    weights = rng.uniform(1, 2, 6)
+    weights = rng.uniform(0.5, 2, (6, 6))
     goals = np.tile(goal, (config.stages, 1))
     U = rng.uniform(-0.3, 0.3, (config.knots, len(inside)))
 
@@ -496,3 +496,23 @@ def test_angles_are_wrapped() -> None:
     np.testing.assert_allclose(
         wrap(np.array([3.5, -3.5, np.pi])), [3.5 - 2 * np.pi, 2 * np.pi - 3.5, np.pi]
     )
+
+
+def test_a_hand_follows_a_twist_with_the_base_behind_it(carts: Get) -> None:
+    """Longer than the arm reaches: the base comes along, and all rest when nothing is asked."""
+    model = carts("holonomic")
+    controller = MobileMpc(model)
+    q, T = model.neutral, np.eye(4)
+    controller.reset(Observation(0.0, q=q, T_world_base=T))
+    start = (T @ model.poses(q)["arm"])[:3, 3]
+    twist = np.array([0.0, 0.25, 0.0, 0.0, 0.0, 0.0])
+    for k in range(500):
+        target = TaskTarget(twists={"arm": twist} if k < 400 else {})
+        command = controller.track(target, Observation(0.0, q=q, T_world_base=T))
+        assert command.q is not None and command.base_twist is not None
+        q, step = command.q, command.base_twist * controller.period
+        T = T @ se3.pose(se3.exp3(step[3:]), step[:3])
+        if k == 399:
+            moved = (T @ model.poses(q)["arm"])[:3, 3] - start
+    np.testing.assert_allclose(moved, [0, 0.25 * 8, 0], atol=0.03)
+    assert np.abs(command.base_twist).max() < 0.01

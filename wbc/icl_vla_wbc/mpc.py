@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from icl_vla_embodiments import Command, Observation, TaskTarget, se3
+from icl_vla_embodiments import Command, Observation, TaskTarget
 from icl_vla_embodiments.geometry import Hull
 from icl_vla_embodiments.robot_model import RobotModel
 from icl_vla_embodiments.types import Array
@@ -27,12 +27,10 @@ from .limits import DistanceLimits, Limit, ViableLimits, departure
 from .obstacles import Box, Obstacle, Sphere
 from .program import Program
 from .qp import QuadraticProgram
-from .reference import Governor, TargetPath
-from .request import Request
+from .reference import Governor
+from .request import Request, Weights, hand_factors
 from .solution import Solution, Step
 from .tasks import FramePose, Posture, Task
-
-Weights = ArrayLike | Mapping[str, ArrayLike]
 
 
 class ArmMpc:
@@ -208,7 +206,7 @@ class ArmMpc:
         if not self._started:
             raise WbcError("the controller has no state", remedy="call reset(observation) first")
         self._admit(obstacles)
-        factors = self._factors(weights)
+        factors = hand_factors(weights, self.effectors)
         requests = self._read(targets, times)
         measured = self._measured(observation)
         self._ladder.advance()
@@ -220,7 +218,7 @@ class ArmMpc:
             )
         else:
             for effector, hand in self._hands.items():
-                hand.factors = factors[effector]
+                hand.factors = factors[effector] * self._axes
                 self._openings.update(requests[effector].grippers)
             step = self._decide(requests, measured, obstacles)
         return self._apply(step, measured, start)
@@ -242,23 +240,6 @@ class ArmMpc:
                     value=obstacle,
                     valid=("Sphere", "Box"),
                 )
-
-    def _factors(self, weights: Weights | None) -> dict[str, Array]:
-        """Effector -> factors ``(6,)`` or ``(6, 6)`` on its residual."""
-        given = weights if isinstance(weights, Mapping) else dict.fromkeys(self.effectors, weights)
-        factors = {}
-        for effector in self.effectors:
-            asked = given.get(effector)
-            found = self._axes if asked is None else np.asarray(asked, dtype=float)
-            if found.shape not in ((6,), (6, 6)):
-                raise WbcError(
-                    "six weights are needed",
-                    where="weights",
-                    value=found.shape,
-                    valid=((6,), (6, 6)),
-                )
-            factors[effector] = found if asked is None else found * self._axes
-        return factors
 
     def _read(
         self, targets: Sequence[TaskTarget], times: ArrayLike | None
@@ -315,7 +296,8 @@ class ArmMpc:
             hand, governor = self._hands[effector], self._governors[effector]
             commanded = hand.pose(self._q)
             if posture is None or effector in asked:
-                hand.parameter = governor.follow(self._path(request, governor), commanded)
+                path = request.path(self._T(governor.state[:7]), float(self._horizon.times[-1]))
+                hand.parameter = governor.follow(path, commanded)
                 tasks.append(hand)
             else:
                 governor.reset(commanded)
@@ -382,25 +364,6 @@ class ArmMpc:
         """``(4, 4)`` of a pose ``(7,)``."""
         self._matrix.inputs[0][:] = pose
         return self._matrix()[0].copy()
-
-    def _path(self, request: Request, governor: Governor) -> TargetPath:
-        """The requested motion, starting from the reference now where nothing is due before."""
-        if request.poses is not None and request.times[0] <= 0:
-            times, poses = request.times, request.poses
-        else:
-            times, poses = np.zeros(1), self._T(governor.state[:7])[None]
-            if request.poses is not None:
-                times = np.concatenate([times, request.times])
-                poses = np.concatenate([poses, request.poses])
-        if request.twist is None:
-            return TargetPath(times, poses)
-        # geodesics take the short way round, so a fast turn needs places in between
-        span, turn = float(self._horizon.times[-1]), request.twist[3:]
-        ahead = np.linspace(0, span, 2 + int(span * np.linalg.norm(turn) / 2))[1:]
-        way = np.tile(poses[-1], (len(ahead), 1, 1))
-        way[:, :3, 3] += ahead[:, None] * request.twist[:3]
-        way[:, :3, :3] = [se3.exp3(t * turn) for t in ahead] @ poses[-1][:3, :3]
-        return TargetPath(np.concatenate([times, times[-1] + ahead]), np.concatenate([poses, way]))
 
     def _start_anew(self) -> None:
         """Forget the plan and bring the references to the commanded poses."""

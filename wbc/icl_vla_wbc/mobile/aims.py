@@ -15,7 +15,7 @@ from icl_vla_embodiments.types import Array
 
 from .. import quaternion
 from ..dynamics import InPlace
-from ..reference import Governor, TargetPath
+from ..reference import Governor
 from ..request import Request
 from .config import MobileConfig
 from .drive import Drive
@@ -38,13 +38,13 @@ class Asked:
         hands: Effectors with poses.
         base: Targets of the base.
         posture: ``(m,)`` of all actuated joints.
-        weights: ``(6,)`` of the hands.
+        weights: Effector -> ``(6, 6)`` by which its residual is multiplied.
     """
 
     hands: Mapping[str, Request]
     base: BaseRequest
     posture: Array | None
-    weights: Array
+    weights: Mapping[str, Array]
 
 
 class Aims:
@@ -90,7 +90,8 @@ class Aims:
         if asked.base.places is not None:
             place = self._base(asked.base, state.centre)
         elif asked.hands and twist is None:
-            place = self._detour(asked.hands, poses, state, posture)
+            posed = {e: request for e, request in asked.hands.items() if request.poses is not None}
+            place = self._detour(posed, poses, state, posture) if posed else None
             detour = place is not None
         else:
             self._guide.stop()
@@ -184,11 +185,7 @@ class Aims:
             pose, governor = poses[name], self._governors[name]
             if name not in self._reaching:
                 governor.reset(pose)
-            assert request.poses is not None
-            path = TargetPath(request.times, request.poses)
-            if request.times[0] > 0:  # from the reference now to what is due first
-                self._matrix.inputs[0][:] = governor.state[:7]
-                way = np.concatenate([self._matrix()[0][None], request.poses])
-                path = TargetPath(np.concatenate([[0.0], request.times]), way)
+            self._matrix.inputs[0][:] = governor.state[:7]
+            path = request.path(self._matrix()[0], float(self._times[-1]))
             references[name] = governor.follow(path, pose)
         return references

@@ -78,7 +78,7 @@ class Hand:
             posture: ``(m,)`` of all actuated joints.
             q: ``(N, n)`` of the controlled ones.
             references: ``(N, 7)``.
-            weights: ``(6,)``.
+            weights: ``(6, 6)`` by which residuals are multiplied.
         """
         function = self._planned
         inputs = function.inputs
@@ -86,7 +86,7 @@ class Hand:
         inputs[1][:] = posture
         inputs[1][:, self._joints] = q
         inputs[4][:] = slopes.reshape(inputs[4].shape)
-        inputs[6][:] = weights
+        inputs[6][:] = np.tile(weights.T, (len(centres), 1))  # a map's arguments lie side by side
         r, F = function()
         return r, F
 
@@ -112,7 +112,7 @@ def _residual(kinematics: FrameKinematics, joints: NDArray[np.intp]) -> ca.Funct
     r"""``centre (3,), q (all), lift (7,), reference (7,) -> r (6,), dr (6, 3 + n)``.
 
     :math:`r = (p - p^*, 2 \sin(\theta/2)\, axis)` in world axes, by the centre's pose and the
-    controlled joints; see :func:`icl_vla_wbc.tracking._residual` for its rate.
+    controlled joints; see :func:`icl_vla_wbc.gauss_newton.pose_error` for its rate.
     """
     centre, lift = ca.SX.sym("centre", 3), ca.SX.sym("lift", 7)
     reference = ca.SX.sym("reference", 7)
@@ -132,18 +132,18 @@ def _residual(kinematics: FrameKinematics, joints: NDArray[np.intp]) -> ca.Funct
 
 
 def _planned(residual: ca.Function, b: int, knots: int) -> ca.Function:
-    """The residual's inputs, ``slopes (K b, 3), p (K,), w (6,) -> r (6,), F (K (b + n), 6)``.
+    """The residual's inputs, ``slopes (K b, 3), p (K,), W (6, 6) -> r (6,), F (K (b + n), 6)``.
 
     One stage: its centre moves with the plan by ``slopes``, each joint by ``p``.
     """
     inputs = [ca.SX.sym(residual.name_in(i), *residual.size_in(i)) for i in range(4)]
-    slopes, p, w = ca.SX.sym("slopes", knots * b, 3), ca.SX.sym("p", knots), ca.SX.sym("w", 6)
+    slopes, p, W = ca.SX.sym("slopes", knots * b, 3), ca.SX.sym("p", knots), ca.SX.sym("W", 6, 6)
     r, J = residual.call(inputs)
     rows = []
     for k in range(knots):
         rows += [slopes[k * b : (k + 1) * b, :] @ J[:, :3].T, p[k] * J[:, 3:].T]
-    F = ca.vertcat(*rows) * ca.repmat(w.T, sum(x.shape[0] for x in rows), 1)
-    return ca.Function("mobile_stage", [*inputs, slopes, p, w], [w * r, F], {"cse": True})
+    F = ca.vertcat(*rows) @ W.T
+    return ca.Function("mobile_stage", [*inputs, slopes, p, W], [W @ r, F], {"cse": True})
 
 
 def footing(T_base_centre: Array) -> ca.Function:

@@ -34,7 +34,7 @@ class Aim:
         hands: Effector -> ``(N, 7)`` poses in the world.
         place: ``(N, 3)`` poses of the drive's centre in the world.
         twist: ``(3,)`` velocity of the drive's centre.
-        weights: ``(6,)`` of the hands' residuals.
+        weights: Effector -> ``(6, 6)`` by which its residual is multiplied.
     """
 
     posture: Array
@@ -42,7 +42,7 @@ class Aim:
     hands: Mapping[str, Array] = field(default_factory=dict)
     place: Array | None = None
     twist: Array | None = None
-    weights: Array = field(default_factory=lambda: np.ones(6))
+    weights: Mapping[str, Array] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ class MobileProgram:
         Q = self._horizon.P @ X[:, b:]
         for name, references in aim.hands.items():
             r, F = self._hands[name].planned(
-                centres, S, state.lift, state.joints, Q, references, aim.weights
+                centres, S, state.lift, state.joints, Q, references, aim.weights[name]
             )
             rows.append(F)
             residuals.append(r.reshape(-1))
@@ -188,7 +188,7 @@ class MobileProgram:
         for name, references in aim.hands.items():
             r, J = self._hands[name].here(state.centre, state.lift, state.joints, references[0])
             J = np.hstack([J[:, :3] @ spread, J[:, 3:]])
-            terms.append((r * aim.weights, J * aim.weights[:, None]))
+            terms.append((aim.weights[name] @ r, aim.weights[name] @ J))
         if aim.place is not None:
             sight = np.array([c.place_weight, c.place_weight, c.heading_weight])
             J = np.hstack([spread, np.zeros((3, n - b))])
