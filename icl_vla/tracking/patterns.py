@@ -92,7 +92,7 @@ def base_motion(pattern: Pattern, *, radius: float = RADIUS, corner: float | Non
     Args:
         pattern: Which.
         radius: Of what is travelled [m]; a square's side and the way back are twice as long.
-        corner: Radius of the turns at a square's corners, 0 on the spot [m]; None: the heading
+        corner: Radius of the turns at a square's corners, 0 to turn in place [m]; None: the heading
             stays.
     """
     if pattern is Pattern.PUSH:

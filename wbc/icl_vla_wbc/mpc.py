@@ -28,7 +28,7 @@ from .obstacles import Box, Obstacle, Sphere
 from .program import Program
 from .qp import QuadraticProgram
 from .reference import Governor
-from .request import Request, Weights, hand_factors
+from .request import Request, Weights, hand_factors, read_requests
 from .solution import Solution, Step
 from .tasks import FramePose, Posture, Task
 
@@ -207,7 +207,7 @@ class ArmMpc:
             raise WbcError("the controller has no state", remedy="call reset(observation) first")
         self._admit(obstacles)
         factors = hand_factors(weights, self.effectors)
-        requests = self._read(targets, times)
+        requests = read_requests(targets, times, self.effectors, self.period, self.model.n)
         measured = self._measured(observation)
         self._ladder.advance()
         if measured is None:
@@ -240,26 +240,6 @@ class ArmMpc:
                     value=obstacle,
                     valid=("Sphere", "Box"),
                 )
-
-    def _read(
-        self, targets: Sequence[TaskTarget], times: ArrayLike | None
-    ) -> dict[str, Request] | None:
-        """What is asked of each arm; None where it is no good."""
-        requests = {}
-        for effector in self.effectors:
-            request = Request.read(targets, times, effector, self.period, self.model.n)
-            if request is None:
-                return None
-            requests[effector] = request
-        unknown = {e for t in targets for e in (*t.poses, *t.twists) if e not in self._hands}
-        if unknown:
-            raise WbcError(
-                "a pose or a twist is asked of what is not controlled",
-                where="targets",
-                value=sorted(unknown),
-                valid=self.effectors,
-            )
-        return requests
 
     def _decide(
         self, requests: Mapping[str, Request], measured: Array, obstacles: Sequence[Obstacle]

@@ -144,6 +144,37 @@ def rigid(poses: Array) -> bool:
     )
 
 
+def read_requests(
+    targets: Sequence[TaskTarget],
+    times: ArrayLike | None,
+    effectors: Sequence[str],
+    period: float,
+    n: int,
+) -> dict[str, Request] | None:
+    """What is asked of each effector, or None where it is no good; see :meth:`Request.read`.
+
+    Without effectors the one entry, of no name, has the posture and the grippers.
+
+    Raises:
+        WbcError: Also where a pose or a twist is asked of another effector.
+    """
+    requests = {}
+    for effector in effectors or ("",):
+        request = Request.read(targets, times, effector, period, n)
+        if request is None:
+            return None
+        requests[effector] = request
+    unknown = {e for t in targets for e in (*t.poses, *t.twists) if e not in requests}
+    if unknown:
+        raise WbcError(
+            "a pose or a twist is asked of what is not controlled",
+            where="targets",
+            value=sorted(unknown),
+            valid=effectors,
+        )
+    return requests
+
+
 def hand_factors(weights: Weights | None, effectors: Sequence[str]) -> dict[str, Array]:
     """Effector -> factors ``(6,)`` or ``(6, 6)`` on its residual, ones where none are asked for.
 

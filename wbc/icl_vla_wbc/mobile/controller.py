@@ -20,7 +20,7 @@ from ..grippers import gripper_joints, resting_places
 from ..horizon import Horizon
 from ..ladder import Ladder
 from ..limits import ViableLimits, departure
-from ..request import ROTATION_TOLERANCE, Request, Weights, hand_factors
+from ..request import ROTATION_TOLERANCE, Weights, hand_factors, read_requests
 from ..solution import Solution, Step
 from .aims import Aims, Asked
 from .config import MobileConfig
@@ -213,25 +213,13 @@ class MobileMpc:
     ) -> Asked | None:
         """What is asked for; None where it is no good."""
         factors = hand_factors(weights, self.effectors)
-        names = self.effectors or ("",)
-        requests = {e: Request.read(targets, times, e, self.period, self.model.n) for e in names}
-        if any(r is None for r in requests.values()) or not all(
-            np.isfinite(f).all() for f in factors.values()
-        ):
+        found = read_requests(targets, times, self.effectors, self.period, self.model.n)
+        if found is None or not all(np.isfinite(f).all() for f in factors.values()):
             return None
-        unknown = {e for t in targets for e in (*t.poses, *t.twists)} - set(self.effectors)
-        if unknown:
-            raise WbcError(
-                "a pose or a twist is asked of what is not controlled",
-                where="targets",
-                value=sorted(unknown),
-                valid=self.effectors,
-            )
         due = np.zeros(1) if times is None else np.atleast_1d(np.asarray(times, dtype=float))
         base = BaseRequest.read(targets, due, self.period, self.drive)
         if base is None:
             return None
-        found = {e: r for e, r in requests.items() if r is not None}
         for request in found.values():
             self._openings.update(request.grippers)
         first = next(iter(found.values()))
