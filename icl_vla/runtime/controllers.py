@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from icl_vla_embodiments import ActionSpace, Command, Embodiment, Observation, TaskTarget
+from icl_vla_embodiments.geometry import LinkHulls
 from icl_vla_embodiments.robot_model import RobotModel
 from icl_vla_embodiments.types import Array
 from icl_vla_wbc import ArmMpc
@@ -59,17 +60,22 @@ class WheeledArm:
         return self.mpc.track(placed, observation, times=times if placed else None, weights=turned)
 
 
-def controller_for(model: RobotModel, effector: str, space: ActionSpace) -> Controller:
+def controller_for(
+    model: RobotModel, effector: str, space: ActionSpace, hulls: LinkHulls
+) -> Controller:
     """Base and arm together where the robot rolls and its actions command the base, else the arm.
+
+    The arm alone keeps its distance from the robot's other links.
 
     Args:
         model: The robot.
         effector: Its arm.
         space: What a policy commands.
+        hulls: The robot's shape.
     """
     if rolls(model.embodiment, space):
         return WheeledArm(model, effector)
-    return ArmMpc(model, effector, period=PERIOD)
+    return ArmMpc(model, effector, hulls=hulls.hulls, period=PERIOD)
 
 
 def rolls(embodiment: Embodiment, space: ActionSpace) -> bool:

@@ -56,7 +56,7 @@ class Station:
             model=model,
             effector=effector,
             driver=make_driver(model),
-            controller=controller_for(model, effector, space),
+            controller=controller_for(model, effector, space, hulls),
             encoder=ComponentEncoder(model, hulls, reach=1.3 * reach),
             audit=Audit.of(embodiment),
         )
