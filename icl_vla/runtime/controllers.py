@@ -65,7 +65,7 @@ def controller_for(
 ) -> Controller:
     """Base and arm together where the robot rolls and its actions command the base, else the arm.
 
-    The arm alone keeps its distance from the robot's other links.
+    The arm alone keeps its distance from the robot's other links, where their shapes are known.
 
     Args:
         model: The robot.
@@ -75,7 +75,8 @@ def controller_for(
     """
     if rolls(model.embodiment, space):
         return WheeledArm(model, effector)
-    return ArmMpc(model, effector, hulls=hulls.hulls, period=PERIOD)
+    shapes = {link: parts for link, parts in hulls.hulls.items() if parts}
+    return ArmMpc(model, effector, hulls=shapes or None, period=PERIOD)
 
 
 def rolls(embodiment: Embodiment, space: ActionSpace) -> bool:

@@ -15,6 +15,7 @@ from icl_vla.runtime.drivers import find_driver
 from icl_vla.runtime.loop import PERIOD, run_episode
 from icl_vla.runtime.station import Station
 from icl_vla_embodiments import ActionChunk, Embodiment, Observation, ReportedError, se3
+from icl_vla_embodiments.geometry import LinkHulls
 from icl_vla_embodiments.robot_model import RobotModel
 from icl_vla_embodiments.urdf import embodiment_from_urdf
 from icl_vla_wbc import ArmMpc
@@ -91,10 +92,12 @@ def test_the_controller_follows_from_what_the_actions_command(mobile: Embodiment
     model = RobotModel(mobile)
     effector, space = mobile.arms[0].name, mobile.action_space()
     arm_only = replace(space, dimensions=tuple(d for d in space.dimensions if d.role != "base"))
-    assert isinstance(controller_for(model, effector, space), WheeledArm)
-    assert isinstance(controller_for(model, effector, arm_only), ArmMpc)
+    hulls = LinkHulls(mobile)
+    assert isinstance(controller_for(model, effector, space, hulls), WheeledArm)
+    assert isinstance(controller_for(model, effector, arm_only, hulls), ArmMpc)
     fixed = embodiment_from_urdf(DATA / "franka_panda/panda.urdf")
-    found = controller_for(RobotModel(fixed), fixed.arms[0].name, fixed.action_space())
+    name, space = fixed.arms[0].name, fixed.action_space()
+    found = controller_for(RobotModel(fixed), name, space, LinkHulls(fixed))
     assert isinstance(found, ArmMpc)
     rover = embodiment_from_urdf(DATA / "husky/husky.urdf", allow_missing_meshes=True)
     with pytest.raises(ReportedError, match="has none"):
