@@ -36,8 +36,12 @@ lint: venv  ## Style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: venv  ## Side-by-side measurements; ratios, not promises
-	$(BIN)/python benchmarks/wbc/arm.py
+bench: venv  ## Side-by-side measurements (minutes); ratios, not promises
+	-$(BIN)/python benchmarks/wbc/arm.py --ticks 200
+	-$(BIN)/python benchmarks/wbc/one_step.py
+	-$(BIN)/python benchmarks/wbc/first_command.py
+	@mkdir -p build
+	$(BIN)/python benchmarks/wbc/cost.py --small --plot build/cost.png
 	$(BIN)/python benchmarks/command_line.py
 
 docs: venv  ## Check the documentation against the code

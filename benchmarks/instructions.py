@@ -1,5 +1,7 @@
 """How often another wording finds the demonstrated instruction, and nonsense none.
 
+Siblings (one word makes another task of them) are refused, or at least told with that word.
+
 Two lists written for this purpose: the constants of ``icl_vla_retrieval.text`` were chosen on the
 first, the second is only reported.
 
@@ -147,7 +149,7 @@ SIBLINGS = {
 
 
 def main() -> None:
-    from icl_vla_retrieval import InstructionError, TextEncoder, choose_instruction
+    from icl_vla_retrieval import InstructionError, TextEncoder, choose_instruction, different_words
 
     encoder = TextEncoder()
 
@@ -157,7 +159,12 @@ def main() -> None:
         except InstructionError:
             return None
 
-    heads = ("right", "refused", "wrong", "nonsense refused", "siblings refused")
+    def told(text: str, known: list[str]) -> bool:
+        """Refused, or understood with the differing words shown."""
+        meant = answer(text, known)
+        return meant is None or bool(different_words(text, meant))
+
+    heads = ("right", "refused", "wrong", "nonsense refused", "siblings refused", "siblings told")
     print(f"{'list':14}" + "".join(f"{h:>{len(h) + 3}}" for h in heads))
     for name, wordings in (("development", DEVELOPMENT), ("held-out", HELD_OUT)):
         known = list(wordings)
@@ -168,6 +175,7 @@ def main() -> None:
             np.mean([a not in (None, text) for a, text in pairs]),
             np.mean([answer(text, known) is None for text in UNRELATED[name]]),
             np.mean([answer(text, known) is None for text in SIBLINGS[name]]),
+            np.mean([told(text, known) for text in SIBLINGS[name]]),
         ]
         print(
             f"{name:14}"

@@ -1,6 +1,6 @@
 """Robots on legs under disturbances that the controller is not told of, in PyBullet.
 
-    python benchmarks/wbc/legs.py [ROBOT.urdf ...] [--pushes 100] [--seed 0]
+    python benchmarks/wbc/legs.py [ROBOT.urdf ...] [--seconds 20] [--pushes 100] [--seed 0]
 
 One set of parameters for every robot. Without files: the quadrupeds of pybullet_data and, where the
 extra ``robots`` is installed, those of example-robot-data. Times are the thread's CPU time.
@@ -20,19 +20,45 @@ from icl_vla_embodiments import Embodiment, TaskTarget, se3
 from icl_vla_embodiments.robot_model import RobotModel
 from icl_vla_embodiments.types import Array
 from icl_vla_embodiments.urdf import embodiment_from_urdf, simulation_urdf
-from icl_vla_wbc.legs import LegMpc
+from icl_vla_wbc.legs import Gait, LegConfig, LegMpc
 
-CASES: dict[str, tuple[tuple[float, float, float], Terrain]] = {
-    "stand": ((0, 0, 0), Terrain()),
-    "trot 0.5 m/s": ((0.5, 0, 0), Terrain()),
-    "turn 0.5 rad/s": ((0.3, 0, 0.5), Terrain()),
-    "+20% mass, stand": ((0, 0, 0), Terrain(payload=0.2)),
-    "+20% mass, trot": ((0.4, 0, 0), Terrain(payload=0.2)),
-    "friction 0.3": ((0.4, 0, 0), Terrain(friction=0.3)),
-    "10 ms late": ((0.4, 0, 0), Terrain(delay=0.01)),
-    "3 cm steps": ((0.3, 0, 0), Terrain(steps=0.03)),
-    "5 degree slope": ((0.3, 0, 0), Terrain(slope=np.radians(5))),
+Twist = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is asked for, and on what.
+
+    Attributes:
+        twist: Forward [m/s], sideways [m/s], turn [rad/s].
+        terrain: The ground, and what the robot is not told.
+        walk: One foot at a time instead of a trot.
+        blind: Nothing is estimated: no wrench.
+    """
+
+    twist: Twist = (0.0, 0.0, 0.0)
+    terrain: Terrain = Terrain()  # noqa: RUF009 - frozen
+    walk: bool = False
+    blind: bool = False
+
+
+CASES = {
+    "stand": Case(),
+    "trot 0.5 m/s": Case((0.5, 0, 0)),
+    "turn 0.5 rad/s": Case((0.3, 0, 0.5)),
+    "walk 0.25 m/s": Case((0.25, 0, 0), walk=True),
+    "+20% mass, stand": Case(terrain=Terrain(payload=0.2)),
+    "  not estimated": Case(terrain=Terrain(payload=0.2), blind=True),
+    "+20% mass, trot": Case((0.4, 0, 0), Terrain(payload=0.2)),
+    "   not estimated": Case((0.4, 0, 0), Terrain(payload=0.2), blind=True),
+    "friction 0.3": Case((0.4, 0, 0), Terrain(friction=0.3)),
+    "10 ms late": Case((0.4, 0, 0), Terrain(delay=0.01)),
+    "3 cm steps": Case((0.3, 0, 0), Terrain(steps=0.03)),
+    "5 degree slope": Case((0.3, 0, 0), Terrain(slope=np.radians(5))),
 }
+BLIND = LegConfig(estimator=1e-6)  # [1/s]: learns nothing in a run
+FORCE, LASTS = 20.0, 1.0  # [N], [s] at a robot on two legs
+KICK = 0.1  # [s] in which a robot on four legs is pushed to 1 m/s
 
 
 @dataclass
@@ -58,16 +84,16 @@ class Run:
 def run(
     robot: Embodiment,
     folder: Path,
-    twist: tuple[float, float, float],
-    terrain: Terrain,
+    case: Case,
     seconds: float,
-    push: tuple[float, Array] | None = None,
+    push: tuple[float, Array, float] | None = None,
     hand: str | None = None,
 ) -> Run:
-    """Drive for some seconds; ``push`` is a time [s] and a change of velocity ``(3,)`` [m/s]."""
-    model = RobotModel(robot)
-    controller = LegMpc(model)
-    driver = LeggedDriver(model, simulation_urdf(robot, folder), controller.height, terrain)
+    """Drive for some seconds; ``push`` is a time [s], a force ``(3,)`` [N] and how long [s]."""
+    model, twist = RobotModel(robot), case.twist
+    config = BLIND if case.blind else LegConfig()
+    controller = LegMpc(model, config=config, gait=_walk(model) if case.walk else None)
+    driver = LeggedDriver(model, simulation_urdf(robot, folder), controller.height, case.terrain)
     observation = driver.reset()
     controller.reset(observation)
     home = model.poses(model.neutral)
@@ -79,7 +105,7 @@ def run(
         if t > 0.5:
             asked[[0, 1, 5]] = twist
         if push is not None and push[0] <= t < push[0] + controller.period:
-            driver.push(push[1] * controller.dynamics.mass / 0.1, 0.1)
+            driver.push(push[1], push[2])
         target = TaskTarget(base_twist=asked)
         if hand is not None:
             target = _eight(asked, hand, home[hand], t)
@@ -109,6 +135,13 @@ def run(
         np.array(plans),
         np.array(ticks),
     )
+
+
+def _walk(model: RobotModel) -> Gait:
+    """One foot at a time."""
+    d = LegMpc(model).dynamics
+    first = np.flatnonzero(np.diff(d.owner, prepend=-1))
+    return Gait.walk(d.points[first, :2])
 
 
 def _eight(twist: Array, hand: str, T: Array, t: float) -> TaskTarget:
@@ -150,53 +183,71 @@ def main() -> None:
     """Print a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("files", nargs="*", type=Path)
+    parser.add_argument("--cases", nargs="*", default=list(CASES), help="those that start so")
     parser.add_argument("--pushes", type=int, default=20, help="of 1 m/s, at random")
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
+    cases = [name for name in CASES if any(name.strip().startswith(c.strip()) for c in args.cases)]
     with tempfile.TemporaryDirectory() as scratch:
         for file in args.files or files():
             robot = embodiment_from_urdf(file, allow_missing_meshes=True)
-            print(f"{file.stem}: ", end="")
-            report(robot, Path(scratch), args.seconds, args.pushes, args.seed)
+            legs = len(robot.of_kind("leg"))
+            print(f"{file.stem}: {robot.name} ({robot.family}, {legs} legs)", flush=True)
+            report(robot, Path(scratch), cases, args.seconds)
+            if legs < 4:
+                push_standing(robot, Path(scratch))
+            elif args.pushes:
+                push_walking(robot, Path(scratch), args.pushes, args.seed)
 
 
-def report(robot: Embodiment, folder: Path, seconds: float, pushes: int, seed: int) -> None:
-    """Print what one robot does."""
-    legs = len(robot.of_kind("leg"))
-    print(f"{robot.name} ({robot.family}, {legs} legs)", flush=True)
+def report(robot: Embodiment, folder: Path, cases: list[str], seconds: float) -> None:
+    """Print what one robot does in some cases."""
+    two = len(robot.of_kind("leg")) < 4
     plans, ticks = [], []
-    for name, (twist, terrain) in CASES.items():
-        if legs < 4 and (any(twist) or terrain.slope or terrain.steps):
+    for name in cases:
+        case = CASES[name]
+        if two and (any(case.twist) or case.terrain.slope or case.terrain.steps):
             continue
-        r = run(robot, folder, twist, terrain, seconds)
+        r = run(robot, folder, case, seconds)
         plans.append(r.plan)
         ticks.append(r.tick)
         state = "FELL" if r.fell else "stood"
-        print(
-            f"  {name:17s} {state:6s} speed {r.speed:.3f} m/s  sag {1e3 * r.sag:5.1f} mm",
-            flush=True,
-        )
+        sag = f"sag {1e3 * r.sag:5.1f} mm"
+        print(f"  {name:17s} {state:6s} speed {r.speed:.3f} m/s  {sag}", flush=True)
     for arm in robot.arms[:1]:
         for name, twist in (("hand, stand", (0.0, 0.0, 0.0)), ("hand, trot", (0.3, 0.0, 0.0))):
-            if legs < 4 and any(twist):
+            if two and any(twist):
                 continue
-            r = run(robot, folder, twist, Terrain(), seconds, hand=arm.name)
+            r = run(robot, folder, Case(twist), seconds, hand=arm.name)
+            plans.append(r.plan)
+            ticks.append(r.tick)
             state = "FELL" if r.fell else "stood"
             print(f"  {name:17s} {state:6s} hand {1e3 * r.hand:.2f} mm rms", flush=True)
-    rng = np.random.default_rng(seed)
-    kept = 0
-    for _ in range(pushes):
-        angle, at = rng.uniform(0, 2 * np.pi), rng.uniform(2.0, 2.5)
-        kick = np.array([np.cos(angle), np.sin(angle), 0.0])
-        if legs < 4:  # 20 N for a second is no kick
-            continue
-        kept += not run(robot, folder, (0.3, 0, 0), Terrain(), 4.5, (at, kick)).fell
-    if pushes and legs >= 4:
-        print(f"  pushes of 1 m/s    {kept} of {pushes} survived", flush=True)
     for name, values in (("force plan", plans), ("tick", ticks)):
         v = 1e3 * np.concatenate(values)
         print(f"  {name:17s} {np.median(v):.2f} ms median, {np.percentile(v, 99):.2f} p99")
+
+
+def push_walking(robot: Embodiment, folder: Path, count: int, seed: int) -> None:
+    """Pushes of 1 m/s in random directions at random moments of a trot."""
+    rng = np.random.default_rng(seed)
+    mass = LegMpc(RobotModel(robot)).dynamics.mass
+    kept = 0
+    for _ in range(count):
+        angle, at = rng.uniform(0, 2 * np.pi), rng.uniform(2.0, 2.5)
+        force = mass / KICK * np.array([np.cos(angle), np.sin(angle), 0.0])
+        kept += not run(robot, folder, Case((0.3, 0, 0)), 4.5, (at, force, KICK)).fell
+    print(f"  pushes of 1 m/s    {kept} of {count} survived", flush=True)
+
+
+def push_standing(robot: Embodiment, folder: Path) -> None:
+    """Pushes of 20 N for a second from eight sides."""
+    kept = 0
+    for angle in np.arange(8) * np.pi / 4:
+        force = FORCE * np.array([np.cos(angle), np.sin(angle), 0.0])
+        kept += not run(robot, folder, Case(), 4.0, (1.0, force, LASTS)).fell
+    print(f"  pushes of 20 N, 1 s {kept} of 8 survived", flush=True)
 
 
 if __name__ == "__main__":

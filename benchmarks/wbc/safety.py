@@ -1,6 +1,7 @@
 """Random runs among moving obstacles: does an arm touch them, or come nearer than its margin?
 
-Run ``OMP_NUM_THREADS=1 python benchmarks/wbc/safety.py [--runs 1000] [--json PATH]``.
+Run ``OMP_NUM_THREADS=1 python benchmarks/wbc/safety.py [--runs 1000] [--json PATH] [--faults]``;
+ur5 needs the extra ``robots``.
 
 What a run is: an arm of pybullet_data jumps between random poses, or follows a figure, for
 ``SECONDS``, while one to three obstacles (balls of 4 to 10 cm radius, boxes of 8 to 20 cm) cross
@@ -17,18 +18,25 @@ A world is drawn again, before anything is controlled, only if
 
 The judge shares nothing with the controller but the URDF: coal's distance of the convex hulls of
 the full meshes, of every moving link to every obstacle and of every pair of links in
-``Embodiment.collision_pairs``, after each tick. The arm integrates its commands exactly.
+``Embodiment.collision_pairs``, after each tick. The arm integrates its commands exactly. Every
+command must be finite and within the limits of position, velocity and acceleration.
+
+With ``--faults``, one tick in ten goes wrong: the solver finds nothing, or returns NaN, the
+measured joints are partly NaN, or the controller is not called for 100 ms while the arm holds its
+last command and the obstacles move on.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import sysconfig
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import coal
+import daqp
 import numpy as np
 import pybullet_data
 from scipy.spatial import ConvexHull
@@ -39,16 +47,22 @@ from icl_vla_embodiments.home import write_atomically
 from icl_vla_embodiments.robot_model import RobotModel
 from icl_vla_embodiments.types import Array
 from icl_vla_embodiments.urdf.normalise import tree_of_text
-from icl_vla_wbc import ArmMpc, Box, Sphere
-from icl_vla_wbc.obstacles import Obstacle
+from icl_vla_wbc import ArmMpc, Box, Sphere, qp
+from icl_vla_wbc.obstacles import Obstacle, Obstacles
 
 PERIOD = 1 / 60  # [s]
 SECONDS = 4.0
+STALL = 6  # ticks: 100 ms
 FASTEST = 0.4  # [m/s]
 START, CLEAR, STILL = 0.1, 0.06, 0.1  # [m]
-ARMS = {
+ARMS: dict[str, tuple[str | Path, tuple[float, ...]]] = {
     "panda": ("franka_panda/panda.urdf", (0.0, -0.4, 0.0, -2.0, 0.0, 1.7, 0.7)),
     "xarm6": ("xarm/xarm6_robot.urdf", (0.0, -0.6, -0.8, 0.0, 1.4, 0.0)),
+    "ur5": (
+        Path(sysconfig.get_path("purelib"))
+        / "cmeel.prefix/share/example-robot-data/robots/ur_description/urdf/ur5_robot.urdf",
+        (0.0, -1.2, 1.6, -0.4, 1.2, 0.0),
+    ),
     "iiwa": ("kuka_iiwa/model.urdf", (0.0, 0.5, 0.0, -1.3, 0.0, 1.2, 0.0)),
 }
 
@@ -173,6 +187,8 @@ class Row:
     p99_ms: float
     worst_level: str
     braking: int
+    limit: float  # by how much a limit was exceeded, as a share of it
+    faults: int
 
 
 def moved(obstacle: Obstacle, t: float) -> Obstacle:
@@ -206,7 +222,11 @@ def world(arm: Arm, rng: np.random.Generator) -> list[Obstacle]:
         if arm.judge.to_obstacles(here, [drawn], set()) < START:
             continue
         path = center + times[:, None] * velocity
-        if any((drawn.away(c - path)[0] - r).min() < CLEAR for c, r in arm.still.values()):
+        one = Obstacles([drawn])
+        first = np.zeros(1, dtype=np.intp)
+        if any(
+            (one.distance(first, (c - path)[None]) - r).min() < CLEAR for c, r in arm.still.values()
+        ):
             continue
         if any(_meet(drawn, other, times) for other in obstacles):
             continue
@@ -224,9 +244,63 @@ def _meet(one: Obstacle, other: Obstacle, times: Array) -> bool:
     return False
 
 
-def run(arm: Arm, seed: int) -> Row:
-    """One run."""
+class Faults:
+    """Things that go wrong, one at a time.
+
+    Args:
+        rng: Decides when and which.
+        share: Of the ticks.
+    """
+
+    KINDS = ("no solution", "NaN solution", "NaN state", "stall")
+
+    def __init__(self, rng: np.random.Generator, share: float) -> None:
+        self._rng, self._share, self._solve = rng, share, daqp.solve
+        self.now, self.count = "", 0
+
+    def draw(self) -> str:
+        """What goes wrong in this tick; empty for nothing."""
+        self.now = str(self._rng.choice(self.KINDS)) if self._rng.random() < self._share else ""
+        self.count += self.now != ""
+        return self.now
+
+    def solve(self, *arguments: object, **options: object) -> object:
+        """DAQP, or what is left of it."""
+        x, value, flag, info = self._solve(*arguments, **options)
+        if self.now == "no solution":
+            flag = -1
+        if self.now == "NaN solution":
+            x = np.full_like(x, np.nan)
+        return x, value, flag, info
+
+    def measured(self, q: Array) -> Array:
+        """The joints as they are reported."""
+        if self.now != "NaN state":
+            return q
+        return np.where(self._rng.random(len(q)) < 0.3, np.nan, q)
+
+
+def excess(arm: Arm, q: Array, v: Array, before: Array) -> float:
+    """By how much a command exceeds a limit, as a share of it; NaN where it is not finite."""
+    e = arm.model.embodiment
+    speed, acceleration = e.array("velocity"), e.array("acceleration")
+    low, high = e.array("lower"), e.array("upper")
+    shares = [np.abs(v) / speed - 1, np.abs(v - before) / (PERIOD * acceleration) - 1, low - q]
+    return float(np.max([*shares, q - high]))
+
+
+def run(arm: Arm, seed: int, share: float = 0.0) -> Row:
+    """One run, with faults in a share of its ticks."""
     rng = np.random.default_rng([seed, *arm.name.encode()])
+    faults = Faults(np.random.default_rng([seed, 1]), share)
+    qp.daqp.solve = faults.solve
+    try:
+        return _run(arm, seed, rng, faults)
+    finally:
+        qp.daqp.solve = faults._solve
+
+
+def _run(arm: Arm, seed: int, rng: np.random.Generator, faults: Faults) -> Row:
     obstacles = world(arm, rng)
     model, controller = arm.model, arm.controller
     effector = controller.effectors[0]
@@ -236,6 +310,7 @@ def run(arm: Arm, seed: int) -> Row:
     jumps = bool(rng.random() < 0.5)
     target, nearest, apart = T0, np.inf, np.inf
     seconds, levels = [], []
+    v, limit, resume = np.zeros(model.n), -np.inf, 0
     for k in range(round(SECONDS / PERIOD)):
         t = k * PERIOD
         if jumps and k % 75 == 0:
@@ -246,14 +321,17 @@ def run(arm: Arm, seed: int) -> Row:
             offset = np.array([0.05 * np.sin(2 * a), 0.15 * np.sin(a), 0.1 * (1 - np.cos(a))])
             target = se3.pose(T0[:3, :3], T0[:3, 3] + offset)
         now = [moved(obstacle, t) for obstacle in obstacles]
-        begin = time.thread_time()
-        command = controller.track(
-            [TaskTarget(poses={effector: target})], Observation(t, q=q), obstacles=now
-        )
-        seconds.append(time.thread_time() - begin)
-        assert command.q is not None and np.isfinite(command.q).all()
-        q = command.q
-        levels.append(command.level)
+        if k >= resume and faults.draw() == "stall":
+            resume = k + STALL
+        if k >= resume:
+            seen = Observation(t, q=faults.measured(q))
+            begin = time.thread_time()
+            command = controller.track([TaskTarget(poses={effector: target})], seen, obstacles=now)
+            seconds.append(time.thread_time() - begin)
+            assert command.q is not None and command.v is not None
+            limit = float(np.maximum(limit, excess(arm, command.q, command.v, v)))  # keeps NaN
+            q, v = command.q, command.v
+            levels.append(command.level)
         poses = model.link_poses(q)
         then = [moved(obstacle, t + PERIOD) for obstacle in obstacles]
         nearest = min(nearest, arm.judge.to_obstacles(poses, then, set(arm.still)))
@@ -271,6 +349,8 @@ def run(arm: Arm, seed: int) -> Row:
         float(np.percentile(ms, 99)),
         max(levels, key=order.index),
         levels.count("braking"),
+        limit,
+        faults.count,
     )
 
 
@@ -286,7 +366,10 @@ def summary(name: str, rows: list[Row]) -> str:
         f"{min(row.self_mm for row in rows):.1f} mm; tick "
         f"{np.median([row.median_ms for row in rows]):.2f} ms median, "
         f"{np.median([row.p99_ms for row in rows]):.2f} median p99; "
-        f"{sum(row.braking > 0 for row in rows)} runs with braking"
+        f"{sum(row.braking > 0 for row in rows)} runs with braking; "
+        f"{sum(not np.isfinite(row.limit) for row in rows)} with commands that are not finite, "
+        f"{sum(row.limit > 1e-9 for row in rows)} with a limit broken; "
+        f"{sum(row.faults for row in rows)} faults"
     )
 
 
@@ -294,6 +377,7 @@ def main() -> None:
     """Print the runs that broke the margin and a line for each arm."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=1000, help="over all arms")
+    parser.add_argument("--faults", action="store_true", help="one tick in ten goes wrong")
     parser.add_argument("--first", type=int, default=0, help="seed of the first run")
     parser.add_argument(
         "--json", type=Path, help="write the rows to this file as they come; go on with what it has"
@@ -309,7 +393,7 @@ def main() -> None:
         name, seed = list(ARMS)[k % len(ARMS)], arguments.first + k // len(ARMS)
         if (name, seed) in done:
             continue
-        row = run(arms[name], seed)
+        row = run(arms[name], seed, 0.1 if arguments.faults else 0.0)
         rows.append(row)
         if row.obstacle_mm < row.margin_mm - 5 or row.self_mm <= 0:
             print("  ", row, flush=True)

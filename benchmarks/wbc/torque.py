@@ -5,7 +5,7 @@ another Pinocchio than ours, so the script makes a virtual environment in DIR (a
 itself there, one process for each peer. In such a process ours and the peer take turns, 30 ticks
 each, so that both meet the same machine; times are the thread's CPU time.
 
-The problem: PyBullet's panda, 20 steps of 50 ms, residuals of the tool's pose (30/m, 10/rad),
+The problem: the arms of arm.py, 20 steps of 50 ms, residuals of the tool's pose (30/m, 10/rad),
 velocities (0.03), the distance to a posture (0.01) and either accelerations (0.003) or, for a peer
 only, torques (0.01, its native regulariser), within position, velocity and effort limits. FDDP
 knows no limits. One iteration a tick of 10 ms. The plant is exact: forward dynamics of the clipped
@@ -21,12 +21,11 @@ limits bind.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
-import os
 import subprocess
 import sys
 import time
-import venv
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -34,25 +33,13 @@ from typing import Any
 
 import numpy as np
 import pinocchio as pin
+from venvs import environment, variables
 
-ROOT = Path(__file__).resolve().parents[2]
 PINNED = ("pin==4.0.0", "crocoddyl==3.2.1", "mim-solvers==0.3.0")
-OURS = (
-    "casadi",
-    "daqp",
-    "numpy",
-    "scipy",
-    "trimesh",
-    "pyyaml",
-    "platformdirs",
-    "pluggy",
-    "packaging",
-)
 BARS = {"CSQP": (5.5, 1.0), "FDDP": (1.6, 1.02)}  # how much faster, at which share of the error
 STAGES, DT, PERIOD, KNOTS = 20, 0.05, 0.01, 6
 TURN = 30  # ticks in a row
 POSITION, ROTATION, VELOCITY, ACCELERATION, POSTURE, TORQUE = 30.0, 10.0, 0.03, 0.003, 0.01, 0.01
-START = np.array([0.0, -0.4, 0.0, -2.0, 0.0, 1.7, 0.7])
 JUMPS = (
     ((0.0, 0.0, 0.0), (0.0, 0.0, 0.0)),
     ((0.15, 0.35, -0.15), (0.8, 0.5, 0.0)),
@@ -89,13 +76,14 @@ class Arm:
 
     model: pin.Model
     frame: int
+    start: np.ndarray
     lower: np.ndarray
     upper: np.ndarray
     velocity: np.ndarray
     effort: np.ndarray
 
 
-def load(urdf: Path) -> tuple[Any, Arm]:
+def load(urdf: Path, start: list[float]) -> tuple[Any, Arm]:
     """The embodiment's model with accelerations free, and the same arm for a peer."""
     from icl_vla_embodiments.robot_model import RobotModel
 
@@ -111,6 +99,7 @@ def load(urdf: Path) -> tuple[Any, Arm]:
     arm = Arm(
         reduced,
         frame,
+        np.array(start),
         model.lower[rows],
         model.upper[rows],
         embodiment.array("velocity")[rows],
@@ -121,12 +110,10 @@ def load(urdf: Path) -> tuple[Any, Arm]:
 
 def ours(model: Any, arm: Arm) -> Solver:
     """One real-time iteration of the torque-level program, as the controller makes it."""
+    from iteration import Iteration
+
     from icl_vla_wbc import MpcConfig
-    from icl_vla_wbc.dynamics import FrameKinematics, InPlace, inverse_dynamics
-    from icl_vla_wbc.horizon import Horizon
-    from icl_vla_wbc.limits import EffortLimits, ViableLimits
-    from icl_vla_wbc.program import Program
-    from icl_vla_wbc.tasks import FramePose, Posture
+    from icl_vla_wbc.dynamics import InPlace, inverse_dynamics
 
     group = model.embodiment.arms[0]
     joints = np.array([model.embodiment.joints.index(name) for name in group.joints])
@@ -140,31 +127,15 @@ def ours(model: Any, arm: Arm) -> Solver:
         acceleration_weight=ACCELERATION,
         preference_weight=POSTURE,
     )
-    horizon = Horizon(STAGES, KNOTS, DT, PERIOD)
-    limits = ViableLimits.of(model.embodiment, PERIOD).subset(joints)
-    everything = model.neutral.copy()
-    everything[joints] = START
-    kinematics = FrameKinematics.of(model, model.tcp_id(group.name))
-    hand = FramePose(kinematics, POSITION, ROTATION)
-    tasks = [hand, Posture(everything.copy(), POSTURE)]
-    for task in tasks:
-        task.bind(joints, STAGES)
-    program = Program(joints, limits, horizon, config)
-    efforts = EffortLimits(model, joints, horizon, model.embodiment.array("effort"))
-    for function in (hand.compiled, efforts.compiled):
-        function.compilation.wait(120)
+    home = model.neutral.copy()
+    home[joints] = arm.start
+    effort = model.embodiment.array("effort")
+    iteration = Iteration(model, joints, home, config, PERIOD, effort=effort)
     torque = InPlace(inverse_dynamics(model))
-    U = np.zeros((KNOTS, len(joints)))
 
     def solve(q: np.ndarray, v: np.ndarray, references: References) -> np.ndarray:
-        nonlocal U
-        everything[joints], hand.parameter = q, references.xyz_quat
-        U = horizon.shift @ U
-        quadratic = program.track(program.plan(everything, v, U), tasks, [efforts])
-        solved = quadratic.solve(config.iterations)
-        if solved is not None:
-            U = U + solved[0].reshape(U.shape)
-        _, speed = limits.advance(q, v, v + PERIOD * U[0])
+        iteration.solve(q, v, references.xyz_quat)
+        _, speed = iteration.limits.advance(q, v, v + PERIOD * iteration.U[0])
         for array, value in zip(torque.inputs, (q, v, (speed - v) / PERIOD), strict=True):
             array[0, joints] = value
         return np.clip(torque()[0][0, joints], -arm.effort, arm.effort)
@@ -178,10 +149,10 @@ def peer(name: str, regulariser: str, arm: Arm) -> Solver:
     import crocoddyl  # type: ignore[import-not-found]
     import mim_solvers  # type: ignore[import-not-found]
 
-    n = arm.model.nv
+    n, start = arm.model.nv, arm.start
     state = crocoddyl.StateMultibody(arm.model)
     actuation = crocoddyl.ActuationModelFull(state)
-    hold = pin.computeGeneralizedGravity(arm.model, arm.model.createData(), START)
+    hold = pin.computeGeneralizedGravity(arm.model, arm.model.createData(), start)
     weighted = crocoddyl.ActivationModelWeightedQuad
     tools = []
 
@@ -193,7 +164,7 @@ def peer(name: str, regulariser: str, arm: Arm) -> Solver:
         tools.append(tool)
         pose = weighted(np.repeat([POSITION**2, ROTATION**2], 3))
         costs.addCost("pose", crocoddyl.CostModelResidual(state, pose, tool), scale)
-        rest = crocoddyl.ResidualModelState(state, np.concatenate([START, np.zeros(n)]))
+        rest = crocoddyl.ResidualModelState(state, np.concatenate([start, np.zeros(n)]))
         calm = weighted(np.repeat([POSTURE**2, VELOCITY**2], n))
         costs.addCost("state", crocoddyl.CostModelResidual(state, calm, rest), scale)
         constraints = crocoddyl.ConstraintModelManager(state, n)
@@ -220,7 +191,7 @@ def peer(name: str, regulariser: str, arm: Arm) -> Solver:
         return crocoddyl.IntegratedActionModelEuler(dynamics, 0.0 if last else DT)
 
     running = [node(False) for _ in range(STAGES)]
-    problem = crocoddyl.ShootingProblem(np.concatenate([START, np.zeros(n)]), running, node(True))
+    problem = crocoddyl.ShootingProblem(np.concatenate([start, np.zeros(n)]), running, node(True))
     problem.nthreads = 1
     if name == "FDDP":
         solver = crocoddyl.SolverFDDP(problem)
@@ -253,7 +224,7 @@ class Loop:
     def __init__(self, arm: Arm, solver: Solver, scenario: str) -> None:
         self.arm, self.solver, self.scenario = arm, solver, scenario
         self.data = arm.model.createData()
-        self.q, self.v = START.copy(), np.zeros(len(START))
+        self.q, self.v = arm.start.copy(), np.zeros(arm.model.nv)
         self.T = self._tool()
         self.ms: list[float] = []
         self.mm: list[float] = []
@@ -288,6 +259,7 @@ class Loop:
 class Row:
     """One closed loop; ratios are the peer's over ours, None in our own rows."""
 
+    arm: str
     scenario: str
     solver: str
     median_ms: float
@@ -300,9 +272,11 @@ class Row:
     error_share: float | None = None
 
 
-def compare(name: str, regulariser: str, urdf: Path, ticks: int) -> list[Row]:
+def compare(
+    robot: str, urdf: Path, start: list[float], name: str, regulariser: str, ticks: int
+) -> list[Row]:
     """Ours and one peer in turns, in this process."""
-    model, arm = load(urdf)
+    model, arm = load(urdf, start)
     rows = []
     for scenario in ("track", "step"):
         label = f"{name} ({regulariser})"
@@ -322,6 +296,7 @@ def compare(name: str, regulariser: str, urdf: Path, ticks: int) -> list[Row]:
             rms = float(np.sqrt(np.mean(mm**2)))
             made.append(
                 Row(
+                    robot,
                     scenario,
                     solver,
                     float(np.median(ms)),
@@ -336,62 +311,51 @@ def compare(name: str, regulariser: str, urdf: Path, ticks: int) -> list[Row]:
     return rows
 
 
-def environment(folder: Path) -> Path:
-    """Python of a virtual environment with the peers; made where it is not there."""
-    python = folder / "bin" / "python"
-    if not python.exists():
-        print(f"making {folder}", flush=True)
-        venv.create(folder, with_pip=True)
-    wanted = [*PINNED, *OURS]
-    check = "import sys; from importlib.metadata import version; [version(p) for p in sys.argv[1:]]"
-    names = [w.split("==")[0] for w in wanted]
-    if subprocess.run([python, "-c", check, *names], capture_output=True).returncode:
-        subprocess.run([python, "-m", "pip", "install", "-q", *wanted], check=True)
-    return python
-
-
 def main() -> int:
     """Print the table and the verdicts; with ``--json`` also write the rows."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--folder", type=Path, required=True, help="the peers' environment")
     parser.add_argument("--ticks", type=int, default=300)
     parser.add_argument("--json", type=Path, help="write the rows to this file")
-    parser.add_argument("--urdf", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--peer", nargs=2, help=argparse.SUPPRESS)  # in the peers' environment
+    parser.add_argument("--peer", help=argparse.SUPPRESS)  # in the peers' environment
     arguments = parser.parse_args()
     if arguments.peer:
-        name, regulariser = arguments.peer
-        rows = compare(name, regulariser, arguments.urdf, arguments.ticks)
-        print(json.dumps([asdict(row) for row in rows]))
+        robot, urdf, *rest = json.loads(arguments.peer)
+        print(json.dumps([asdict(row) for row in compare(robot, Path(urdf), *rest)]))
         return 0
 
-    import pybullet_data
+    from arm import ARMS  # not in the peers' environment, which has no PyBullet
 
-    urdf = Path(pybullet_data.getDataPath()) / "franka_panda/panda.urdf"
-    python = environment(arguments.folder.resolve())
-    packages = [ROOT, *(ROOT / name for name in ("embodiments", "retrieval", "wbc"))]
-    path = os.pathsep.join(str(package) for package in packages)
-    variables = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+    python = environment(arguments.folder, PINNED)
     everything, good = [], True
-    print(f"{'':6} {'':20} {'median':>7} {'p99 ms':>7} {'rms mm':>7} {'q':>8} {'v':>8} {'tau':>8}")
-    for name, (factor, share) in BARS.items():
-        for regulariser in ("acceleration", "torque"):
+    print(
+        f"{'arm':6} {'':6} {'':20} {'median':>7} {'p99 ms':>7} {'rms mm':>7} {'q':>8} {'v':>8}"
+        f" {'tau':>8}"
+    )
+    for robot, (urdf, start) in ARMS.items():
+        for name, regulariser in itertools.product(BARS, ("acceleration", "torque")):
+            if not urdf.is_file():
+                continue
+            job = [robot, str(urdf), list(start), name, regulariser, arguments.ticks]
             command = [str(python), __file__, "--folder", str(arguments.folder)]
-            command += ["--peer", name, regulariser, "--urdf", str(urdf)]
-            command += ["--ticks", str(arguments.ticks)]
             done = subprocess.run(
-                command, env=variables, stdout=subprocess.PIPE, text=True, check=True
+                [*command, "--peer", json.dumps(job)],
+                env=variables(),
+                stdout=subprocess.PIPE,
+                text=True,
+                check=True,
             )
             rows = [Row(**row) for row in json.loads(done.stdout.splitlines()[-1])]
             everything += rows
             for r in rows:
                 print(
-                    f"{r.scenario:6} {r.solver:20} {r.median_ms:7.3f} {r.p99_ms:7.3f}"
+                    f"{r.arm:6} {r.scenario:6} {r.solver:20} {r.median_ms:7.3f} {r.p99_ms:7.3f}"
                     f" {r.rms_mm:7.2f} {r.q_excess:8.1e} {r.v_excess:8.1e} {r.tau_excess:8.1e}",
                     flush=True,
                 )
             theirs = rows[1]
             assert theirs.faster is not None and theirs.error_share is not None
+            factor, share = BARS[name]
             within = all(
                 not (r.q_excess or r.v_excess or r.tau_excess) for r in rows if r.solver == "ours"
             )
@@ -400,7 +364,8 @@ def main() -> int:
             print(
                 f"  {theirs.faster:.2f}x faster than {theirs.solver} (bar {factor}) at"
                 f" {theirs.error_share:.3f}x its error (bar {share}),"
-                f" {'no' if within else 'SOME'} violations: {'met' if met else 'MISSED'}"
+                f" {'no' if within else 'SOME'} violations: {'met' if met else 'MISSED'}",
+                flush=True,
             )
     if arguments.json:
         arguments.json.write_text(json.dumps([asdict(r) for r in everything], indent=2) + "\n")

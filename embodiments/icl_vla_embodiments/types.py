@@ -154,6 +154,9 @@ class ActionChunk:
         motions: Effector -> ``(H, 4, 4)``.
         grippers: Effector -> ``(H,)`` opening, 0 closed to 1 open.
         base_twists: ``(H, 6)`` in the base frame.
+        spread: Effector -> ``(H, 6, 6)`` covariance of the ways to do it about each pose (x y z
+            [m], rotation vector [rad], base axes), where the policy knows it: large where it does
+            not matter.
         confidence: ``(H,)`` from 0 (never seen) to 1 (like the demonstrations).
         native: ``(H, D)`` in the action space's own units, where one was given.
         neighbours: The remembered moments behind it.
@@ -167,6 +170,7 @@ class ActionChunk:
     motions: Mapping[str, Array]
     grippers: Mapping[str, Array] = field(default_factory=dict)
     base_twists: Array | None = None
+    spread: Mapping[str, Array] = field(default_factory=dict)
     confidence: Array | None = None
     native: Array | None = None
     neighbours: tuple[Neighbour, ...] = ()

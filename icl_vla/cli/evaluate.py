@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+
+class Weights(StrEnum):
+    """Where task weights come from."""
+
+    equal = "equal"
+    demonstrations = "demonstrations"
 
 
 def run(
@@ -14,10 +23,22 @@ def run(
         str, typer.Argument(help="What to do, as it was demonstrated or in other words.")
     ],
     driver: Annotated[str, typer.Option(help="Which robot: pybullet, or a plugin's.")] = "pybullet",
+    driver_options: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--driver-option", help="key=value for a plugin's driver; repeat for several."
+        ),
+    ] = None,
     scene: Annotated[
         str | None, typer.Option(help="A task's name, or a scene file (YAML).")
     ] = None,
     method: Annotated[str, typer.Option(help="Policy.")] = "vote",
+    weights: Annotated[
+        Weights,
+        typer.Option(
+            help="How tightly each direction is held: equally, or as the demonstrations were."
+        ),
+    ] = Weights.equal,
     episodes: Annotated[int, typer.Option(min=1, help="New scenes to try.")] = 1,
     seed: Annotated[int, typer.Option(help="Seed of the first scene.")] = 5000,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
@@ -26,18 +47,23 @@ def run(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Let the policy act: retrieve, condition, act, track with MPC."""
-    from ..evaluation.running import run_in_scenes
+    from ..evaluation.running import run_in_scenes, understand
     from ..paths import home
     from . import output
+    from .instructions import confirm
 
-    with output.progress(f"running {scene or instruction}", episodes, quiet=as_json) as advance:
+    meant = understand(home(), embodiment, instruction)
+    changes = confirm(instruction, meant, ask=not as_json and sys.stdin.isatty())
+    with output.progress(f"running {scene or meant}", episodes, quiet=as_json) as advance:
         report = run_in_scenes(
             home(),
             embodiment,
-            instruction,
+            meant,
             driver=driver,
+            driver_options=driver_options or (),
             scene=scene,
             method=method,
+            weights=weights.value,
             seeds=range(seed, seed + episodes),
             workers=workers,
             films=films,
@@ -46,10 +72,8 @@ def run(
             note=advance,
         )
     if as_json:
-        output.show_json(report)
+        output.show_json({**report, "asked": instruction, "different_words": changes})
         return
-    if report["instruction"] != instruction:
-        output.console.print(f"  understood as: {report['instruction']}")
     if report["judged"]:
         output.results_table(report["results"])
     else:

@@ -138,7 +138,8 @@ def _show(title: str, tracks: Sequence[Track]) -> None:
     """A row for each part of each run."""
     from . import output
 
-    columns = ("run", "part", "rms mm", "max mm", "turn deg", "tick/p99 ms", "broken", "levels")
+    errors = ("rms mm", "max mm", "end mm", "turn deg")
+    columns = ("run", "part", *errors, "tick/p99 ms", "broken", "levels")
     rows = [row for done in tracks for row in _rows(done.figures())]
     output.table(title, columns, rows)
 
@@ -156,6 +157,7 @@ def _rows(run: dict[str, Any]) -> list[tuple[str, ...]]:
             part.replace("_", " "),
             f"{1e3 * e['rms']:.2f}",
             f"{1e3 * e['max']:.2f}",
+            f"{1e3 * e['last']:.2f}",
             f"{degrees(e['turn_rms']):.2f}",
             f"{1e3 * run['tick']['median']:.2f}/{1e3 * run['tick']['p99']:.2f}",
             broken,

@@ -96,6 +96,7 @@ def run_trial(trial: Trial, home: Path, bank: Path | None = None) -> Result:
                 watch=watch,
                 audit=cell.audit,
                 cameras=method.sees,
+                weights=trial.weights,
             )
         except ReportedError as error:
             if setting is None:
@@ -123,6 +124,7 @@ def run_trial(trial: Trial, home: Path, bank: Path | None = None) -> Result:
             "acceleration": audit.acceleration,
         },
         levels=dict(sorted(audit.levels.items())),
+        weights=trial.weights,
         cell="" if setting is None else setting.cell.name,
         group=(0, 0, 0) if setting is None else setting.group,
         other=other,

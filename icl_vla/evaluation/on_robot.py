@@ -15,8 +15,9 @@ from icl_vla_retrieval import DemoBank
 from ..paths import run_path
 from ..runtime.drivers import ReportingDriver
 from ..runtime.station import Station
+from ..runtime.weights import Weights
 from .film import Picture, write_video
-from .methods import find_method
+from .methods import find_method, folder_name
 
 _RATE = 5  # [Hz] of films: one picture a chunk, about twice as fast as it was
 
@@ -30,24 +31,27 @@ def run_on_robot(
     driver: str,
     method: str,
     seeds: Sequence[int],
+    options: Sequence[str] = (),
+    weights: Weights = "equal",
     progress: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """One method on a robot, once for each seed; the robot is stopped however that ends.
 
     Raises:
         UnknownName: No such driver or method.
+        ReportedError: The options are not the driver's.
         PluginError: The driver fails.
     """
     way = find_method(method)
-    station = Station.around(robot, lambda *_: ReportingDriver(driver, robot))
-    folder = run_path(base, robot.name) / f"{driver}-{way.name}"
+    station = Station.around(robot, lambda _: ReportingDriver(driver, robot, options))
+    folder = run_path(base, robot.name) / folder_name(driver, method, weights)
     episodes: list[dict[str, Any]] = []
     films = []
     for seed in seeds:
         seen: list[Picture] = []
         try:
             _see(seen, station.reset(seed))
-            outcome = way.run(station, bank, instruction, seed, _watcher(seen))
+            outcome = way.run(station, bank, instruction, seed, _watcher(seen), weights)
         except BaseException:  # an interrupt, too, must not leave it moving
             with suppress(PluginError):
                 station.driver.stop()
@@ -70,6 +74,8 @@ def run_on_robot(
         "embodiment": robot.name,
         "instruction": instruction,
         "driver": driver,
+        "driver_options": list(options),
+        "weights": weights,
         "folder": str(folder),
         "judged": False,
         "ended": ", ".join(e["ended"] for e in episodes),

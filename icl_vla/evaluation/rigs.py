@@ -7,15 +7,15 @@ from dataclasses import replace
 
 from icl_vla_retrieval import CameraSpec as StoredCamera
 
-from ..runtime.station import Station
 from ..sim.scene import CameraSpec
+from ..sim.workcell import Workcell
 from ..sim.workspace import Workspace
 
 _SMALL = 96  # [px]
 
 
-def _front(station: Station) -> dict[str, CameraSpec]:
-    return {"front": station.workspace.camera()}
+def _front(cell: Workcell) -> dict[str, CameraSpec]:
+    return {"front": cell.workspace.camera()}
 
 
 def _small(workspace: Workspace) -> CameraSpec:
@@ -34,10 +34,10 @@ def _side(workspace: Workspace) -> CameraSpec:
     )
 
 
-def _wrist(station: Station) -> CameraSpec:
+def _wrist(cell: Workcell) -> CameraSpec:
     """Beside the tool, looking past its tip."""
-    workspace = station.workspace
-    tool = station.embodiment.tcp[workspace.effector]
+    workspace = cell.workspace
+    tool = cell.embodiment.tcp[workspace.effector]
     wide = workspace.aperture
     in_tool = CameraSpec(
         eye=(1.2 * wide + 0.05, 0.0, -0.5 * wide - 0.05),
@@ -51,7 +51,7 @@ def _wrist(station: Station) -> CameraSpec:
     return replace(in_tool.carried(tool.matrix), link=tool.link)
 
 
-RIGS: Mapping[str, Callable[[Station], dict[str, CameraSpec]]] = {
+RIGS: Mapping[str, Callable[[Workcell], dict[str, CameraSpec]]] = {
     "front": _front,
     "single": lambda s: {"front": _small(s.workspace)},
     "pair": lambda s: {"front": _small(s.workspace), "side": _side(s.workspace)},

@@ -17,10 +17,11 @@ from icl_vla_retrieval import DemoBank, choose_instruction
 
 from ..paths import bank_path, run_path
 from ..runtime.drivers import find_driver
+from ..runtime.weights import Weights
 from ..sim.scene import Scene
 from ..sim.workcell import Workcell, find_task, task_names
 from .film import Filmer, contact_sheet
-from .methods import METHODS, find_method
+from .methods import METHODS, check_weights, find_method, folder_name
 from .on_robot import run_on_robot
 from .trials import Result, ResultLog, Trial, run_trials, summarise
 
@@ -65,24 +66,36 @@ def evaluate(
     return report
 
 
+def understand(base: Path, embodiment: str, asked: str) -> str:
+    """The demonstrated instruction that is meant by other words.
+
+    Raises:
+        InstructionError: None is, or several may be.
+    """
+    return choose_instruction(asked, _bank(base, embodiment).instructions)
+
+
 def run_in_scenes(
     base: Path,
     embodiment: str,
     instruction: str,
     *,
     driver: str,
+    driver_options: Sequence[str] = (),
     scene: str | None,
     method: str,
     seeds: Sequence[int],
     workers: int = 1,
     films: int = 1,
     restart: bool = False,
+    weights: Weights = "equal",
     progress: Callable[[Result], None] | None = None,
     note: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """One method in new scenes, with pictures; or, with a plugin's driver, on that robot."""
     bank = _bank(base, embodiment)
     instruction = choose_instruction(instruction, bank.instructions)
+    check_weights(weights, method, bank, instruction)
     if driver != "pybullet":
         find_driver(driver)
         if scene is not None:
@@ -97,10 +110,19 @@ def run_in_scenes(
             driver=driver,
             method=method,
             seeds=seeds,
+            options=driver_options,
+            weights=weights,
             progress=note,
         )
+    if driver_options:
+        raise ReportedError(
+            "simulation is set up by its scenes and takes no driver's options",
+            where="--driver pybullet",
+            value=list(driver_options),
+            remedy="leave out --driver-option, or name a plugin's driver",
+        )
     if scene is not None and Path(scene).suffix in (".yaml", ".yml"):
-        return _run_in_file(base, embodiment, instruction, Path(scene), method, bank)
+        return _run_in_file(base, embodiment, instruction, Path(scene), method, bank, weights)
     task = find_task(scene or _task_of(instruction))
     if task.instruction != instruction:
         raise ReportedError(
@@ -108,7 +130,7 @@ def run_in_scenes(
             value=instruction,
             valid=[task.instruction],
         )
-    folder = run_path(base, embodiment) / f"{task.name}-{find_method(method).name}"
+    folder = run_path(base, embodiment) / folder_name(task.name, method, weights)
     context = context_of(bank, instruction)
     trials = [
         Trial(
@@ -119,6 +141,7 @@ def run_in_scenes(
             context,
             pictures=str(folder / f"seed_{seed}"),
             film=i < films,
+            weights=weights,
         )
         for i, seed in enumerate(seeds)
     ]
@@ -129,6 +152,7 @@ def run_in_scenes(
     report = {
         "embodiment": embodiment,
         "instruction": instruction,
+        "weights": weights,
         "folder": str(folder),
         "judged": True,
         "results": summarise(results),
@@ -171,18 +195,25 @@ def context_of(bank: DemoBank, instruction: str) -> str:
 
 
 def _run_in_file(
-    base: Path, embodiment: str, instruction: str, file: Path, method: str, bank: DemoBank
+    base: Path,
+    embodiment: str,
+    instruction: str,
+    file: Path,
+    method: str,
+    bank: DemoBank,
+    weights: Weights,
 ) -> dict[str, Any]:
     """One episode in a scene laid out by hand; nobody judges it."""
     cell = Workcell.build(EmbodimentStore(base), embodiment, scene=Scene.from_yaml(file))
-    folder = run_path(base, embodiment) / f"{file.stem}-{method}"
+    folder = run_path(base, embodiment) / folder_name(file.stem, method, weights)
     filmer = Filmer(cell, folder)
     filmer.begin(cell.reset(0))
-    outcome = find_method(method).run(cell, bank, instruction, 0, filmer.watch)
+    outcome = find_method(method).run(cell, bank, instruction, 0, filmer.watch, weights)
     filmer.finish(outcome.reason == "done")
     return {
         "embodiment": embodiment,
         "instruction": instruction,
+        "weights": weights,
         "folder": str(folder),
         "judged": False,
         "ended": f"{outcome.reason} after {outcome.seconds:.1f} s",

@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING
 from icl_vla_embodiments import ReportedError
 
 from ..processes import spread
+from ..runtime.weights import Weights
 from .statistics import wilson
 
 if TYPE_CHECKING:
     from .setting import Setting
+
+Key = tuple[str, str, int, str, str]
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,7 @@ class Trial:
         pictures: Folder for small frames of the attempt, or None.
         film: Whether to write a film there, too.
         setting: Where it is one of a benchmark's: the cell and what is handed over in it.
+        weights: Where task weights come from.
     """
 
     embodiment: str
@@ -41,11 +45,12 @@ class Trial:
     pictures: str | None = None
     film: bool = False
     setting: Setting | None = None
+    weights: Weights = "equal"
 
     @property
-    def key(self) -> tuple[str, str, int, str]:
+    def key(self) -> Key:
         """What makes two attempts the same."""
-        return self.task, self.method, self.seed, self.context
+        return self.task, self.method, self.seed, self.context, self.weights
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,7 @@ class Result:
     """What came of a trial.
 
     Attributes:
+        weights: Where task weights came from.
         success: The judge's verdict.
         ended: Why the run ended.
         seconds: Of the robot's time.
@@ -72,6 +78,7 @@ class Result:
     method: str
     seed: int
     context: str
+    weights: Weights = field(default="equal", kw_only=True)
     success: bool
     ended: str
     seconds: float
@@ -88,9 +95,9 @@ class Result:
         object.__setattr__(self, "group", tuple(self.group))  # JSON has lists only
 
     @property
-    def key(self) -> tuple[str, str, int, str]:
+    def key(self) -> Key:
         """See :attr:`Trial.key`."""
-        return self.task, self.method, self.seed, self.context
+        return self.task, self.method, self.seed, self.context, self.weights
 
 
 class ResultLog:
@@ -98,7 +105,7 @@ class ResultLog:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.results: dict[tuple[str, str, int, str], Result] = {}
+        self.results: dict[Key, Result] = {}
         if not path.exists():
             return
         lines = path.read_text().splitlines()
@@ -117,7 +124,7 @@ class ResultLog:
                 ) from error
             self.results[result.key] = result
 
-    def forget(self, keys: Iterable[tuple[str, str, int, str]]) -> None:
+    def forget(self, keys: Iterable[Key]) -> None:
         """Drop results, so that they are made again."""
         for key in keys:
             self.results.pop(key, None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from functools import cache
 from pathlib import Path
 
@@ -19,20 +18,8 @@ from .rigs import RIGS
 
 @cache
 def workcell(home: Path, body: str) -> Workcell:
-    """A robot of the store, in physics, its controller never compiled.
-
-    Machine code agrees with the interpreter's to 1e-9 only, and is swapped in when it is ready:
-    contacts would make other episodes of that, and no two runs would be the same.
-    """
-    before = os.environ.get("CC")
-    os.environ["CC"] = "none: results must not depend on a compiler"
-    try:
-        return Workcell.build(EmbodimentStore(home), body)
-    finally:
-        if before is None:
-            del os.environ["CC"]
-        else:
-            os.environ["CC"] = before
+    """A robot of the store, in physics."""
+    return Workcell.build(EmbodimentStore(home), body)
 
 
 def at_task(home: Path, body: str, task: Task, rig: str) -> Workcell:

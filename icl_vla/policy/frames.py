@@ -34,12 +34,15 @@ class FrameVotes:
         X: ``(K, 4, 4)`` carries each demonstration's motion to now.
         valid: ``(K,)`` demonstrations that have the frame.
         weight: Prior weight: motions relative to the end effector agree however wrong they are.
+        outside: Whether it hangs on something else than the hand itself. Only there does agreement
+            say where the hand has to be.
     """
 
     name: str
     X: Array
     valid: NDArray[np.bool_]
     weight: float = 1.0
+    outside: bool = True
 
 
 class Correspondence:
@@ -105,7 +108,7 @@ def frames_now(
     yield FrameVotes("base", np.tile(np.eye(4), (count, 1, 1)), everyone)
     tcp_then = np.stack([c.tcp[t] for c, t in zip(contexts, pointers, strict=True)])
     shift = se3.pose(p=tcp[:3, 3] - tcp_then[:, :3, 3])
-    yield FrameVotes("end effector", shift, everyone, weight=0.05)
+    yield FrameVotes("end effector", shift, everyone, weight=0.05, outside=False)
 
     shared = correspondence.shared()
     for m in shared:

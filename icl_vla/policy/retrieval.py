@@ -164,6 +164,7 @@ class RetrievalEpisode(ABC):
         pointers: NDArray[np.int64],
         weights: Array,
         trace: dict[str, object],
+        spread: Array | None = None,
     ) -> ActionChunk:
         """Wrap poses ``(H, 4, 4)`` and openings ``(H,)`` with their provenance."""
         costs = self.tracker.costs
@@ -181,6 +182,7 @@ class RetrievalEpisode(ABC):
             {self.effector: tcp},
             {self.effector: poses},
             grippers={self.effector: gripper},
+            spread={} if spread is None else {self.effector: spread},
             confidence=np.full(len(gripper), confidence),
             neighbours=neighbours,
             trace=trace,

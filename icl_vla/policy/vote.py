@@ -10,15 +10,19 @@ task-parameterised regression (Calinon 2016) with retrieval for the phase and SE
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from icl_vla_embodiments import ActionChunk, Observation, se3
 from icl_vla_embodiments.types import Array
+from icl_vla_retrieval import tightness
 
 from .frames import FrameVotes, frames_now
 from .retrieval import RetrievalConfig, RetrievalEpisode, RetrievalPolicy, demonstrated
+
+ANOTHER_GRASP = np.pi / 4  # [rad] between votes for rotations of different intent
 
 
 class VoteEpisode(RetrievalEpisode):
@@ -36,20 +40,38 @@ class VoteEpisode(RetrievalEpisode):
         config = self.policy.config
         commands, gripper = demonstrated(self.contexts, pointers, config.horizon)
         frames = list(frames_now(self.contexts, pointers, tcp, self.tokens, self.correspondence))
-        poses, shares = consensus(frames, commands, weights, tcp, config)
+        agreed = consensus(frames, commands, weights, tcp, config)
         openings = weighted_median(gripper, weights)  # a gripper is never averaged
         trace: dict[str, object] = {
-            "frames": {f.name: float(s) for f, s in zip(frames, shares, strict=True)},
+            "frames": {f.name: float(s) for f, s in zip(frames, agreed.shares, strict=True)},
             "shared_tokens": self.correspondence.shared(),
             "tokens": self.tokens.now.positions,
         }
-        return self._answer(observation, tcp, opening, poses, openings, pointers, weights, trace)
+        spread = agreed.spread if len(self.contexts) >= tightness.FEWEST else None
+        return self._answer(
+            observation, tcp, opening, agreed.poses, openings, pointers, weights, trace, spread
+        )
 
 
 class VotePolicy(RetrievalPolicy):
     """Retrieved motions vote in the frames of this scene."""
 
     episode_type = VoteEpisode
+
+
+@dataclass(frozen=True)
+class Consensus:
+    """What all frames' votes come to, for ``H`` steps.
+
+    Attributes:
+        poses: ``(H, 4, 4)``.
+        spread: ``(H, 6, 6)`` covariance of the votes about them (:mod:`.tightness`).
+        shares: ``(F,)`` each frame's mean share in the positions.
+    """
+
+    poses: Array
+    spread: Array
+    shares: Array
 
 
 def weighted_median(values: Array, weights: Array) -> Array:
@@ -67,7 +89,7 @@ def consensus(
     weights: Array,
     tcp: Array,
     config: RetrievalConfig,
-) -> tuple[Array, Array]:
+) -> Consensus:
     """Fuse all frames' votes, step by step.
 
     Positions: with ``mu_f`` and ``s_f^2`` the weighted mean and variance of frame ``f``'s votes,
@@ -81,9 +103,6 @@ def consensus(
         weights: ``(K,)`` of the demonstrations.
         tcp: ``(4, 4)`` measured pose, which breaks ties between equal grasps.
         config: Constants.
-
-    Returns:
-        Poses ``(H, 4, 4)`` and each frame's mean share ``(F,)`` in the positions.
     """
     votes = np.stack([f.X[:, None] @ commands for f in frames])  # (F, K, H, 4, 4)
     share = weights * np.stack([f.valid for f in frames])  # (F, K)
@@ -101,7 +120,37 @@ def consensus(
     turned, support = _one_mode(votes[..., :3, :3], share, tcp[:3, :3], config.turn_noise)
     beta = prior[:, None] * (1 - support + config.turn_noise**2) ** -config.sharpness
     rotation = se3.mean_rotation(turned, beta)
-    return se3.pose(rotation, position), alpha.mean(axis=1)
+    hung = np.array([f.outside for f in frames])
+    spread = _spread(votes[hung], share[hung], turned[hung], alpha[hung], prior[hung], config)
+    return Consensus(se3.pose(rotation, position), spread, alpha.mean(axis=1))
+
+
+def _spread(
+    votes: Array, share: Array, turned: Array, alpha: Array, prior: Array, config: RetrievalConfig
+) -> Array:
+    """How votes differ, seen in each frame and fused over the frames: ``(H, 6, 6)``.
+
+    Turns beyond :data:`ANOTHER_GRASP` are another way to do it and say nothing about this one; a
+    frame in which many are so does not explain the turns.
+
+    Args:
+        votes: ``(F, K, H, 4, 4)``.
+        share: ``(F, K)`` of the demonstrations.
+        turned: ``(F, H, 3, 3)`` best supported rotations.
+        alpha: ``(F, H)`` weights of the frames in the positions.
+        prior: ``(F,)`` of the frames.
+        config: Constants.
+    """
+    turns = se3.log3(votes[..., :3, :3] @ np.swapaxes(turned, -1, -2)[:, None])  # (F, K, H, 3)
+    alike = share[..., None] * (np.linalg.norm(turns, axis=-1) < ANOTHER_GRASP)
+    explained = alike.sum(axis=1)  # (F, H)
+    beta = prior[:, None] * (1 - explained + config.turn_noise**2) ** -config.sharpness
+    alike = alike / np.maximum(explained, 1e-9)[:, None]
+    everyone = np.broadcast_to(share[..., None], alike.shape)
+    return tightness.joint(
+        tightness.spread(votes[..., :3, 3], everyone, alpha, config.noise),
+        tightness.spread(turns, alike, beta, config.turn_noise),
+    )
 
 
 def _one_mode(R: Array, share: Array, now: Array, noise: float) -> tuple[Array, Array]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from icl_vla_embodiments import (
@@ -17,6 +17,7 @@ from icl_vla_embodiments import (
 from icl_vla_embodiments.plugins import plugins, registered_drivers
 
 from ..sim import builtin
+from .driver_options import read_options
 
 T = TypeVar("T")
 
@@ -37,14 +38,21 @@ def find_driver(name: str) -> Callable[..., Driver]:
 class ReportingDriver:
     """A plugin's driver whose failures are told as such.
 
+    Args:
+        name: Of the driver.
+        embodiment: What it shall move.
+        options: ``key=value`` for the driver's factory.
+
     Raises:
+        ReportedError: The options are not those of the factory.
         PluginError: From every method, and when it is made, where the driver raises anything.
     """
 
-    def __init__(self, name: str, embodiment: Embodiment) -> None:
+    def __init__(self, name: str, embodiment: Embodiment, options: Sequence[str] = ()) -> None:
         self._name = name
         factory = find_driver(name)
-        self._driver = self._call("cannot be made", lambda: factory(embodiment))
+        given = read_options(name, factory, options)
+        self._driver = self._call("cannot be made", lambda: factory(embodiment, **given))
 
     def _call(self, what: str, function: Callable[[], T]) -> T:
         try:

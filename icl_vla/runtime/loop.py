@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -21,6 +21,7 @@ from icl_vla_embodiments.types import Array
 
 from ..policy.interface import Episode
 from .guardrail import FiniteAndNear, Guardrail
+from .weights import Weights, task_weights
 
 PERIOD = 1 / 60  # [s] of control
 
@@ -38,6 +39,7 @@ class Controller(Protocol):
         observation: Observation,
         *,
         times: ArrayLike | None = None,
+        weights: ArrayLike | Mapping[str, ArrayLike] | None = None,
     ) -> Command:
         """Command for the next period."""
         ...
@@ -116,12 +118,21 @@ def execute(
     due: Sequence[float],
     until: float,
     audit: Audit | None = None,
+    weights: Mapping[str, Array] | None = None,
 ) -> None:
-    """Track timed targets until the driver's clock reads ``until`` [s]."""
+    """Track timed targets until the driver's clock reads ``until`` [s].
+
+    Of ``weights``, effector -> factors ``(H, 6, 6)`` on its residual at each target, those of the
+    target that is due next hold; None: all are 1.
+    """
     while driver.clock() < until - 1e-9:
         observation = driver.observe(cameras=False)
         times = np.asarray(due) - driver.clock()
-        command = controller.track(targets, observation, times=times)
+        factors = None
+        if weights is not None:
+            due_next = min(int(np.searchsorted(times, 1e-9)), len(targets) - 1)
+            factors = {effector: F[due_next] for effector, F in weights.items()}
+        command = controller.track(targets, observation, times=times, weights=factors)
         if audit is not None:
             audit.check(command, PERIOD)
         driver.command(command, PERIOD)
@@ -138,6 +149,7 @@ def run_episode(
     watch: Callable[[Observation, ActionChunk], None] | None = None,
     audit: Audit | None = None,
     cameras: bool = True,
+    weights: Weights = "equal",
 ) -> Outcome:
     """Let a policy act until it says it is done, a guardrail stops it, or time is up.
 
@@ -151,6 +163,11 @@ def run_episode(
         watch: Called with every observation and the chunk that answered it.
         audit: Collects limit violations.
         cameras: Whether the policy gets pictures; in simulation they take time to draw.
+        weights: ``demonstrations`` holds each direction as tightly as they did (:mod:`.weights`).
+
+    Raises:
+        ReportedError: The weights are to follow the demonstrations, and the policy does not tell
+            how these differ.
     """
     guardrail = guardrail or FiniteAndNear()
     begin = driver.clock()
@@ -178,6 +195,7 @@ def run_episode(
             continue
         due = [now + (h + 1) * chunk.dt for h in range(len(chunk))]
         steps = min(replan, len(chunk))
-        execute(driver, controller, chunk.targets, due, now + steps * chunk.dt, audit)
+        factors = task_weights(chunk) if weights == "demonstrations" else None
+        execute(driver, controller, chunk.targets, due, now + steps * chunk.dt, audit, factors)
     driver.stop()
     return Outcome("time is up", driver.clock() - begin, chunks)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
-from icl_vla_embodiments import Driver, Embodiment, Observation
+from icl_vla_embodiments import Driver, Embodiment, Observation, ReportedError
 from icl_vla_embodiments.geometry import LinkHulls
 from icl_vla_embodiments.robot_model import RobotModel
-from icl_vla_wbc import ArmMpc
 
 from ..perception.components import ComponentEncoder
-from ..sim.workspace import Workspace
-from .loop import PERIOD, Audit
+from ..sim.workspace import Workspace, horizontal_reach
+from .controllers import controller_for, rolls
+from .loop import Audit, Controller
 
 
 @dataclass
@@ -22,36 +22,43 @@ class Station:
 
     embodiment: Embodiment
     model: RobotModel
-    workspace: Workspace
+    effector: str
     driver: Driver
-    controller: ArmMpc
+    controller: Controller
     encoder: ComponentEncoder
     audit: Audit
 
     @classmethod
-    def around(
-        cls,
-        embodiment: Embodiment,
-        make_driver: Callable[[RobotModel, Workspace], Driver],
-        **more: Any,
-    ) -> Self:
-        """Set up what follows from the embodiment; ``more`` are a subclass's own fields.
+    def around(cls, embodiment: Embodiment, make_driver: Callable[[RobotModel], Driver]) -> Self:
+        """Set up what follows from the embodiment.
+
+        A robot whose actions command its wheels is not bound to a patch of table: it needs no
+        gripper, and sees as far as its arm reaches.
 
         Raises:
-            ReportedError: The robot has no arm with a gripper that can work on a table.
+            ReportedError: The robot has no arm, or stands still and cannot work on a table.
         """
         model = RobotModel(embodiment)
         hulls = LinkHulls(embodiment)
-        workspace = Workspace.of(model, hulls)
+        space = embodiment.action_space()
+        if rolls(embodiment, space):
+            if not embodiment.arms:
+                raise ReportedError(
+                    "policies move arms, and this robot has none", where=embodiment.name
+                )
+            effector = embodiment.arms[0].name
+            reach = horizontal_reach(model, effector)
+        else:
+            workspace = Workspace.of(model, hulls)
+            effector, reach = workspace.effector, workspace.far_corner()
         return cls(
             embodiment=embodiment,
             model=model,
-            workspace=workspace,
-            driver=make_driver(model, workspace),
-            controller=ArmMpc(model, workspace.effector, period=PERIOD),
-            encoder=ComponentEncoder(model, hulls, reach=1.3 * workspace.far_corner()),
+            effector=effector,
+            driver=make_driver(model),
+            controller=controller_for(model, effector, space, hulls),
+            encoder=ComponentEncoder(model, hulls, reach=1.3 * reach),
             audit=Audit.of(embodiment),
-            **more,
         )
 
     def reset(self, seed: int) -> Observation:

@@ -141,9 +141,7 @@ class _Writer:
         slide = axis in SLIDES
         if slide:
             zero, turned, place = 0.0, (0.0, 0.0, 0.0), at
-            low, high = {"x": (0.0, 0.8), "s": (-0.5, 0.5), "l": (0.0, 0.3), "d": (0.0, 0.42)}[
-                axis
-            ]
+            low, high = {"x": (0.0, 0.8), "s": (-0.5, 0.5), "l": (0.0, 0.3), "d": (0.0, 0.42)}[axis]
             ends = sorted((sign * low, sign * high))
             speed, effort = rng.uniform(0.4, 0.9), 400.0
         else:

@@ -36,11 +36,12 @@ def register_tasks(register: Callable[..., None]) -> None:
 
 @hookimpl
 def register_drivers(register: Callable[..., None]) -> None:
-    """PyBullet physics; ``scenes(seed)`` lays out the world, which is empty without."""
+    """PyBullet physics: a table, or an empty floor for what rolls."""
 
     def driver(
         embodiment: Embodiment, scenes: Callable[[int | None], Scene] | None = None
     ) -> Driver:
+        """``scenes(seed)`` lays out the world, which is empty without."""
         from icl_vla_embodiments.robot_model import RobotModel
         from icl_vla_embodiments.store import EmbodimentStore
         from icl_vla_embodiments.urdf.simulation import simulation_urdf
@@ -51,4 +52,16 @@ def register_drivers(register: Callable[..., None]) -> None:
         urdf = simulation_urdf(embodiment, EmbodimentStore().folder(embodiment.name))
         return PyBulletDriver(RobotModel(embodiment), urdf, scenes or (lambda _: Scene((), {})))
 
+    def wheels(embodiment: Embodiment) -> Driver:
+        """Wheel motors under the robot, which is told where it is but sees nothing."""
+        from icl_vla_embodiments.robot_model import RobotModel
+        from icl_vla_embodiments.store import EmbodimentStore
+        from icl_vla_embodiments.urdf.simulation import simulation_urdf
+
+        from .wheeled import WheeledDriver
+
+        urdf = simulation_urdf(embodiment, EmbodimentStore().folder(embodiment.name))
+        return WheeledDriver(RobotModel(embodiment), urdf)
+
     register("pybullet", driver)
+    register("pybullet-wheels", wheels)

@@ -169,6 +169,7 @@ def session(
     driver: str = "pybullet",
     task: str | None = None,
     instruction: str | None = None,
+    driver_options: Sequence[str] = (),
 ) -> Session:
     """A sitting in which a person records demonstrations.
 
@@ -178,6 +179,7 @@ def session(
         driver: ``pybullet``, with a task or an empty table, or a driver that a plugin registers.
         task: Simulated task.
         instruction: What is shown; the task's own by default.
+        driver_options: ``key=value`` for the factory of a plugin's driver.
 
     Raises:
         UnknownName: There is no such robot, driver or task.
@@ -204,7 +206,7 @@ def session(
             source=source,
             judge=cell.judge if cell.task else None,
         )
-    machine = ReportingDriver(driver, robot)
+    machine = ReportingDriver(driver, robot, driver_options)
     model = RobotModel(robot)
     effector = robot.action_space().effectors[0]
     observation = machine.observe()

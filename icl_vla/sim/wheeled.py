@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ET
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pinocchio as pin
@@ -19,18 +20,23 @@ STEP = 2e-3  # [s] of physics
 SETTLE = 0.5  # [s] in which the robot comes to rest on its wheels
 GRIP, SLIDE = 1.0, 0.02  # friction of wheels, and of all else that touches the floor (casters)
 WIDTH = 0.4  # of a wheel over its radius
+FIRST = 1e3  # weight of the balance of forces over the amount of slip
 STILL = 1e-9  # [m/s]; a wheel that moves less keeps its steering
 CARRIAGE = ("carriage_x", "carriage_y", "carriage_yaw")  # joints under bases without usable wheels
 
 
 class RollingWheels:
-    """What driven wheels and the joints that carry them must do for a velocity of the base.
+    r"""What driven wheels and the joints that carry them must do for a velocity of the base.
 
     A wheel whose contact lies at ``c`` rolls without slipping where the base's velocity at ``c``
-    plus what its own turning and its carriers' add is zero in the plane. All wheels' conditions
-    together are solved by least squares; where wheels on parallel axles must slip (skid steering),
-    they slip as little as possible. Steered wheels are turned first, along the velocity at their
-    contacts, to the nearer of the two directions.
+    plus what its own turning and its carriers' add is zero in the plane. Wheels on parallel axles
+    must slip to turn (skid steering): with friction forces along the slip, these balance for four
+    wheels at :math:`(\pm x, \pm y)` where the rims are faster by :math:`1 + x^2 / y^2` than
+    rolling tells (Mandow et al., *Experimental kinematics for wheeled skid-steer mobile robots*,
+    2007, measure such factors). Among balanced speeds, those that slip least are taken.
+
+    Steered wheels are turned first, along the velocity at their contacts, to the nearer of the two
+    directions.
     """
 
     def __init__(self, model: RobotModel) -> None:
@@ -101,6 +107,7 @@ class RollingWheels:
         pin.computeJointJacobians(model.model, model.data, model.full(q))
         names = self.turning
         A, b = np.zeros((2 * len(self.wheels), len(names))), np.zeros(2 * len(self.wheels))
+        G = np.zeros((2 * len(self.wheels), 3))  # velocities of the contacts by the base's
         for i, wheel in enumerate(self.wheels):
             spun = wheel.joints[-1]
             contact = self._origin(spun) - np.array([0.0, 0.0, float(wheel.radius or 0.0)])
@@ -110,6 +117,9 @@ class RollingWheels:
                     arm = contact - self._origin(name)
                     A[2 * i : 2 * i + 2, k] = np.cross(self._axis(name), arm)[:2]
             b[2 * i : 2 * i + 2] = -self._velocity(contact, twist)
+            G[2 * i : 2 * i + 2] = [[1.0, 0.0, -contact[1]], [0.0, 1.0, contact[0]]]
+        # slip that pushes nowhere first, as little slip as possible second
+        A, b = np.vstack([FIRST * G.T @ A, A]), np.concatenate([FIRST * G.T @ b, b])
         speeds = np.linalg.lstsq(A, b, rcond=None)[0] if names else np.zeros(0)
         return angles, dict(zip(names, map(float, speeds), strict=True))
 
@@ -138,6 +148,7 @@ class WheeledDriver:
         self.carried = holonomic and not self.rolling.holonomic
         self._urdf = (_on_carriage if self.carried else self._round)(Path(urdf))
         self._time = 0.0
+        self._push, self._push_left = np.zeros(3), 0.0
 
     def reset(self, seed: int | None = None) -> Observation:
         """An empty floor with the robot at its origin, in its neutral posture."""
@@ -195,6 +206,7 @@ class WheeledDriver:
             c.resetJointState(self.body, index, float(angle))
         info = c.getDynamicsInfo(self.body, self._root)
         self._inertial = (info[3], info[4])
+        self._push_left = 0.0
         self.command(Command(q=self.model.neutral), SETTLE)
         self._time = 0.0
         return self.observe()
@@ -230,16 +242,16 @@ class WheeledDriver:
         write_atomically(file, ET.tostring(tree.getroot(), encoding="unicode"))
         return file
 
+    def push(self, force: Array, duration: float) -> None:
+        """Push the base with ``force`` ``(3,)`` [N] for the next ``duration`` [s]."""
+        self._push, self._push_left = np.asarray(force, dtype=float), duration
+
     def observe(self, *, cameras: bool = True) -> Observation:
         """Joints, base pose and base velocity, as perfect localisation would give them."""
         c = self.client
         states = c.getJointStates(self.body, self._indices) or ()
         angles = np.array([s[0] for s in states])
-        if self._root < 0:
-            p, o = c.getBasePositionAndOrientation(self.body)
-            v, w = (np.array(x) for x in c.getBaseVelocity(self.body))
-        else:
-            p, o, *_, v, w = c.getLinkState(self.body, self._root, computeLinkVelocity=1)
+        p, o, v, w = self._place()
         place, turn = c.multiplyTransforms(p, o, *c.invertTransform(*self._inertial))
         T = se3.pose(se3.from_quat_xyzw(turn), place)
         R, v = T[:3, :3], np.asarray(v) + np.cross(w, T[:3, 3] - np.array(p))
@@ -250,6 +262,14 @@ class WheeledDriver:
             T_world_base=T,
             base_twist=np.concatenate([R.T @ v, R.T @ np.asarray(w)]),
         )
+
+    def _place(self) -> tuple[Any, Any, Any, Any]:
+        """Position, orientation and velocities of the base's centre of mass in the world."""
+        c = self.client
+        if self._root < 0:
+            return (*c.getBasePositionAndOrientation(self.body), *c.getBaseVelocity(self.body))
+        p, o, *_, v, w = c.getLinkState(self.body, self._root, computeLinkVelocity=1)
+        return p, o, v, w
 
     def command(self, command: Command, duration: float) -> None:
         """Drive wheels and joints for ``duration`` [s], rounded to physics steps."""
@@ -274,6 +294,10 @@ class WheeledDriver:
                 velocityGains=[1.0] * len(chosen),
             )
         for _ in range(max(1, round(duration / STEP))):
+            if self._push_left > 0.5 * STEP:
+                p = self._place()[0]
+                c.applyExternalForce(self.body, self._root, self._push, p, pybullet.WORLD_FRAME)
+                self._push_left -= STEP
             c.stepSimulation()
             self._time += STEP
 

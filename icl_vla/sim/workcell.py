@@ -9,11 +9,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from icl_vla_embodiments import UnknownName
+from icl_vla_embodiments.geometry import LinkHulls
 from icl_vla_embodiments.plugins import plugins, registered_tasks
 from icl_vla_embodiments.robot_model import RobotModel
 from icl_vla_embodiments.store import EmbodimentStore
 from icl_vla_embodiments.urdf.simulation import simulation_urdf
+from icl_vla_wbc import ArmMpc
 
+from ..perception.components import ComponentEncoder
+from ..runtime.loop import PERIOD, Audit
 from ..runtime.station import Station
 from . import builtin
 from .driver import PyBulletDriver
@@ -31,6 +35,7 @@ class Workcell(Station):
     """A station in simulation: its driver lays out scenes, and a task can be judged."""
 
     driver: PyBulletDriver
+    workspace: Workspace
     task: Task | None
 
     @classmethod
@@ -45,17 +50,28 @@ class Workcell(Station):
         embodiment = store.get(name)
         chosen = None if task is None else find_task(task)
 
-        def simulated(model: RobotModel, workspace: Workspace) -> PyBulletDriver:
-            def scenes(seed: int | None) -> Scene:
-                if scene is not None or chosen is None:
-                    laid = scene if scene is not None else Scene((), {})
-                    front = {"front": workspace.camera()}
-                    return laid if laid.cameras else laid.with_(cameras=front)
-                return chosen.sample(workspace, np.random.default_rng(seed))
+        model, hulls = RobotModel(embodiment), LinkHulls(embodiment)
+        workspace = Workspace.of(model, hulls)
 
-            return PyBulletDriver(model, simulation_urdf(embodiment, store.folder(name)), scenes)
+        def scenes(seed: int | None) -> Scene:
+            if scene is not None or chosen is None:
+                laid = scene if scene is not None else Scene((), {})
+                front = {"front": workspace.camera()}
+                return laid if laid.cameras else laid.with_(cameras=front)
+            return chosen.sample(workspace, np.random.default_rng(seed))
 
-        return cls.around(embodiment, simulated, task=chosen)
+        return cls(
+            embodiment=embodiment,
+            model=model,
+            effector=workspace.effector,
+            driver=PyBulletDriver(model, simulation_urdf(embodiment, store.folder(name)), scenes),
+            # wheels stand still, and every run of a seed is the same
+            controller=ArmMpc(model, workspace.effector, period=PERIOD, compiled=False),
+            encoder=ComponentEncoder(model, hulls, reach=1.3 * workspace.far_corner()),
+            audit=Audit.of(embodiment),
+            workspace=workspace,
+            task=chosen,
+        )
 
     def lay_out(self, task: Task, scenes: Callable[[int], Scene]) -> None:
         """Go over to another task and its scenes, by seed; the robot stays as it is built."""

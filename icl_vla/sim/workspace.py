@@ -56,7 +56,7 @@ class Workspace:
             )
         effector = arms[0]
         closing, aperture = _closing(model, effector, hulls or LinkHulls(robot))
-        shoulder, reach = _shoulder(model, effector), _reach(model, effector)
+        shoulder, reach = _shoulder(model, effector), horizontal_reach(model, effector)
         ahead = model.poses(model.neutral)[effector][:2, 3] - shoulder[:2]
         ahead /= max(float(np.linalg.norm(ahead)), 1e-9)
         down = _pointing_down(closing)
@@ -132,7 +132,7 @@ def _shoulder(model: RobotModel, effector: str) -> Array:
     return np.array(model.data.oMi[joint].translation)
 
 
-def _reach(model: RobotModel, effector: str) -> float:
+def horizontal_reach(model: RobotModel, effector: str) -> float:
     """Farthest horizontal distance of the TCP from the shoulder over 2,000 postures [m]."""
     rng = np.random.default_rng(0)
     shoulder = _shoulder(model, effector)

@@ -70,7 +70,10 @@ class Film:
         low, high = _box(rig)
         self._floor = 0.0 if self._moves else min(0.0, float(low[2]))
         if not self._moves:
-            low, high = np.minimum(low, rig.course.min(0)), np.maximum(high, rig.course.max(0))
+            low, high = (
+                np.fmin(low, np.nanmin(rig.course, 0)),
+                np.fmax(high, np.nanmax(rig.course, 0)),
+            )
         self._size = float(np.linalg.norm(high - low))
         self._target = _middle(rig) if self._moves else 0.5 * (low + high)
         self._distance = (FAR if self._moves else NEAR) * self._size
@@ -86,16 +89,16 @@ class Film:
         for name, (_, reached) in points.items():
             trail = self._trails.setdefault(name, [])
             trail.append(reached)
-            if self._moves and name != BASE:
+            if BASE in points and name != BASE:  # the base's way is the one to see
                 del trail[: -round(TRAIL * RATE)]
-        if self._moves:  # ways on the ground lie below the robot
+        if BASE in points:  # ways on the ground lie below the robot
             self._ways(picture, view, rig.course, points, (BASE,))
         picture[robot] = rgb[robot]
         if not robot.any():  # its meshes are missing
             for ends in _bones(rig):
                 start, end = _pixels(view, ends)
                 cv2.line(picture, start, end, INK, 5, cv2.LINE_AA)
-        course = np.zeros((0, 3)) if self._moves else rig.course
+        course = np.zeros((0, 3)) if BASE in points else rig.course
         self._ways(picture, view, course, points, tuple(n for n in points if n != BASE))
         if self._push is not None and t < self._push_seen + LINGER:
             place, force = self._push
@@ -135,8 +138,10 @@ class Film:
         names: tuple[str, ...],
     ) -> None:
         """The whole way that is due, the way behind each part, and where both are now."""
-        if len(course):
-            cv2.polylines(picture, [_pixels(view, course)], False, DUE, 2, cv2.LINE_AA)
+        for line in np.split(course, np.flatnonzero(np.isnan(course[:, 0]))):
+            whole = line[~np.isnan(line[:, 0])]
+            if len(whole):
+                cv2.polylines(picture, [_pixels(view, whole)], False, DUE, 2, cv2.LINE_AA)
         for name in names:
             due, reached = points[name]
             trail = _pixels(view, np.array(self._trails[name]))

@@ -43,6 +43,12 @@ class Motion:
     pushes: tuple[float, ...] = ()
     remark: str = ""
 
+    def slower(self, factor: float) -> Motion:
+        """The same way in ``factor`` times the time; pushes stay when they are."""
+        slowed = f"slowed {factor:.1f} times" if factor > 1.05 else ""
+        remark = ", ".join(r for r in (self.remark, slowed) if r)
+        return Motion(factor * self.duration, lambda t: self.at(t / factor), self.pushes, remark)
+
 
 def hand_motion(
     pattern: Pattern,
@@ -80,28 +86,59 @@ def hand_motion(
     return Motion(LAP + 2 * REST, drawn, remark=f"a figure of {200 * size:.0f} cm")
 
 
-def base_motion(pattern: Pattern) -> Motion:
-    """A base's pattern; its heading follows circles and eights and stays on squares."""
+def base_motion(pattern: Pattern, *, radius: float = RADIUS, corner: float | None = None) -> Motion:
+    """A base's pattern; its heading follows circles and eights.
+
+    Args:
+        pattern: Which.
+        radius: Of what is travelled [m]; a square's side and the way back are twice as long.
+        corner: Radius of the turns at a square's corners, 0 to turn in place [m]; None: the heading
+            stays.
+    """
     if pattern is Pattern.PUSH:
         end = PUSHES[-1] + 2.5
         return Motion(end, lambda t: np.array([_run(t - REST), 0.0, 0.0]), PUSHES)
     if pattern is Pattern.BEHIND:
-        turn, way = np.pi / TURN, 2 * RADIUS / SPEED
+        turn, way = np.pi / TURN, 2 * radius / SPEED
 
         def back(t: float) -> Array:
             heading = np.pi * _eased((t - REST) / turn)
-            return np.array([-2 * RADIUS * _eased((t - REST - turn) / way), 0.0, heading])
+            return np.array([-2 * radius * _eased((t - REST - turn) / way), 0.0, heading])
 
-        return Motion(turn + way + 2 * REST, back, remark=f"{2 * RADIUS:g} m behind the start")
-    length = RADIUS * _length(pattern)
+        return Motion(turn + way + 2 * REST, back, remark=f"{2 * radius:g} m behind the start")
+    if pattern is Pattern.SQUARE and corner is not None:
+        return _driven_square(2 * radius, corner)
+    length = radius * _length(pattern)
     turned = {Pattern.CIRCLE: 2 * np.pi, Pattern.EIGHT: 3 * np.pi}.get(pattern, 0.0)  # [rad]
     lap = max(length / SPEED, turned / TURN)
 
     def travelled(t: float) -> Array:
-        x, y = RADIUS * _figure(pattern, (t - REST) / lap)
+        x, y = radius * _figure(pattern, (t - REST) / lap)
         return np.array([x, y, _heading(pattern, _eased((t - REST) / lap))])
 
     return Motion(lap + 2 * REST, travelled, remark=f"{length:.1f} m at {length / lap:.2g} m/s")
+
+
+def _driven_square(side: float, corner: float) -> Motion:
+    """A square's sides and the arcs that join them, each from rest to rest."""
+    quarter = np.pi / 2
+    straight, turn = side / SPEED, max(corner * quarter / SPEED, quarter / TURN)
+    leg = straight + turn
+
+    def travelled(t: float) -> Array:
+        legs = np.clip((t - REST) / leg, 0.0, 4.0)
+        count = min(int(legs), 3)
+        spent = (legs - count) * leg
+        angle = quarter * _eased((spent - straight) / turn)
+        along = side * _eased(spent / straight) + corner * np.sin(angle)
+        place, R = np.zeros(2), np.eye(2)
+        for _ in range(count):
+            place += R @ [side + corner, corner]
+            R = R @ [[0.0, -1.0], [1.0, 0.0]]
+        place += R @ [along, corner * (1 - np.cos(angle))]
+        return np.array([*place, count * quarter + angle])
+
+    return Motion(4 * leg + 2 * REST, travelled, remark=f"a square with sides of {side:.1f} m")
 
 
 def _figure(pattern: Pattern, share: float) -> Array:

@@ -77,7 +77,7 @@ def _way(figure: Any, place: Any, track: Track, part: str) -> None:
 def _plane(axes: Any, due: Array, reached: Array, x: str, y: str) -> None:
     axes.plot(*due.T, color=DUE, lw=4, alpha=0.45, label="due", solid_capstyle="round")
     axes.plot(*reached.T, color=REACHED, lw=1.4, label="reached")
-    axes.plot(*due[0], "o", ms=7, mfc=PAPER, mec=INK, label="start")
+    axes.plot(*reached[0], "o", ms=7, mfc=PAPER, mec=INK, label="start")
     # room for a way that is a point or a line
     both = np.concatenate([due, reached])
     middle, half = 0.5 * (both.min(0) + both.max(0)), 0.5 * np.ptp(both, axis=0)

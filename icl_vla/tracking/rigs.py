@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from icl_vla_embodiments import Embodiment, ReportedError
+from icl_vla_wbc.mobile.drive import PLANAR
 
 from . import Actuation, Pattern
 from .run import Rig
@@ -19,13 +20,13 @@ def rig_for(
 ) -> Rig:
     """The robot with the controller that fits it, ready to follow a pattern.
 
-    A new kind of body gets its rig here. Arms on wheels are tried with the base held.
+    A new kind of body gets its rig here. Under torque actuation, the wheels below an arm are held.
 
     Args:
         embodiment: The robot.
         pattern: What is followed.
         folder: Where files for simulation are written.
-        actuation: None for torques on legs and positions otherwise.
+        actuation: None for torques on legs, else positions (and speeds of wheels).
         effector: The arm that draws; None for the first.
 
     Raises:
@@ -48,6 +49,18 @@ def rig_for(
         from .legs import LegRig
 
         return LegRig(embodiment, pattern, folder, effector=effector)
+    torque = actuation is Actuation.TORQUE
+    if embodiment.base in PLANAR and not (torque and arms):
+        if torque:
+            raise ReportedError(
+                "wheels are driven at speeds, not torques",
+                where="--actuation",
+                value=Actuation.TORQUE.value,
+                valid=(Actuation.POSITION,),
+            )
+        from .wheels import WheelRig
+
+        return WheelRig(embodiment, pattern, folder, effector=effector)
     if arms and embodiment.base != "floating":
         from .arm import ArmRig
 
@@ -62,5 +75,5 @@ def rig_for(
         "there is no controller for this kind of body",
         where=embodiment.name,
         value=f"{embodiment.family.replace('_', ' ')}, base {embodiment.base}",
-        valid=("arms", "legs, with or without arms"),
+        valid=("arms", "wheels, with or without arms", "legs, with or without arms"),
     )

@@ -54,7 +54,8 @@ class Rig(Protocol):
         period: Between ticks [s].
         duration: Of the pattern [s].
         remarks: What a reader should know.
-        course: ``(M, 3)`` points of the world on the whole way that is due.
+        course: ``(M, 3)`` points of the world on the whole way that is due; a row of NaN ends a
+            line.
         client: The PyBullet client, for films.
         body: The robot in it.
     """

@@ -21,7 +21,7 @@ from .keys import KeyEncoder, bank_keys, retriever_of
 from .lerobot import LeRobotReader, LeRobotWriter
 from .retriever import EpisodeLabels, Retriever
 from .spec import BankSpec, CameraSpec
-from .text import TextEncoder, choose_instruction
+from .text import TextEncoder, choose_instruction, different_words
 
 __all__ = [
     "BankError",
@@ -50,6 +50,7 @@ __all__ = [
     "bank_keys",
     "choose_instruction",
     "decode_commands",
+    "different_words",
     "make_example",
     "make_example_bank",
     "retriever_of",

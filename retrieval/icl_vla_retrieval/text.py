@@ -23,6 +23,10 @@ SIMILAR = 0.55
 MARGIN = 0.02
 """Lead in cosine below which two known instructions are taken to be equally similar."""
 BATCH = 64
+EMPTY = ("a", "an", "the", "this", "that", "these", "those", "is", "are", "it", "its", "please")
+"""Words that no task hangs on."""
+SAME = {"into": "in", "onto": "on", "upon": "on"}
+"""Words that say the same where things go."""
 
 
 class TextEncoder:
@@ -148,6 +152,27 @@ def choose_instruction(
         valid=[known[i] for i in order[:10]],
         remedy=remedy,
     )
+
+
+def different_words(asked: str, known: str) -> list[tuple[str, str]]:
+    """Where two instructions differ in words that a task may hang on, in order.
+
+    Similarity of sentences does not see one word changed, or two swapped; people do. Articles and
+    the like (:data:`EMPTY`) do not count, case and punctuation neither.
+
+    Returns:
+        Pairs of what ``asked`` says and what ``known`` says there; "" where one says nothing.
+    """
+    a, b = _telling(asked), _telling(known)
+    changes = SequenceMatcher(None, a, b, autojunk=False).get_opcodes()
+    return [
+        (" ".join(a[i:j]), " ".join(b[k:m])) for change, i, j, k, m in changes if change != "equal"
+    ]
+
+
+def _telling(text: str) -> list[str]:
+    words = (word.strip(".,;:!?'\"") for word in text.casefold().split())
+    return [SAME.get(word, word) for word in words if word and word not in EMPTY]
 
 
 def _in_order(asked: str, known: str) -> int:

@@ -139,6 +139,9 @@ def plugged():
         ("bench", {"scene": TASKS[0]}, ["only simulation lays out scenes"]),
         ("bench", {"method": "expert"}, ["needs a simulated task"]),
         ("bench", {"method": "vot"}, ["'vote'"]),
+        ("bench", {"driver_options": ["falt=x"]}, ["no option 'falt'", "fault=VALUE (None)"]),
+        ("pybullet", {"driver_options": ["fault=x"]}, ["takes no driver's options"]),
+        ("bench", {"method": "nearest", "weights": "demonstrations"}, ["--method vote"]),
     ],
 )
 def test_what_cannot_be(plugged, home, tmp_path, monkeypatch, driver, options, said):
@@ -150,8 +153,9 @@ def test_what_cannot_be(plugged, home, tmp_path, monkeypatch, driver, options, s
     assert all(word in str(caught.value) for word in said), str(caught.value)
 
 
-def test_a_driver_that_fails_is_named_and_stopped(bench):
-    done, seen = bench("loose")
+@pytest.mark.parametrize("words", [["loose"], ["bench", "--driver-option", "fault=command"]])
+def test_a_driver_that_fails_is_named_and_stopped(bench, words):
+    done, seen = bench(*words)
     assert done.returncode == 2 and "Traceback" not in done.stderr
-    assert "'loose' fails in command()" in done.stderr and "the cable is out" in done.stderr
+    assert f"{words[0]!r} fails in command()" in done.stderr and "the cable is out" in done.stderr
     assert seen["calls"] == ["reset", "command", "command", "stop"]

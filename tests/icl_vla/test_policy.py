@@ -20,6 +20,7 @@ from icl_vla.runtime.loop import run_episode
 from icl_vla_embodiments import ReportedError, SpaceState, se3
 from icl_vla_retrieval import RetrievalError
 from icl_vla_retrieval.phase import PhaseTracker
+from icl_vla_retrieval.tightness import PRIOR, Tightness
 
 LOOKS = 3.0 * np.eye(2)  # features of two things that nobody takes for each other
 DOWN = np.diag([1.0, -1.0, -1.0])
@@ -78,15 +79,20 @@ def places_at_random(rng: np.random.Generator) -> np.ndarray:
     return np.stack([first, first + distance * np.array([np.cos(angle), np.sin(angle), 0])])
 
 
-def vote(demos, now: TrackedTokens, tcp: np.ndarray, step: int = 10):
-    """Poses ``(H, 4, 4)``, and each frame's share by name."""
+def agreement(demos, now: TrackedTokens, tcp: np.ndarray, step: int = 10):
+    """What the vote comes to, and the frames that took part."""
     pointers = np.full(len(demos), step)
     match = Correspondence(demos, now)
     frames = list(frames_now(demos, pointers, tcp, now, match))
     commands, _ = demonstrated(demos, pointers, CONFIG.horizon)
     weights = np.full(len(demos), 1 / len(demos))
-    poses, shares = consensus(frames, commands, weights, tcp, CONFIG)
-    return poses, dict(zip([f.name for f in frames], shares, strict=True))
+    return consensus(frames, commands, weights, tcp, CONFIG), frames
+
+
+def vote(demos, now: TrackedTokens, tcp: np.ndarray, step: int = 10):
+    """Poses ``(H, 4, 4)``, and each frame's share by name."""
+    agreed, frames = agreement(demos, now, tcp, step)
+    return agreed.poses, dict(zip([f.name for f in frames], agreed.shares, strict=True))
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -141,6 +147,55 @@ def test_the_base_rules_where_only_the_base_explains():
     assert max(shares, key=shares.__getitem__) == "base"
 
 
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(("loose", "free"), [(0, 2), (1, 2), (2, 0)])
+def test_known_tightness_is_found_in_the_frame_where_people_had_it(seed, loose, free):
+    """Twelve people vary one direction by 3 cm and one turn by 0.25 rad, seen from two things.
+
+    Found as stated: (11 S + 4 S0) / 15 of what these twelve really did, along the frame's axes as
+    the pair lies now, not along the base's. Other frames take part, so within a third.
+    """
+    rng = np.random.default_rng([seed, loose])
+    way = motion()
+    sd = np.full(6, 1e-4)
+    sd[loose], sd[3 + free] = 0.03, 0.25
+    offsets = sd * rng.normal(size=(12, 6))
+    offsets[:, 3:] = np.clip(offsets[:, 3:], -0.5, 0.5)  # more were another grasp
+    demos = []
+    for k, x in enumerate(offsets):
+        places = places_at_random(rng)
+        hand = way.copy()
+        hand[:, :3, :3] = se3.exp3(x[3:]) @ way[:, :3, :3]
+        hand[:, :3, 3] += x[:3]
+        demos.append(demonstration(k, places, frame_of(places) @ hand))
+    here = places_at_random(rng)
+    frame = frame_of(here)
+    agreed, _ = agreement(demos, scene(here), frame @ way[10])
+    axes = np.kron(np.eye(2), frame[:3, :3])  # the pair's axes, for places and turns
+    for spread in agreed.spread:
+        np.testing.assert_allclose(spread, spread.T, atol=1e-12)
+        assert np.linalg.eigvalsh(spread).min() > 0
+        in_frame = axes.T @ spread @ axes
+        found = np.sqrt(np.diagonal(in_frame))
+        scale = Tightness().scale
+        did = np.sqrt((11 * offsets.var(axis=0, ddof=1) + PRIOR * scale**2) / (11 + PRIOR))
+        assert found[loose] == pytest.approx(did[loose], rel=0.33)
+        assert found[3 + free] == pytest.approx(did[3 + free], rel=0.33)
+        others = np.delete(np.arange(6), [loose, 3 + free])
+        assert (found[others] < 0.75 * scale[others]).all()
+        principal = np.linalg.eigh(spread[:3, :3])[1][:, -1]
+        assert abs(principal @ frame[:3, loose]) > np.cos(0.1)
+
+
+def test_another_grasp_is_not_a_loose_one():
+    """Half grasp a quarter turn aside: what either half does is tight all the same."""
+    turns = np.where(np.arange(12) < 6, 0.0, np.pi / 2)
+    commands = se3.pose(se3.yaw(turns) @ DOWN)[:, None]
+    frame = FrameVotes("only", np.tile(np.eye(4), (12, 1, 1)), np.ones(12, dtype=bool))
+    agreed = consensus([frame], commands, np.full(12, 1 / 12), se3.pose(DOWN), CONFIG)
+    assert np.sqrt(np.diagonal(agreed.spread[0])[3:]).max() < CONFIG.turn_noise
+
+
 @pytest.mark.parametrize("first", [2, 3, 4])
 def test_equal_grasps_a_quarter_turn_apart_are_never_averaged(first):
     """``first`` of 6 demonstrations grasp one way, the rest across: one of the two wins."""
@@ -149,7 +204,7 @@ def test_equal_grasps_a_quarter_turn_apart_are_never_averaged(first):
     frame = FrameVotes("only", np.tile(np.eye(4), (6, 1, 1)), np.ones(6, dtype=bool))
     for now in (0.0, np.pi / 2):
         tcp = se3.pose(se3.yaw(now) @ DOWN)
-        poses, _ = consensus([frame], commands, np.full(6, 1 / 6), tcp, CONFIG)
+        poses = consensus([frame], commands, np.full(6, 1 / 6), tcp, CONFIG).poses
         R = poses[0, :3, :3] @ DOWN.T
         angle = np.arctan2(R[1, 0], R[0, 0])
         to_either = min(abs(angle), abs(angle - np.pi / 2))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import json
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -24,27 +26,43 @@ from icl_vla.tracking.legs import LegRig
 from icl_vla.tracking.patterns import REST, base_motion, hand_motion
 from icl_vla.tracking.plot import plot
 from icl_vla.tracking.run import BASE, Track, follow
+from icl_vla.tracking.wheels import WheelRig, fitting
 from icl_vla_embodiments import Command, Embodiment, FrameSpec, ReportedError, se3
 from icl_vla_embodiments.robot_model import RobotModel
 from icl_vla_embodiments.store import EmbodimentStore
 from icl_vla_embodiments.urdf import embodiment_from_urdf, simulation_urdf
+from icl_vla_wbc.mobile import Drive, MobileConfig
+from icl_vla_wbc.mobile.path import between
 
 DATA = Path(pybullet_data.getDataPath())
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An arm, a quadruped and a robot on wheels."""
+    """An arm, a quadruped, a robot on wheels and a hand alone."""
     base = tmp_path_factory.mktemp("home")
     store = EmbodimentStore(base)
     for name, file in (
         ("arm", "franka_panda/panda.urdf"),
         ("dog", "a1/a1.urdf"),
         ("rover", "husky/husky.urdf"),
+        ("grip", "pr2_gripper.urdf"),
     ):
         urdf = DATA / file
         store.add(embodiment_from_urdf(urdf, name=name, allow_missing_meshes=True))
     return base
+
+
+@pytest.fixture(scope="module")
+def carts(tmp_path_factory: pytest.TempPathFactory):
+    """Carts with arms by kind, from the benchmarks."""
+    file = Path(__file__).parents[2] / "benchmarks" / "wbc" / "carts.py"
+    spec = importlib.util.spec_from_file_location("benchmark_carts", file)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    folder = tmp_path_factory.mktemp("carts")
+    return lambda kind: module.cart(kind, folder)
 
 
 @pytest.fixture(scope="module")
@@ -230,6 +248,76 @@ def test_a_dog_is_pushed_and_walks_on_and_is_filmed(robot, tmp_path):
     assert len(np.unique(np.asarray(image).reshape(-1, 4), axis=0)) > 50
 
 
+@pytest.mark.parametrize("radius", [0.0, 0.5])
+def test_a_square_that_is_driven_never_goes_sideways(radius):
+    motion, dt = base_motion(Pattern.SQUARE, corner=radius), 0.01
+    way = np.array([motion.at(t) for t in np.arange(0, motion.duration, dt)])
+    steps, middle = np.diff(way, axis=0), 0.5 * (way[1:, 2] + way[:-1, 2])
+    sideways = np.cos(middle) * steps[:, 1] - np.sin(middle) * steps[:, 0]
+    # on an arc the chord lies along the middle heading, but for the change of speed
+    assert np.abs(sideways).max() / dt < 1e-4
+    np.testing.assert_allclose(way[-1], [0, 0, 2 * np.pi], atol=1e-9)
+    assert np.abs(steps[:, 2]).max() / dt < 0.8  # [rad/s]
+    tight = np.abs(steps[:, 2]) > 1e-3
+    turned = np.linalg.norm(steps[tight, :2], axis=1) / np.abs(steps[tight, 2])
+    np.testing.assert_allclose(turned, radius, atol=1e-3)
+
+
+@pytest.mark.parametrize("pattern", list(Pattern))
+def test_wheels_are_given_what_they_can_do(carts, pattern):
+    """Whatever the base: no pattern asks for more speed or tighter curves than it has."""
+    for kind in ("differential", "holonomic", "ackermann"):
+        drive = Drive.of(carts(kind), MobileConfig())
+        if pattern is Pattern.BEHIND:
+            continue  # asked for at once
+        motion = fitting(pattern, drive)
+        way = np.array([motion.at(t) for t in np.arange(0, motion.duration, 0.01)])
+        twists = np.array([between(a, b) for a, b in pairwise(way)]) / 0.01
+        free = [0, 1, 2] if kind == "holonomic" else [0, 2]
+        assert (np.abs(twists).max(axis=0)[free] <= 0.7 * drive.twist_limit[free] + 1e-9).all()
+        if kind != "holonomic":
+            assert np.abs(twists[:, 1]).max() < 0.01
+        moves = np.abs(twists[:, 0]) > 0.02
+        tightest = np.abs(twists[moves, 2] / twists[moves, 0]).max(initial=0.0)
+        assert drive.radius * tightest < 1
+
+
+def test_a_hand_on_wheels_travels_and_is_filmed(carts, tmp_path):
+    rig = WheelRig(carts("differential").embodiment, Pattern.CIRCLE, tmp_path)
+    rig.duration = 5.0  # [s]: a third of the way
+    film = Film("a cart")
+    track = follow(rig, Pattern.CIRCLE, film)
+    rig.close()
+    run = track.figures()
+    assert run["errors"]["arm"]["rms"] < 8e-3
+    assert run["violations"] == {} and run["levels"] == {"nominal": len(track.times)}
+    way = track.parts["arm"][1][:, :3, 3]
+    assert np.ptp(way, axis=0)[:2].max() > 0.8 and np.ptp(way[:, 2]) < 0.02
+    film.write(tmp_path / "film.mp4")
+    frame = read_video(tmp_path / "film.mp4")[-1].astype(float)
+    # the way behind the hand is drawn in the world
+    assert 0.001 < (frame[..., 0] - frame[..., 2] > 120).mean() < 0.1
+    assert Image.open(io.BytesIO(plot(track))).size == (1400, 820)
+
+
+@pytest.mark.parametrize("kind", ["differential", "ackermann"])
+def test_a_place_behind_is_reached_backwards_or_by_turning(carts, tmp_path, kind):
+    rig = WheelRig(carts(kind).embodiment, Pattern.BEHIND, tmp_path)
+    track = follow(rig, Pattern.BEHIND)
+    rig.close()
+    error = track.error("arm")
+    assert error[0] > 1 and error[-1] < 5e-3 and track.turn_error("arm")[-1] < 0.02
+
+
+def test_a_pushed_base_goes_on(carts, tmp_path):
+    rig = WheelRig(carts("differential").embodiment, Pattern.PUSH, tmp_path)
+    track = follow(rig, Pattern.PUSH)
+    rig.close()
+    error = track.error("arm")
+    assert error[track.times < 1.5].max() < 2e-3
+    assert error.max() > 5e-3 and error[-1] < 2e-3 and not track.fell
+
+
 def test_the_command_measures_draws_and_reports(icl_vla, home, tmp_path):
     words = ("wbc", "track", "arm", "circle", "--no-film", "--out", tmp_path)
     done = icl_vla(home, *words, "--json")
@@ -244,7 +332,8 @@ def test_the_command_measures_draws_and_reports(icl_vla, home, tmp_path):
 def test_what_cannot_be_tracked_is_said_in_one_block(icl_vla, home):
     for words, text in (
         (("track", "nobody", "circle"), "no embodiment is called 'nobody'"),
-        (("track", "rover", "circle"), "no controller for this kind of body"),
+        (("track", "grip", "circle"), "no controller for this kind of body"),
+        (("track", "rover", "circle", "--actuation", "torque"), "driven at speeds"),
         (("track", "dog", "circle", "--actuation", "position"), "controlled with torques"),
         (("track", "arm", "circle", "--effector", "tail"), "no such arm"),
         (("track", "arm", "spiral"), "spiral"),
@@ -255,12 +344,16 @@ def test_what_cannot_be_tracked_is_said_in_one_block(icl_vla, home):
 
 
 def test_the_benchmark_names_what_it_leaves_out(icl_vla, home):
-    done = icl_vla(home, "wbc", "bench", "arm", "rover", "--pattern", "push", "--json")
+    robots = ("arm", "grip", "rover")
+    done = icl_vla(home, "wbc", "bench", *robots, "--pattern", "push", "--json")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    assert [(r["robot"], r["pattern"]) for r in found["runs"]] == [("arm", "push")]
-    assert [s["robot"] for s in found["skipped"]] == ["rover"]
-    assert icl_vla(home, "wbc", "bench", "rover", "--pattern", "push").returncode == 2
+    assert [(r["robot"], r["pattern"]) for r in found["runs"]] == [
+        ("arm", "push"),
+        ("rover", "push"),
+    ]
+    assert [s["robot"] for s in found["skipped"]] == ["grip"]
+    assert icl_vla(home, "wbc", "bench", "grip", "--pattern", "push").returncode == 2
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import runpy
 import sys
 
 import numpy as np
@@ -13,6 +14,7 @@ from icl_vla_retrieval import (
     TextEncoder,
     TextEncoderError,
     choose_instruction,
+    different_words,
     text,
 )
 from icl_vla_retrieval.text import MARGIN, PACKAGE, SIMILAR
@@ -71,6 +73,35 @@ def test_the_order_of_words_tells_apart_what_is_equally_similar():
     with pytest.raises(InstructionError, match="several"):
         known = ("lift the red ball", "lift the big green ball")
         choose_instruction("lift the ball", known, embed_as(0.90, 0.90))
+
+
+@pytest.mark.parametrize(
+    ("asked", "known", "pairs"),
+    [
+        ("Put a red cube into the blue bowl, please.", "put the red cube in the blue bowl", []),
+        ("turn off the lamp", "turn on the lamp", [("off", "on")]),
+        (
+            "put the blue cube in the red bowl",
+            "put the red cube in the blue bowl",
+            [("blue", "red"), ("red", "blue")],
+        ),
+        ("push the block", "push the green block", [("", "green")]),
+        ("push the green block gently", "push the green block", [("gently", "")]),
+        ("unfold the shirt", "fold the shirt", [("unfold", "fold")]),
+        ("", "ring the bell", [("", "ring bell")]),
+    ],
+)
+def test_words_that_a_task_may_hang_on_are_told(asked, known, pairs):
+    assert different_words(asked, known) == pairs
+    assert sorted(different_words(known, asked)) == sorted((b, a) for a, b in pairs)
+    assert different_words(asked, asked) == different_words(known, known) == []
+
+
+def test_no_sibling_of_the_benchmark_goes_untold(root):
+    script = runpy.run_path(str(root / "benchmarks" / "instructions.py"))
+    for name, wordings in (("development", "DEVELOPMENT"), ("held-out", "HELD_OUT")):
+        for asked in script["SIBLINGS"][name]:
+            assert all(different_words(asked, known) for known in script[wordings])
 
 
 @pytest.mark.parametrize("asked", ["", "   "])

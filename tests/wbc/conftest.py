@@ -3,7 +3,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -72,6 +72,14 @@ def hand_made(name: str) -> Embodiment:
     )
 
 
+@pytest.fixture(scope="session", autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Machine code that controllers have made lies in no user's folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ICL_VLA_HOME", str(tmp_path_factory.mktemp("home")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def robot() -> Callable[[str], RobotModel]:
     made: dict[str, RobotModel] = {}
@@ -96,8 +104,10 @@ def benchmark() -> Callable[[str], ModuleType]:
     def load(name: str) -> ModuleType:
         module = f"benchmark_{name}"
         if module not in sys.modules:
-            file = Path(__file__).parents[2] / "benchmarks" / "wbc" / f"{name}.py"
-            spec = importlib.util.spec_from_file_location(module, file)
+            folder = Path(__file__).parents[2] / "benchmarks" / "wbc"
+            if str(folder) not in sys.path:  # scripts import what lies beside them
+                sys.path.append(str(folder))
+            spec = importlib.util.spec_from_file_location(module, folder / f"{name}.py")
             assert spec is not None and spec.loader is not None
             sys.modules[module] = importlib.util.module_from_spec(spec)
             spec.loader.exec_module(sys.modules[module])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import subprocess
 import sys
 import time
@@ -12,7 +13,13 @@ import pytest
 
 from icl_vla_wbc.compiled import Compilation, CompiledInPlace, cache_key, find_compiler
 
-needs_compiler = pytest.mark.skipif(find_compiler() is None, reason="there is no C compiler")
+needs_compiler = pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
+
+
+@pytest.fixture(autouse=True)
+def compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine's own, which other tests do without."""
+    monkeypatch.delenv("CC", raising=False)
 
 
 def example(factor: float = 2.0) -> ca.Function:
@@ -166,3 +173,11 @@ def test_the_key_holds_all_that_matters(tmp_path: Path, monkeypatch: pytest.Monk
     keys.append(cache_key(example(), command))
     assert len(set(keys)) == len(keys)
     assert cache_key(example(), command) == keys[-1]
+
+
+@needs_compiler
+def test_what_must_repeat_to_the_last_bit_is_not_compiled(tmp_path: Path) -> None:
+    function = CompiledInPlace(example(), folder=tmp_path, wanted=False)
+    evaluate(function, np.ones((1, 3)))
+    assert function.compilation.over and not function.compiled
+    assert not list(tmp_path.iterdir())

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pinocchio as pin
+import pybullet
 import pybullet_data
 import pytest
 
@@ -15,11 +16,12 @@ from icl_vla_embodiments import Observation, TaskTarget, se3
 from icl_vla_embodiments.robot_model import RobotModel
 from icl_vla_embodiments.urdf import embodiment_from_urdf, simulation_urdf
 from icl_vla_wbc import WbcError
-from icl_vla_wbc.legs import Gait, LegMpc
+from icl_vla_wbc.legs import Gait, LegMpc, controller
 from icl_vla_wbc.legs.config import LegConfig
 from icl_vla_wbc.legs.dynamics import FloatingDynamics
 from icl_vla_wbc.legs.feet import find_feet
 from icl_vla_wbc.legs.forces import BodyState, ForceMpc
+from icl_vla_wbc.legs.stance import Stance
 from icl_vla_wbc.legs.swing import arc, footholds
 from icl_vla_wbc.legs.whole_body import AccelerationTask, solve_whole_body
 
@@ -132,10 +134,19 @@ def test_whole_body_torques_obey_the_equation_of_motion(dog):
     stands = np.array([True, False, True, True])
     forces = np.tile([0.0, 0.0, 30.0], (4, 1))
     wrench = np.array([1.0, 2.0, -10.0, 0.1, 0.2, 0.3])
-    efforts = np.full(n, 30.0)
+    efforts, loads = np.full(n, 30.0), np.linspace(-1, 1, n)
     task = AccelerationTask(None, np.zeros(6 + n), np.ones(6 + n))
     s = solve_whole_body(
-        dynamics, [task], stands, forces, 1e-3, wrench, efforts, 0.4, np.full(4, 60.0)
+        dynamics,
+        [task],
+        stands,
+        forces,
+        1e-3,
+        wrench,
+        loads,
+        efforts,
+        0.4,
+        np.full(4, 60.0),
     )
     J = dynamics.J.reshape(-1, 6 + n)
     base = np.zeros((6, 6 + n))
@@ -143,7 +154,7 @@ def test_whole_body_torques_obey_the_equation_of_motion(dog):
     R, p = dynamics.base[:3, :3], dynamics.base[:3, 3]
     moment = wrench[3:] + np.cross(dynamics.com - p, wrench[:3])
     outer = base.T @ np.concatenate([R.T @ wrench[:3], R.T @ moment])
-    tau = np.concatenate([np.zeros(6), s.torques])
+    tau = np.concatenate([np.zeros(6), s.torques + loads])
     residual = dynamics.M @ s.accelerations + dynamics.h - J.T @ s.forces.reshape(-1) - outer - tau
     np.testing.assert_allclose(residual, 0, atol=1e-6)
     assert (s.forces[1] == 0).all()
@@ -250,10 +261,128 @@ def test_stands_and_trots_with_an_unknown_load(dog, tmp_path):
     assert abs(speeds[half:, 0].mean() - 0.5) < 0.04
 
 
+def test_a_stretched_leg_is_singular_and_a_bent_one_is_not(dog):
+    model = RobotModel(dog)
+    dynamics = FloatingDynamics(model, find_feet(model))
+    dynamics.update(state(model, np.random.default_rng(0)))
+    neutral = replace(
+        state(model, np.random.default_rng(0)), q=model.neutral, T_world_base=np.eye(4)
+    )
+    dynamics.update(neutral)
+    stance = Stance.of(model, dynamics)
+    np.testing.assert_allclose(stance.singularity(dynamics), 0)
+    straight = model.neutral.copy()
+    straight[stance.legs[2][2]] = 0.0  # the knee
+    dynamics.update(replace(neutral, q=straight))
+    singular = stance.singularity(dynamics)
+    assert singular[2] > 0.99 and (singular[[0, 1, 3]] == 0).all()
+
+
+def test_lost_numbers_stalls_and_failed_programs_neither_fell_it_nor_reach_the_motors(
+    dog, tmp_path, monkeypatch
+):
+    model = RobotModel(dog)
+    leg_mpc = LegMpc(model)
+    driver = LeggedDriver(model, simulation_urdf(dog, tmp_path), leg_mpc.height)
+    observation = driver.reset()
+    leg_mpc.reset(observation)
+    rng = np.random.default_rng(4)
+    failing = {"program": False, "plan": False}
+    program, plan = controller.solve_whole_body, leg_mpc._mpc.plan
+    monkeypatch.setattr(
+        controller, "solve_whole_body", lambda *a: None if failing["program"] else program(*a)
+    )
+    monkeypatch.setattr(leg_mpc._mpc, "plan", lambda *a: None if failing["plan"] else plan(*a))
+    target = TaskTarget(base_twist=np.array([0.3, 0, 0, 0, 0, 0]))
+    efforts, levels = dog.array("effort"), set()
+    for tick in range(1250):
+        failing["program"], failing["plan"] = rng.random() < 0.03, rng.random() < 0.2
+        seen = observation
+        if rng.random() < 0.02:
+            seen = replace(observation, v=np.full(model.n, np.nan))
+        command = leg_mpc.track(target, seen)
+        levels.add(command.level)
+        assert np.isfinite(command.tau).all() and (np.abs(command.tau) <= efforts).all()
+        stalled = tick in (400, 900)  # the same torques for 100 ms
+        driver.command(command, 0.1 if stalled else leg_mpc.period)
+        observation = driver.observe()
+    driver.close()
+    assert levels == {"nominal", "shifted", "braking"}
+    assert observation.T_world_base[2, 2] > 0.98
+    assert abs(observation.T_world_base[2, 3] - leg_mpc.height) < 0.03
+
+
+def example(name: str) -> Path:
+    """A URDF of example-robot-data."""
+    share = Path(np.__file__).parents[1] / "cmeel.prefix/share/example-robot-data/robots"
+    if not (share / name).is_file():
+        pytest.skip("needs example-robot-data (extra `robots`)")
+    return share / name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("speed, tolerance", [(0.0, 1.5), (0.3, 8.0)])  # N and N m; one gait
+def test_a_wrench_at_the_hand_enters_the_planned_forces(speed, tolerance, tmp_path):
+    """Forces and moments balance about the centre of mass, on average over the steps."""
+    robot = embodiment_from_urdf(example("anymal_b_simple_description/robots/anymal-kinova.urdf"))
+    model = RobotModel(robot)
+    leg_mpc = LegMpc(model)
+    driver = LeggedDriver(model, simulation_urdf(robot, tmp_path), leg_mpc.height)
+    observation = driver.reset()
+    leg_mpc.reset(observation)
+    hand, force = robot.arms[0].name, np.array([0.0, 8.0, -30.0])
+    last = robot.arms[0].joints[-1]
+    infos = (driver.client.getJointInfo(driver.body, i) for i in driver._indices)
+    link = next(i[0] for i in infos if i[1].decode() == last)
+    target = TaskTarget(
+        base_twist=np.array([speed, 0, 0, 0, 0, 0]), poses=model.poses(model.neutral)
+    )
+    sums, moments, wanted = [], [], []
+    for tick in range(2000):
+        command = leg_mpc.track(target, observation)
+        d = leg_mpc.dynamics
+        at = d.tool(hand)[0][:3, 3]
+        if tick >= 1250:
+            forces = leg_mpc._forces
+            sums.append(forces.sum(axis=0))
+            moments.append(np.cross(d.points - d.com, forces).sum(axis=0))
+            wanted.append(-np.cross(at - d.com, force))
+        for _ in range(2):  # an external force lasts one step of physics
+            driver.client.applyExternalForce(driver.body, link, force, at, pybullet.WORLD_FRAME)
+            driver.command(command, leg_mpc.period / 2)
+        observation = driver.observe()
+    driver.close()
+    weight = leg_mpc.dynamics.mass * 9.81
+    np.testing.assert_allclose(np.mean(sums, axis=0), [0, -8, weight + 30], atol=tolerance)
+    np.testing.assert_allclose(
+        np.mean(moments, axis=0)[:2], np.mean(wanted, axis=0)[:2], atol=0.5 * tolerance
+    )
+    assert np.linalg.norm(np.mean(wanted, axis=0)[:2]) > 10  # it is no small moment
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", ["a1/a1.urdf", "laikago/laikago_toes.urdf", "aliengo/aliengo.urdf"]
+    "name",
+    [
+        "g1_description/urdf/g1_29dof_rev_1_0.urdf",
+        "talos_data/robots/talos_reduced.urdf",
+        "romeo_description/urdf/romeo.urdf",
+    ],
 )
+def test_a_humanoid_keeps_its_balance(name, tmp_path, benchmark):
+    legs = benchmark("legs")
+    robot = embodiment_from_urdf(example(name), allow_missing_meshes=True)
+    for angle in np.radians([0, 120, 180, 270]):
+        force = 20.0 * np.array([np.cos(angle), np.sin(angle), 0.0])
+        assert not legs.run(robot, tmp_path, legs.Case(), 3.5, (1.0, force, 1.0)).fell
+    loaded = legs.run(robot, tmp_path, legs.CASES["+20% mass, stand"], 4.0)
+    assert not loaded.fell and abs(loaded.sag) < 0.01
+    reached = legs.run(robot, tmp_path, legs.Case(), 4.0, hand=robot.arms[0].name)
+    assert not reached.fell and reached.hand < 0.005
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["a1/a1", "mini_cheetah/mini_cheetah", "aliengo/aliengo"])
 @pytest.mark.parametrize(
     "terrain",
     [

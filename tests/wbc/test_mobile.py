@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy as np
+import pybullet_data
 import pytest
 
 from icl_vla.sim.wheeled import RollingWheels, WheeledDriver
@@ -25,6 +26,7 @@ from icl_vla_wbc.mobile.program import MobileProgram, State
 
 KINDS = ("differential", "holonomic", "ackermann")
 SHARED = Path(os.environ.get("ICL_VLA_SHARED", Path(__file__).parents[3] / "shared"))
+DATA = Path(pybullet_data.getDataPath())
 Get = Callable[..., RobotModel]
 
 
@@ -160,14 +162,15 @@ def test_slopes_of_the_rolling_base_and_the_hand(
     program = MobileProgram(model, ["arm"], joints, drive, limits.subset(inside), horizon, config)
     centre = np.array([0.3, -0.2, 0.7])
     X = rng.uniform(-0.5, 0.5, (2 + config.knots, drive.n))
-    way, S, twists, D = program._roll(centre, X)
+    way, S, twists, D = (x.copy() for x in program._rollout(centre, X))
     d = 1e-6
     for knot in range(config.knots):
         for i in range(drive.n):
             up, down = X.copy(), X.copy()
             up[2 + knot, i] += d
             down[2 + knot, i] -= d
-            a, b = program._roll(centre, up), program._roll(centre, down)
+            a = [x.copy() for x in program._rollout(centre, up)]
+            b = program._rollout(centre, down)
             np.testing.assert_allclose((a[0] - b[0]) / (2 * d), S[:, :, knot, i], atol=1e-8)
             np.testing.assert_allclose((a[2] - b[2]) / (2 * d), D[:, :, knot, i], atol=1e-8)
     # the base really moves so: the same twists, integrated exactly
@@ -196,17 +199,37 @@ def test_slopes_of_the_rolling_base_and_the_hand(
     goal = np.concatenate(
         [hand[:3] + 0.1, se3.quat_xyzw(se3.exp3([0.2, 0.4, -0.3]) @ expected[:3, :3])]
     )
-    function = program._hands["arm"][0]
 
     def residual(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        r, by_base, by_joints = program._linearise(function, state, z[:3], z[3:], goal[None])
-        return r[0].copy(), np.hstack([by_base[0], by_joints[0]])
+        posture = q.copy()
+        posture[joints] = z[3:]
+        return program._hands["arm"].here(z[:3], state.lift, posture, goal)
 
     z = np.concatenate([centre, q[joints]])
     J = residual(z)[1]
     steps = d * np.eye(len(z))
     numeric = [(residual(z + s)[0] - residual(z - s)[0]) / (2 * d) for s in steps]
     np.testing.assert_allclose(J, np.array(numeric).T, atol=1e-7)
+
+    # the whole plan: residuals of all stages by all accelerations
+    weights = rng.uniform(0.5, 2, (6, 6))
+    goals = np.tile(goal, (config.stages, 1))
+    U = rng.uniform(-0.3, 0.3, (config.knots, len(inside)))
+
+    def planned(U: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        X = np.concatenate([state.q[None], state.v[None], U])
+        way, slopes, _, _ = program._rollout(centre, X[:, : drive.n])
+        Q = (horizon.P @ X)[:, drive.n :]
+        r, F = program._hands["arm"].planned(way, slopes, state.lift, q, Q, goals, weights)
+        return r.reshape(-1).copy(), F.copy()
+
+    F = planned(U)[1]
+    for k in range(U.size):
+        step = np.zeros(U.size)
+        step[k] = d
+        step = step.reshape(U.shape)
+        column = (planned(U + step)[0] - planned(U - step)[0]) / (2 * d)
+        np.testing.assert_allclose(F[:, k], column, atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -375,6 +398,52 @@ def test_wheels_roll_without_slipping(carts: Get, rng: np.random.Generator, kind
             assert np.abs((base + contact)[:2]).max() < 1e-7
 
 
+def test_what_wheels_miss_is_made_up_for(carts: Get) -> None:
+    """A base that drives 10% short and turns half as much as told, once without its velocity."""
+    controller = MobileMpc(carts("differential", arm=False))
+    T0, ahead = np.eye(4), controller.config.dt * np.arange(controller.config.stages + 2)
+    way = [T0]
+    for k in range(800):
+        twist = np.array([[0.3, 0.0, 0.25]]) * (1 - np.exp(-0.02 * k))
+        way.append(way[-1] @ flat(exp2(controller.period * twist)[0]))
+    errors = {}
+    for told in (False, True):
+        T, twist, gaps = T0, np.zeros(6), []
+        controller.reset(Observation(0.0, q=controller.model.neutral, T_world_base=T))
+        for k in range(600):
+            seen = Observation(
+                0.0,
+                q=controller.model.neutral,
+                T_world_base=T,
+                base_twist=twist if told else None,
+            )
+            targets = [TaskTarget(T_world_base=way[k + round(s / 0.02)]) for s in ahead]
+            command = controller.track(targets, seen, times=ahead)
+            assert command.base_twist is not None
+            twist = command.base_twist * [0.9, 1, 1, 1, 1, 0.5]
+            T = T @ flat(exp2(controller.period * twist[None, [0, 1, 5]])[0])
+            gaps.append(np.linalg.norm((T - way[k + 1])[:2, 3]))
+        errors[told] = max(gaps[300:])
+    assert errors[True] < 2e-3 < 5e-3 < errors[False]
+    for _ in range(200):  # it stays where it is, whatever was learnt
+        seen = Observation(0.0, q=controller.model.neutral, T_world_base=T, base_twist=np.zeros(6))
+        command = controller.track(TaskTarget(), seen)
+    assert command.base_twist is not None and np.abs(command.base_twist).max() < 1e-6
+
+
+def test_skidding_wheels_turn_about_the_mass_with_balanced_forces() -> None:
+    model = RobotModel(embodiment_from_urdf(DATA / "husky/husky.urdf", allow_missing_meshes=True))
+    drive, rolling = Drive.of(model, MobileConfig()), RollingWheels(model)
+    x, y = (abs(model.T_base_frame(model.neutral, "front_left_wheel_link")[i, 3]) for i in (0, 1))
+    masses = [inertia.mass for inertia in model.model.inertias]
+    lever = masses[0] * model.model.inertias[0].lever[0] / sum(masses)  # wheels lie evenly
+    np.testing.assert_allclose(drive.T_base_centre[:3, 3], [lever, 0, 0], atol=1e-6)
+    _, speeds = rolling.follow(model.neutral, np.array([0.2, 0, 0, 0, 0, 0.1]))
+    rim = np.array(list(speeds.values())) * rolling.wheels[0].radius
+    expected = 0.2 + 0.1 * (y + x**2 / y) * np.array([-1, 1, -1, 1])
+    np.testing.assert_allclose(rim, expected, rtol=1e-4)
+
+
 def track_in_physics(model: RobotModel, folder: Path, seconds: float) -> float:
     """Root mean square distance [m] of a hand from a winding line that it follows."""
     effector = model.embodiment.arms[0].name
@@ -427,3 +496,23 @@ def test_angles_are_wrapped() -> None:
     np.testing.assert_allclose(
         wrap(np.array([3.5, -3.5, np.pi])), [3.5 - 2 * np.pi, 2 * np.pi - 3.5, np.pi]
     )
+
+
+def test_a_hand_follows_a_twist_with_the_base_behind_it(carts: Get) -> None:
+    """Longer than the arm reaches: the base comes along, and all rest when nothing is asked."""
+    model = carts("holonomic")
+    controller = MobileMpc(model)
+    q, T = model.neutral, np.eye(4)
+    controller.reset(Observation(0.0, q=q, T_world_base=T))
+    start = (T @ model.poses(q)["arm"])[:3, 3]
+    twist = np.array([0.0, 0.25, 0.0, 0.0, 0.0, 0.0])
+    for k in range(500):
+        target = TaskTarget(twists={"arm": twist} if k < 400 else {})
+        command = controller.track(target, Observation(0.0, q=q, T_world_base=T))
+        assert command.q is not None and command.base_twist is not None
+        q, step = command.q, command.base_twist * controller.period
+        T = T @ se3.pose(se3.exp3(step[3:]), step[:3])
+        if k == 399:
+            moved = (T @ model.poses(q)["arm"])[:3, 3] - start
+    np.testing.assert_allclose(moved, [0, 0.25 * 8, 0], atol=0.03)
+    assert np.abs(command.base_twist).max() < 0.01

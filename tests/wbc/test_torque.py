@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -14,7 +15,6 @@ from icl_vla_embodiments import Observation, TaskTarget, se3
 from icl_vla_embodiments.robot_model import RobotModel
 from icl_vla_embodiments.types import Array
 from icl_vla_wbc import ArmMpc, GovernorConfig, MpcConfig, WbcError
-from icl_vla_wbc.compiled import find_compiler
 from icl_vla_wbc.horizon import Horizon
 from icl_vla_wbc.limits import ViableLimits
 from icl_vla_wbc.limits.effort import EffortLimits, stage_torques
@@ -87,7 +87,7 @@ def test_torques_of_the_stages_equal_their_symbolic_twins(
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(find_compiler() is None, reason="there is no C compiler")
+@pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
 def test_machine_code_takes_over(
     robot: Callable[[str], RobotModel],
     rng: np.random.Generator,

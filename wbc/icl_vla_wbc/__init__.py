@@ -2,6 +2,7 @@
 
 from .config import MpcConfig, SafetyConfig
 from .errors import WbcError
+from .ik import DifferentialIk, IkConfig
 from .mpc import ArmMpc
 from .obstacles import Box, Sphere
 from .qp import KktResiduals
@@ -13,7 +14,9 @@ __all__ = [
     "ArmMpc",
     "ArmTorqueMpc",
     "Box",
+    "DifferentialIk",
     "GovernorConfig",
+    "IkConfig",
     "KktResiduals",
     "MpcConfig",
     "SafetyConfig",

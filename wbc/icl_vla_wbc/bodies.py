@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 
 import casadi as ca
@@ -69,20 +70,29 @@ class Bodies:
         self.radii = _padded([cover.radii for cover in covers])
         self._vertices = _padded([corners(hull) for hull in self.hulls])  # (B, V, 3)
         self._columns = np.ascontiguousarray(self._vertices.transpose(0, 2, 1))
-        kinematics, moved = _kinematics(model, frames, joints)
+        self._kinematics, moved = _kinematics(model, frames, joints)
         self.moved = moved[self._frame]
-        self._evaluate = InPlace(kinematics.map(postures))
+        self._evaluate = InPlace(self._kinematics.map(postures))
         self._n = len(joints)
         self.place(np.tile(model.neutral, (postures, 1)))
+
+    def without_jacobians(self, postures: int) -> Bodies:
+        """The same bodies at another number of postures; gradients cannot be asked for."""
+        bodies = copy.copy(self)
+        q = self._kinematics.sx_in(0)
+        poses = ca.Function("poses", [q], self._kinematics.call([q])[:2], {"cse": True})
+        bodies._evaluate = InPlace(poses.map(postures))
+        return bodies
 
     def place(self, Q: Array) -> None:
         """Take the postures ``Q`` ``(C, n_all)`` of all actuated joints."""
         self._evaluate.inputs[0][:] = Q
-        p, R, J = self._evaluate()
+        p, R, *J = self._evaluate()
         C = len(Q)
         self._origins = p.reshape(C, -1, 3)
         self._axes = R.reshape(C, -1, 3, 3)  # R transposed: a row is an axis of the frame
-        self._jacobians = J.reshape(C, -1, self._n, 6)
+        if J:
+            self._jacobians = J[0].reshape(C, -1, self._n, 6)
         spheres = self._centers @ self._axes[:, self._frame]
         self.spheres = spheres + self._origins[:, self._frame, None]
         self.tools = self._origins[:, self._tools]

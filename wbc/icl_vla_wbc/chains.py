@@ -25,9 +25,14 @@ def moves(model: RobotModel, effector: str) -> NDArray[np.bool_]:
     return found
 
 
+def moving(model: RobotModel, effectors: Sequence[str]) -> NDArray[np.bool_]:
+    """Which of the actuated joints move any of these arms ``(n,)``."""
+    return np.any([np.zeros(model.n, dtype=bool), *(moves(model, e) for e in effectors)], axis=0)
+
+
 def own_joints(model: RobotModel, effectors: Sequence[str]) -> NDArray[np.intp]:
     """Joints that move these arms and no other one, in the order of :attr:`Embodiment.joints`."""
-    ours = np.any([moves(model, e) for e in effectors], axis=0)
+    ours = moving(model, effectors)
     for arm in model.embodiment.arms:
         if arm.name not in effectors:
             ours &= ~moves(model, arm.name)

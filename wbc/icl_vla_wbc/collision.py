@@ -16,7 +16,13 @@ from icl_vla_embodiments.types import Array
 from .bodies import Bodies
 from .config import SafetyConfig
 from .monitor import Contact, HullDistances, Shape, must_brake, obstacle_shape
-from .obstacles import Obstacle
+from .near import Near, Proximity
+from .obstacles import Obstacle, Obstacles
+from .qp import QuadraticProgram, row_kinds
+
+AROUND = 1.1  # [s]; later than this a body may have gone round an obstacle
+TINY = 0.01  # [m]; smaller margins are not told apart
+DAMPING_TIME = 0.2  # [s]; distances may close by the excess over the margin in this time
 
 
 @dataclass(frozen=True)
@@ -35,49 +41,16 @@ class DistanceRows:
     distance: Array
     margin: Array
 
+    @property
+    def broken(self) -> Array:
+        """``(M,)`` share of the margin that is missing; negative where there is more room."""
+        return missing(self.distance, self.margin)
 
-@dataclass(frozen=True)
-class _Near:
-    """Pairs of bodies that come near at one of ``C`` postures.
 
-    Attributes:
-        first: ``(P,)`` body of the robot.
-        second: ``(P,)`` body of the robot, -1 for an obstacle.
-        obstacle: ``(P,)`` index of the obstacle, -1 for a body of the robot.
-        distance: ``(C, P)`` of the nearest spheres [m].
-        normal: ``(C, P, 3)`` from the second to the first, between the nearest spheres.
-        margin: ``(P,)`` [m].
-    """
-
-    first: NDArray[np.intp]
-    second: NDArray[np.intp]
-    obstacle: NDArray[np.intp]
-    distance: Array
-    normal: Array
-    margin: Array
-
-    def only(self, which: NDArray[np.intp]) -> _Near:
-        """Some of the pairs, by index."""
-        return _Near(
-            self.first[which],
-            self.second[which],
-            self.obstacle[which],
-            self.distance[:, which],
-            self.normal[:, which],
-            self.margin[which],
-        )
-
-    @classmethod
-    def joined(cls, parts: Sequence[_Near]) -> _Near:
-        """All pairs of the parts."""
-        return cls(
-            np.concatenate([part.first for part in parts]),
-            np.concatenate([part.second for part in parts]),
-            np.concatenate([part.obstacle for part in parts]),
-            np.concatenate([part.distance for part in parts], axis=1),
-            np.concatenate([part.normal for part in parts], axis=1),
-            np.concatenate([part.margin for part in parts]),
-        )
+def missing(distance: Array, margin: Array) -> Array:
+    """Share of margins that distances fall short of; tiny margins count as :data:`TINY`."""
+    share: Array = (margin - distance) / np.maximum(margin, TINY)
+    return share
 
 
 class CollisionModel:
@@ -100,6 +73,9 @@ class CollisionModel:
         effectors: Arms whose tool centre points the workspace confines.
         postures: How many postures :meth:`look` is given: the present one first.
         config: Margins.
+
+    Attributes:
+        bodies: The hulls at the postures last looked at.
     """
 
     def __init__(
@@ -112,8 +88,7 @@ class CollisionModel:
         config: SafetyConfig,
     ) -> None:
         self.config = config
-        bodies = self._bodies = Bodies(model, hulls, joints, effectors, postures)
-        self._movable = np.flatnonzero(bodies.moved.any(axis=1))
+        bodies = self.bodies = Bodies(model, hulls, joints, effectors, postures)
         watched = {frozenset(pair) for pair in model.embodiment.collision_pairs}
         pairs = [
             (a, b)
@@ -121,16 +96,22 @@ class CollisionModel:
             if frozenset((bodies.links[a], bodies.links[b])) in watched
             and (bodies.moved[a] != bodies.moved[b]).any()
         ]
-        self._pairs = np.array(pairs, dtype=np.intp).reshape(-1, 2).T
         self._distances = HullDistances(bodies.hulls)
-        self._obstacles: tuple[Obstacle, ...] = ()
-        self._near: _Near | None = None
+        self._shapes: list[Shape] = []  # of the obstacles
+        self._obstacles = Obstacles(())
+        self._near: Near | None = None
+        self._sides = np.zeros((len(bodies.links), 1, 3))  # directions from obstacles to bodies now
         self._close: NDArray[np.intp] = np.zeros(0, dtype=np.intp)  # pairs that are near now
         self._contacts: list[Contact] = []  # theirs
         self._placed: dict[int, Shape] = {}
         # what lies close in the robot's own neutral posture is meant to
         apart = [self._distances.between(self._shape(a), self._shape(b)).distance for a, b in pairs]
-        self._self_margins = np.clip(0.5 * np.array(apart), 0.0, config.self_margin)
+        self._proximity = Proximity(
+            np.array(pairs, dtype=np.intp).reshape(-1, 2).T,
+            np.clip(0.5 * np.array(apart), 0.0, config.self_margin),
+            np.flatnonzero(bodies.moved.any(axis=1)),
+            config.margin,
+        )
 
     def look(self, Q: Array, times: Array, obstacles: Sequence[Obstacle]) -> DistanceRows:
         """Rows of the nearest bodies at the postures ``Q`` ``(C, n_all)``, present one first.
@@ -140,17 +121,23 @@ class CollisionModel:
             times: ``(C,)`` when these postures are taken; obstacles move on meanwhile [s].
             obstacles: Where they are now. Those of the configuration are added.
         """
-        self._bodies.place(Q)
-        self._obstacles = (*obstacles, *self.config.keep_out)
-        found = [self._between_links()]
-        found += [self._to_obstacle(i, times) for i in range(len(self._obstacles))]
-        near = self._near = _Near.joined(found)
+        bodies = self.bodies
+        bodies.place(Q)
+        everything = (*obstacles, *self.config.keep_out)
+        self._obstacles = Obstacles(everything)
+        self._shapes = [obstacle_shape(obstacle) for obstacle in everything]
+        slack = self.config.range - self.config.margin
+        near = self._near = self._proximity.find(bodies, self._obstacles, times, slack)
         self._close = np.flatnonzero(near.distance[0] < self.config.range)
         self._placed = {}
         self._contacts = [self._contact(int(p)) for p in self._close]
+        self._sides = np.zeros((len(bodies.links), len(everything) + 1, 3))  # the last: links
+        for p, contact in zip(self._close, self._contacts, strict=True):
+            if near.obstacle[p] >= 0:
+                self._sides[near.first[p], near.obstacle[p]] = contact.normal
         return self._rows(near, times)
 
-    def _rows(self, near: _Near, times: Array) -> DistanceRows:
+    def _rows(self, near: Near, times: Array) -> DistanceRows:
         """The most pressing pairs of each later posture, with the better of two directions."""
         C, P = near.distance.shape
         normals = np.empty((2 * C, P, 3))
@@ -158,10 +145,11 @@ class CollisionModel:
         if len(self._close):
             normals[C:, self._close] = [contact.normal for contact in self._contacts]
         postures = np.tile(np.arange(C), 2)
-        a = self._bodies.farthest(postures, near.first, -normals)
-        b = self._farthest(near, postures, times, normals)
+        a, b = self._proximity.extremes(
+            self.bodies, self._obstacles, near, postures, times, normals
+        )
         gaps = ((a - b) * normals).sum(axis=2)  # (2 C, P)
-        second = gaps[C:] > gaps[:C]
+        second = (gaps[C:] > gaps[:C]) | self._through(near, times)
         gap = np.where(second, gaps[C:], gaps[:C])
         stage, pair = self._pressing(gap[1:] - near.margin)
         stage = stage + 1
@@ -169,6 +157,54 @@ class CollisionModel:
         gradient = self._gradient(stage, near, pair, normals[row, pair], a[row, pair], b[row, pair])
         rows = DistanceRows(stage, gradient, gap[stage, pair], near.margin[pair])
         return rows if self.config.workspace is None else self._confined(rows)
+
+    def broken(self, bodies: Bodies, Q: Array, times: Array) -> Array:
+        """Largest share of a margin that is missing at each posture ``(C,)``.
+
+        Args:
+            bodies: Those of this model, for ``C`` postures.
+            Q: ``(C, n_all)`` positions of all actuated joints.
+            times: ``(C,)`` when they are taken, among the obstacles last looked at [s].
+        """
+        bodies.place(Q)
+        obstacles = self._obstacles
+        near = self._proximity.find(bodies, obstacles, times, 0.0)
+        postures = np.arange(len(Q))
+        sides = self._sides[near.first, near.obstacle]
+        normal = np.where(self._through(near, times)[..., None], sides, near.normal)
+        a, b = self._proximity.extremes(bodies, obstacles, near, postures, times, normal)
+        gap = ((a - b) * normal).sum(axis=2)
+        return missing(gap, near.margin).max(axis=1, initial=-np.inf)
+
+    def _through(self, near: Near, times: Array) -> NDArray[np.bool_]:
+        """``(C, P)`` where a body that is near an obstacle now would soon be on its other side.
+
+        It could hardly have come there but through the obstacle, unseen between two postures.
+        """
+        now = self._sides[near.first, near.obstacle]
+        return np.asarray(((near.normal * now).sum(axis=2) < 0) & (times < AROUND)[:, None])
+
+    def damped(self, program: QuadraticProgram) -> QuadraticProgram:
+        r"""A program for joint velocities ``(n,)``, with soft rows that keep distances now.
+
+        Velocity dampers, :math:`\dot d \ge -(d - margin) / \tau` (Faverjon and
+        Tournassoud, *A local based approach for path planning of manipulators with a high number of
+        degrees of freedom*, 1987), of the posture last looked at.
+        """
+        if not self._contacts:
+            return program
+        assert self._near is not None
+        distance, gradient, drift = self._closing(self._near)
+        room = (distance - self._near.margin[self._close]) / DAMPING_TIME
+        n, m = len(program.g), len(distance)
+        return QuadraticProgram(
+            program.H,
+            program.g,
+            gradient,
+            np.concatenate([program.lower, -room - drift]),
+            np.concatenate([program.upper, np.full(m, np.inf)]),
+            row_kinds(n, m),
+        )
 
     def danger(self, v: Array, following: Array, acceleration: Array, period: float) -> str:
         """Why the motion must be braked, from the posture last looked at; empty if it need not be.
@@ -179,17 +215,10 @@ class CollisionModel:
             acceleration: ``(n,)`` with which they brake.
             period: [s].
         """
-        near, contacts, close = self._near, self._contacts, self._close
-        if near is None or not contacts:
+        near, close = self._near, self._close
+        if near is None or not self._contacts:
             return ""
-        distance = np.array([contact.distance for contact in contacts])
-        normal = np.array([contact.normal for contact in contacts])
-        a = np.array([contact.first for contact in contacts])
-        b = np.array([contact.second for contact in contacts])
-        gradient = self._gradient(np.zeros(len(close), dtype=np.intp), near, close, normal, a, b)
-        still = np.zeros(3)
-        velocity = [self._obstacles[i].velocity if i >= 0 else still for i in near.obstacle[close]]
-        drift = -(normal * np.asarray(velocity)).sum(axis=1)
+        distance, gradient, drift = self._closing(near)
         stop = self.config.stop * near.margin[close]
         reason = must_brake(distance, stop, gradient, drift, v, following, acceleration, period)
         if reason is None:
@@ -197,14 +226,25 @@ class CollisionModel:
         p = close[reason]
         other = f"obstacle {near.obstacle[p]}"
         if near.obstacle[p] < 0:
-            other = self._bodies.links[near.second[p]]
-        first = self._bodies.links[near.first[p]]
+            other = self.bodies.links[near.second[p]]
+        first = self.bodies.links[near.first[p]]
         return f"{first} is {1e3 * distance[reason]:.0f} mm from {other} and closing"
+
+    def _closing(self, near: Near) -> tuple[Array, Array, Array]:
+        """Distances now of what is near, their gradients, and their growth without the robot."""
+        contacts, close = self._contacts, self._close
+        distance = np.array([contact.distance for contact in contacts])
+        normal = np.array([contact.normal for contact in contacts])
+        a = np.array([contact.first for contact in contacts])
+        b = np.array([contact.second for contact in contacts])
+        gradient = self._gradient(np.zeros(len(close), dtype=np.intp), near, close, normal, a, b)
+        velocity = np.vstack([self._obstacles.velocity, np.zeros(3)])[near.obstacle[close]]
+        return distance, gradient, -(normal * velocity).sum(axis=1)  # -1: what does not move
 
     def _shape(self, body: int) -> Shape:
         """A body in the present posture."""
         if body not in self._placed:
-            self._placed[body] = self._distances.placed(body, *self._bodies.pose(body))
+            self._placed[body] = self._distances.placed(body, *self.bodies.pose(body))
         return self._placed[body]
 
     def _contact(self, p: int) -> Contact:
@@ -212,67 +252,10 @@ class CollisionModel:
         near = self._near
         assert near is not None
         if near.obstacle[p] >= 0:
-            other = obstacle_shape(self._obstacles[near.obstacle[p]])
+            other = self._shapes[near.obstacle[p]]
         else:
             other = self._shape(int(near.second[p]))
         return self._distances.between(self._shape(int(near.first[p])), other)
-
-    def _between_links(self) -> _Near:
-        """Pairs of links: balls around the links first, then the spheres of those that are near."""
-        spheres, radii = self._bodies.spheres, self._bodies.radii
-        first, second = self._pairs
-        apart = spheres[:, first, 0] - spheres[:, second, 0]
-        gap = np.sqrt((apart * apart).sum(axis=2)) - radii[first, 0] - radii[second, 0]
-        close = np.flatnonzero((gap < self.config.range).any(axis=0))
-        first, second = first[close], second[close]
-        a, b = spheres[:, first, 1:], spheres[:, second, 1:]  # (C, P, m, 3)
-        squares = (a * a).sum(axis=3)[..., None] + (b * b).sum(axis=3)[..., None, :]
-        squares -= 2 * a @ b.transpose(0, 1, 3, 2)
-        gap = np.sqrt(np.maximum(squares, 0.0)) - radii[first, 1:, None] - radii[second, None, 1:]
-        C, P, m = a.shape[:3]
-        gap = gap.reshape(C, P, m * m)
-        which = gap.argmin(axis=2)
-        posture, pair = np.arange(C)[:, None], np.arange(P)
-        apart = a[posture, pair, which // m] - b[posture, pair, which % m]
-        length = np.sqrt((apart * apart).sum(axis=2))[..., None]
-        nobody = np.full(P, -1)
-        least, normal = gap[posture, pair, which], apart / np.maximum(length, 1e-9)
-        margin = self._self_margins[close]
-        return self._kept(_Near(first, second, nobody, least, normal, margin))
-
-    def _to_obstacle(self, i: int, times: Array) -> _Near:
-        """Links near an obstacle."""
-        obstacle, links = self._obstacles[i], self._movable
-        relative = self._bodies.spheres[:, links] - obstacle.at(times)[:, None, None]
-        middle = relative[:, :, 0]
-        gap = np.sqrt((middle * middle).sum(axis=2)) - obstacle.reach - self._bodies.radii[links, 0]
-        close = (gap < self.config.range).any(axis=0)
-        links, relative = links[close], relative[:, close, 1:]
-        gap, normal = obstacle.away(relative)  # (C, P, m), (C, P, m, 3)
-        gap = gap - self._bodies.radii[links, 1:]
-        posture, pair = np.arange(len(times))[:, None], np.arange(len(links))
-        which = gap.argmin(axis=2)
-        least, normal = gap[posture, pair, which], normal[posture, pair, which]
-        nobody, it = np.full(len(links), -1), np.full(len(links), i)
-        margin = np.full(len(links), self.config.margin)
-        return self._kept(_Near(links, nobody, it, least, normal, margin))
-
-    def _kept(self, near: _Near) -> _Near:
-        """What comes near at some posture."""
-        return near.only(np.flatnonzero((near.distance < self.config.range).any(axis=0)))
-
-    def _farthest(
-        self, near: _Near, postures: NDArray[np.intp], times: Array, direction: Array
-    ) -> Array:
-        """The same for the second bodies of the pairs."""
-        found = np.empty_like(direction)
-        links = near.obstacle < 0
-        found[:, links] = self._bodies.farthest(postures, near.second[links], direction[:, links])
-        for i, obstacle in enumerate(self._obstacles):
-            own = near.obstacle == i
-            at = obstacle.at(times)[postures]
-            found[:, own] = at[:, None] + obstacle.farthest(direction[:, own])
-        return found
 
     def _pressing(self, excess: Array) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Stages and pairs of the rows: at each stage the least excess over the margin."""
@@ -286,15 +269,15 @@ class CollisionModel:
     def _gradient(
         self,
         posture: NDArray[np.intp],
-        near: _Near,
+        near: Near,
         pair: NDArray[np.intp],
         normal: Array,
         a: Array,
         b: Array,
     ) -> Array:
         """``(M, n)``: change of ``normal @ (a - b)`` for each joint, points fixed to the bodies."""
-        own = self._bodies.gradient(posture, near.first[pair], normal, a)
-        other = self._bodies.gradient(posture, near.second[pair], normal, b)
+        own = self.bodies.gradient(posture, near.first[pair], normal, a)
+        other = self.bodies.gradient(posture, near.second[pair], normal, b)
         return own - np.where(near.obstacle[pair, None] < 0, other, 0.0)
 
     def _confined(self, rows: DistanceRows) -> DistanceRows:
@@ -302,12 +285,12 @@ class CollisionModel:
         box = self.config.workspace
         assert box is not None
         R, half = np.asarray(box.rotation, dtype=float), 0.5 * np.asarray(box.size, dtype=float)
-        points = self._bodies.tools[1:]
+        points = self.bodies.tools[1:]
         local = (points - np.asarray(box.center)) @ R
         room = half - np.abs(local)
         stage, tool, axis = np.nonzero(room < self.config.range)
         inward = -np.where(local[stage, tool, axis] >= 0, 1.0, -1.0)[:, None] * R.T[axis]
-        gradient = self._bodies.tool_gradient(stage + 1, tool, inward)
+        gradient = self.bodies.tool_gradient(stage + 1, tool, inward)
         return DistanceRows(
             np.concatenate([rows.stage, stage + 1]),
             np.concatenate([rows.gradient, gradient]),

@@ -49,18 +49,23 @@ class Compilation:
     Args:
         function: Function to compile.
         folder: Where libraries are kept, if not in ``ICL_VLA_HOME``.
+        wanted: Whether to compile at all.
 
     Attributes:
         function: The function.
         library: Where its code is or will be; absent where there is no compiler.
     """
 
-    def __init__(self, function: ca.Function, folder: Path | None = None) -> None:
+    def __init__(
+        self, function: ca.Function, folder: Path | None = None, wanted: bool = True
+    ) -> None:
         self.function = function
-        self._compiler = find_compiler()
+        self._compiler = find_compiler() if wanted else None
         self._process: subprocess.Popen[bytes] | None = None
         self._looked = -np.inf
         self._over = self._compiler is None
+        if not wanted:
+            return
         if self._compiler is None:
             log.info("no C compiler (cc, gcc, clang or $CC): %s stays slower", function.name())
             return
@@ -161,6 +166,8 @@ class CompiledInPlace(InPlace):
         interpreted: Fills :attr:`outputs` from :attr:`inputs` until then; None for CasADi's
             virtual machine.
         folder: See :class:`Compilation`.
+        wanted: False to stay interpreted: machine code agrees to 1e-9 only, and comes when it is
+            ready, so that no two runs are the same to the last bit.
 
     Attributes:
         compilation: The making of the code.
@@ -172,11 +179,12 @@ class CompiledInPlace(InPlace):
         function: ca.Function,
         interpreted: Callable[[Arrays, Arrays], None] | None = None,
         folder: Path | None = None,
+        wanted: bool = True,
     ) -> None:
         super().__init__(function)
         if interpreted is not None:
             self._evaluate = lambda: interpreted(self.inputs, self.outputs)
-        self.compilation = Compilation(function, folder)
+        self.compilation = Compilation(function, folder, wanted)
         self.compiled = False
 
     def __call__(self) -> Arrays:

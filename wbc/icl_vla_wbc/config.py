@@ -21,6 +21,7 @@ class SafetyConfig:
         stop: Share of the margin below which motion towards the other body is braked.
         range: Distance from which on a body is looked at [m].
         speed: Largest joint speed planned while there are obstacles [rad/s or m/s].
+        stay: Moments after a plan's end at which the place where it ends must still be clear [s].
         rows: Most bodies that enter the program at a stage.
         workspace: Box that tool centre points stay in.
         keep_out: Bodies that are always there.
@@ -31,6 +32,7 @@ class SafetyConfig:
     stop: float = 0.3
     range: float = 0.12
     speed: float = 1.5
+    stay: tuple[float, ...] = (0.5, 1.0)
     rows: int = 5
     workspace: Box | None = None
     keep_out: tuple[Obstacle, ...] = ()
@@ -40,6 +42,8 @@ class SafetyConfig:
             value = getattr(self, name)
             if not (np.isfinite(value) and value > 0):
                 raise WbcError("distances and speeds must be positive", where=name, value=value)
+        if not all(np.isfinite(time) and time > 0 for time in self.stay):
+            raise WbcError("times after a plan must be positive", where="stay", value=self.stay)
         if self.range <= max(self.margin, self.self_margin) or self.stop >= 1:
             raise WbcError(
                 "bodies must be looked at before they are too near, and braked after",

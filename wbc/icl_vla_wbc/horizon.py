@@ -7,6 +7,7 @@ import numpy as np
 from icl_vla_embodiments.types import Array
 
 SPACING = 1.9  # exponent; above 1 the knots crowd towards now, where the plan is used
+NEAREST = 0.75  # [stages] from now that the second knot may be
 CHECKS = 8  # stages at which limits are checked; between them the plan has little freedom
 
 
@@ -31,6 +32,9 @@ class Horizon:
 
     def __init__(self, stages: int, knots: int, dt: float, period: float) -> None:
         at = _crowded(knots, stages)
+        if at[1] < NEAREST:
+            # crowded between two stages, some act on hardly any, and jump when they come to act
+            at = np.maximum(at, np.arange(knots))
 
         def hats(x: Array) -> Array:
             return np.stack([np.interp(x, at, row) for row in np.eye(knots)], axis=1)

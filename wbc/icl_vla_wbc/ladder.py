@@ -49,7 +49,11 @@ class Ladder:
         self.U[:], self._age = 0.0, None
 
     def decide(
-        self, v: Array, program: QuadraticProgram, one_step: Callable[[], QuadraticProgram]
+        self,
+        v: Array,
+        program: QuadraticProgram,
+        one_step: Callable[[], QuadraticProgram],
+        lasts: bool = True,
     ) -> Step:
         """The highest rung that holds.
 
@@ -57,6 +61,7 @@ class Ladder:
             v: ``(n,)`` velocities now.
             program: Its solution changes the plan.
             one_step: Makes the program whose solution is a velocity one period on.
+            lasts: Whether the plan may be used once more, as far as others know.
         """
         solved = program.solve(self._iterations)
         if solved is not None:
@@ -64,7 +69,7 @@ class Ladder:
             self._age = 0.0
             return Step("nominal", "", v + self._period * self.U[0], program, *solved)
         reason = "the solver found no plan"
-        if self._age is not None and self._age + self._period <= self._patience:
+        if lasts and self._age is not None and self._age + self._period <= self._patience:
             self._age += self._period
             return Step("shifted", reason, v + self._period * self.U[0])
         self.forget()

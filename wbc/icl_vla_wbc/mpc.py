@@ -8,12 +8,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from icl_vla_embodiments import Command, Observation, TaskTarget, se3
+from icl_vla_embodiments import Command, Observation, TaskTarget
 from icl_vla_embodiments.geometry import Hull
 from icl_vla_embodiments.robot_model import RobotModel
 from icl_vla_embodiments.types import Array
 
 from . import quaternion
+from .avoidance import Avoidance, moments
 from .chains import moves, own_joints
 from .collision import CollisionModel
 from .config import MpcConfig
@@ -25,12 +26,11 @@ from .ladder import Ladder
 from .limits import DistanceLimits, Limit, ViableLimits, departure
 from .obstacles import Box, Obstacle, Sphere
 from .program import Program
-from .reference import Governor, TargetPath
-from .request import Request
+from .qp import QuadraticProgram
+from .reference import Governor
+from .request import Request, Weights, hand_factors, read_requests
 from .solution import Solution, Step
 from .tasks import FramePose, Posture, Task
-
-Weights = ArrayLike | Mapping[str, ArrayLike]
 
 
 class ArmMpc:
@@ -70,6 +70,7 @@ class ArmMpc:
         limits: Sequence[Limit] = (),
         config: MpcConfig = MpcConfig(),  # noqa: B008 - frozen
         period: float = 1 / 60,
+        compiled: bool = True,
     ) -> None:
         """Build the symbolic kinematics and the constant parts of the program (well under 1 s).
 
@@ -84,6 +85,8 @@ class ArmMpc:
             limits: What else is forbidden, always.
             config: Settings.
             period: Time between calls of :meth:`track` [s].
+            compiled: Whether machine code is made in the background and takes over when it is
+                ready; False where two runs must be the same to the last bit.
 
         Raises:
             WbcError: The robot has no arm or no usable limits, or the period exceeds ``config.dt``.
@@ -120,18 +123,20 @@ class ArmMpc:
         self._posture = Posture(model.neutral, config.preference_weight)
         self._tasks = tuple(tasks)
         for task in (*self._hands.values(), self._posture, *self._tasks):
-            task.bind(self.joints, config.stages)
+            task.bind(self.joints, config.stages, compiled)
         self._governors = {
-            e: Governor(config.governor, period, self._horizon.times) for e in self.effectors
+            e: Governor(config.governor, period, self._horizon.times, compiled)
+            for e in self.effectors
         }
         self._distances: DistanceLimits | None = None
         self._rows = list(limits)
         if hulls is not None:
-            looks = 1 + len(self._horizon.checked)
+            postures = len(moments(self._horizon, config)[0])
             collision = CollisionModel(
-                model, hulls, self.joints, self.effectors, looks, config.safety
+                model, hulls, self.joints, self.effectors, postures, config.safety
             )
-            self._distances = DistanceLimits(collision, self.joints, self._horizon)
+            avoidance = Avoidance(collision, self._horizon, self._own_limits, self.joints, config)
+            self._distances = DistanceLimits(avoidance, self._horizon)
             self._rows.append(self._distances)
         self._matrix = InPlace(quaternion.pose_matrix())
 
@@ -166,6 +171,8 @@ class ArmMpc:
             )
         self._q, self._v, self._hold = q.copy(), np.zeros(self.model.n), q.copy()
         self._openings, self.solution, self._started = {}, None, True
+        if self._distances is not None:
+            self._distances.reset()
         self._start_anew()
 
     def track(
@@ -203,8 +210,8 @@ class ArmMpc:
         if not self._started:
             raise WbcError("the controller has no state", remedy="call reset(observation) first")
         self._admit(obstacles)
-        factors = self._factors(weights)
-        requests = self._read(targets, times)
+        factors = hand_factors(weights, self.effectors)
+        requests = read_requests(targets, times, self.effectors, self.period, self.model.n)
         measured = self._measured(observation)
         self._ladder.advance()
         if measured is None:
@@ -215,9 +222,9 @@ class ArmMpc:
             )
         else:
             for effector, hand in self._hands.items():
-                hand.factors = factors[effector]
+                hand.factors = factors[effector] * self._axes
                 self._openings.update(requests[effector].grippers)
-            step = self._decide(requests, obstacles)
+            step = self._decide(requests, measured, obstacles)
         return self._apply(step, measured, start)
 
     def _admit(self, obstacles: Sequence[Obstacle]) -> None:
@@ -238,53 +245,24 @@ class ArmMpc:
                     valid=("Sphere", "Box"),
                 )
 
-    def _factors(self, weights: Weights | None) -> dict[str, Array]:
-        """Effector -> factors ``(6,)`` or ``(6, 6)`` on its residual."""
-        given = weights if isinstance(weights, Mapping) else dict.fromkeys(self.effectors, weights)
-        factors = {}
-        for effector in self.effectors:
-            asked = given.get(effector)
-            found = self._axes if asked is None else np.asarray(asked, dtype=float)
-            if found.shape not in ((6,), (6, 6)):
-                raise WbcError(
-                    "six weights are needed",
-                    where="weights",
-                    value=found.shape,
-                    valid=((6,), (6, 6)),
-                )
-            factors[effector] = found if asked is None else found * self._axes
-        return factors
-
-    def _read(
-        self, targets: Sequence[TaskTarget], times: ArrayLike | None
-    ) -> dict[str, Request] | None:
-        """What is asked of each arm; None where it is no good."""
-        requests = {}
-        for effector in self.effectors:
-            request = Request.read(targets, times, effector, self.period, self.model.n)
-            if request is None:
-                return None
-            requests[effector] = request
-        unknown = {e for t in targets for e in (*t.poses, *t.twists) if e not in self._hands}
-        if unknown:
-            raise WbcError(
-                "a pose or a twist is asked of what is not controlled",
-                where="targets",
-                value=sorted(unknown),
-                valid=self.effectors,
-            )
-        return requests
-
-    def _decide(self, requests: Mapping[str, Request], obstacles: Sequence[Obstacle]) -> Step:
+    def _decide(
+        self, requests: Mapping[str, Request], measured: Array, obstacles: Sequence[Obstacle]
+    ) -> Step:
         """Plan with what is asked for, or walk down the ladder."""
         tasks = [*self._aim(requests), *self._tasks]
-        self._program.limits.speed = self._speed(len(obstacles) > 0)
-        if self._distances is not None:
-            self._distances.obstacles = obstacles
-        v = self._v[self.joints]
-        plan = self._program.plan(self._q, v, self._ladder.U)
-        program = self._program.track(plan, tasks, self._rows)
-        return self._ladder.decide(v, program, lambda: self._program.one_step(self._q, v, tasks))
+        v, ladder, distances = self._v[self.joints], self._ladder, self._distances
+        if distances is not None:
+            ladder.U = distances.around(self._q, measured, v, ladder.U, obstacles)
+        # what moves can be evaded only at speeds soon stopped, but fled from at any
+        cautious = len(obstacles) > 0 and not (distances is not None and distances.pressed)
+        self._program.limits.speed = self._speed(cautious)
+        program = self._program.track(self._program.plan(self._q, v, ladder.U), tasks, self._rows)
+
+        def one_step() -> QuadraticProgram:
+            velocities = self._program.one_step(self._q, v, tasks)
+            return velocities if distances is None else distances.damped(velocities)
+
+        return ladder.decide(v, program, one_step, distances is None or distances.kept)
 
     def _aim(self, requests: Mapping[str, Request]) -> list[Task]:
         """Set the tasks to what is asked for."""
@@ -302,7 +280,8 @@ class ArmMpc:
             hand, governor = self._hands[effector], self._governors[effector]
             commanded = hand.pose(self._q)
             if posture is None or effector in asked:
-                hand.parameter = governor.follow(self._path(request, governor), commanded)
+                path = request.path(self._T(governor.state[:7]), float(self._horizon.times[-1]))
+                hand.parameter = governor.follow(path, commanded)
                 tasks.append(hand)
             else:
                 governor.reset(commanded)
@@ -312,7 +291,7 @@ class ArmMpc:
         """Largest velocities ``(n,)`` of plans now."""
         fast = self._own_limits.velocity
         slow = self.config.posture_speed * fast
-        if cautious:  # what moves can be evaded only at speeds soon stopped
+        if cautious:
             return np.minimum(slow, self.config.safety.speed)
         return np.where(self._demanded, slow, fast)
 
@@ -328,7 +307,7 @@ class ArmMpc:
         near = None if measured is None else q + departure(measured, q, self._endless)
         following = self._limits.advance(q, v, velocity, near, self._leash)
         if step.level != "braking" and self._distances is not None and not self._clear(step):
-            danger = self._distances.collision.danger(
+            danger = self._distances.danger(
                 v[own], following[1][own], self._own_limits.acceleration, self.period
             )
             if danger:
@@ -369,25 +348,6 @@ class ArmMpc:
         """``(4, 4)`` of a pose ``(7,)``."""
         self._matrix.inputs[0][:] = pose
         return self._matrix()[0].copy()
-
-    def _path(self, request: Request, governor: Governor) -> TargetPath:
-        """The requested motion, starting from the reference now where nothing is due before."""
-        if request.poses is not None and request.times[0] <= 0:
-            times, poses = request.times, request.poses
-        else:
-            times, poses = np.zeros(1), self._T(governor.state[:7])[None]
-            if request.poses is not None:
-                times = np.concatenate([times, request.times])
-                poses = np.concatenate([poses, request.poses])
-        if request.twist is None:
-            return TargetPath(times, poses)
-        # geodesics take the short way round, so a fast turn needs places in between
-        span, turn = float(self._horizon.times[-1]), request.twist[3:]
-        ahead = np.linspace(0, span, 2 + int(span * np.linalg.norm(turn) / 2))[1:]
-        way = np.tile(poses[-1], (len(ahead), 1, 1))
-        way[:, :3, 3] += ahead[:, None] * request.twist[:3]
-        way[:, :3, :3] = [se3.exp3(t * turn) for t in ahead] @ poses[-1][:3, :3]
-        return TargetPath(np.concatenate([times, times[-1] + ahead]), np.concatenate([poses, way]))
 
     def _start_anew(self) -> None:
         """Forget the plan and bring the references to the commanded poses."""

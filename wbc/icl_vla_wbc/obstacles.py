@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from icl_vla_embodiments.types import Array
 
@@ -33,20 +35,6 @@ class Sphere:
     def at(self, times: Array) -> Array:
         """Its middle ``(C, 3)`` at times ``(C,)`` from now [s]."""
         return np.asarray(self.center) + times[:, None] * np.asarray(self.velocity)
-
-    @property
-    def reach(self) -> float:
-        """Radius of a ball that holds it [m]."""
-        return self.radius
-
-    def farthest(self, direction: Array) -> Array:
-        """Its point farthest in a unit direction ``(..., 3)``, relative to its middle."""
-        return self.radius * direction
-
-    def away(self, points: Array) -> tuple[Array, Array]:
-        """Distance ``(...,)`` of points ``(..., 3)``, relative to its middle, and its gradient."""
-        length = np.sqrt((points * points).sum(axis=-1))
-        return length - self.radius, _unit(points, length)
 
 
 @dataclass(frozen=True)
@@ -77,40 +65,78 @@ class Box:
         """Its middle ``(C, 3)`` at times ``(C,)`` from now [s]."""
         return np.asarray(self.center) + times[:, None] * np.asarray(self.velocity)
 
-    @property
-    def reach(self) -> float:
-        """Radius of a ball that holds it [m]."""
-        return 0.5 * float(np.linalg.norm(self.size))
-
-    def farthest(self, direction: Array) -> Array:
-        """Its corner farthest in a direction ``(..., 3)``, relative to its middle."""
-        R, half = np.asarray(self.rotation), 0.5 * np.asarray(self.size, dtype=float)
-        return np.where(direction @ R >= 0, half, -half) @ R.T
-
-    def away(self, points: Array) -> tuple[Array, Array]:
-        """Signed distance ``(...,)`` of points ``(..., 3)``, relative to its middle, and gradient.
-
-        Inside it is the (negative) distance to the nearest face.
-        """
-        R = np.asarray(self.rotation, dtype=float)
-        local = points @ R
-        beyond = np.abs(local) - 0.5 * np.asarray(self.size, dtype=float)
-        outside = np.maximum(beyond, 0.0)
-        length = np.sqrt((outside * outside).sum(axis=-1))
-        inner = np.minimum(beyond.max(axis=-1), 0.0)
-        face = (beyond == beyond.max(axis=-1, keepdims=True)).astype(float)
-        side = np.where(local >= 0, 1.0, -1.0)
-        out = np.where((length > 0)[..., None], outside, face) * side
-        return length + inner, _unit(out, np.sqrt((out * out).sum(axis=-1))) @ R.T
-
 
 Obstacle = Sphere | Box
 
 
-def _unit(vectors: Array, lengths: Array) -> Array:
-    """Unit vectors; upwards where there is no direction."""
-    safe = np.maximum(lengths, 1e-9)[..., None]
-    return np.where(lengths[..., None] > 1e-9, vectors / safe, np.array([0.0, 0.0, 1.0]))
+class Obstacles:
+    """Obstacles side by side: all are boxes with rounded edges, a sphere one without extent.
+
+    Args:
+        obstacles: ``O`` of them, where they are now.
+
+    Attributes:
+        reach: ``(O,)`` radii of balls that hold them [m].
+        velocity: ``(O, 3)`` [m/s].
+    """
+
+    def __init__(self, obstacles: Sequence[Obstacle]) -> None:
+        self._centers = np.array([o.center for o in obstacles], dtype=float).reshape(-1, 3)
+        self.velocity = np.array([o.velocity for o in obstacles], dtype=float).reshape(-1, 3)
+        self._R = np.array([_rotation(o) for o in obstacles], dtype=float).reshape(-1, 3, 3)
+        self._half = np.array([_half(o) for o in obstacles], dtype=float).reshape(-1, 3)
+        self._radius = np.array([o.radius if isinstance(o, Sphere) else 0.0 for o in obstacles])
+        self.reach = self._radius + np.linalg.norm(self._half, axis=1)
+
+    def __len__(self) -> int:
+        return len(self.reach)
+
+    def at(self, times: Array) -> Array:
+        """Their middles ``(C, O, 3)`` at times ``(C,)`` from now [s]."""
+        return self._centers + times[:, None, None] * self.velocity
+
+    def farthest(self, which: NDArray[np.intp], direction: Array) -> Array:
+        """Points of obstacles ``(P,)`` farthest in unit directions ``(..., P, 3)``.
+
+        Relative to their middles.
+        """
+        R, half = self._R[which], self._half[which]
+        local = (direction[..., None, :] @ R)[..., 0, :]
+        corner = np.where(local >= 0, half, -half)
+        point = (R @ corner[..., None])[..., 0]
+        return np.asarray(point + self._radius[which, None] * direction)
+
+    def distance(self, which: NDArray[np.intp], points: Array) -> Array:
+        """Signed distances ``(..., P, m)`` of obstacles ``(P,)`` and points ``(..., P, m, 3)``.
+
+        The points are relative to the obstacles' middles. Inside a box it is the (negative)
+        distance to the nearest face.
+        """
+        beyond = np.abs(points @ self._R[which]) - self._half[which, None]
+        outside = np.maximum(beyond, 0.0)
+        inner = np.minimum(beyond.max(axis=-1), 0.0)
+        return np.asarray(
+            np.sqrt((outside * outside).sum(axis=-1)) + inner - self._radius[which, None]
+        )
+
+    def normal(self, which: NDArray[np.intp], points: Array) -> Array:
+        """Gradients ``(..., P, 3)`` of the distances of points ``(..., P, 3)``."""
+        R = self._R[which]
+        local = (points[..., None, :] @ R)[..., 0, :]
+        beyond = np.abs(local) - self._half[which]
+        face = (beyond == beyond.max(axis=-1, keepdims=True)).astype(float)
+        inside = (beyond <= 0).all(axis=-1, keepdims=True)
+        out = np.where(inside, face, np.maximum(beyond, 0.0)) * np.where(local >= 0, 1.0, -1.0)
+        out /= np.sqrt((out * out).sum(axis=-1, keepdims=True))
+        return np.asarray((R @ out[..., None])[..., 0])
+
+
+def _rotation(obstacle: Obstacle) -> Array:
+    return np.eye(3) if isinstance(obstacle, Sphere) else np.asarray(obstacle.rotation)
+
+
+def _half(obstacle: Obstacle) -> Array:
+    return np.zeros(3) if isinstance(obstacle, Sphere) else 0.5 * np.asarray(obstacle.size)
 
 
 def _check(what: str, *vectors: Array) -> None:

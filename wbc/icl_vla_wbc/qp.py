@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from icl_vla_embodiments.types import Array
 
 SOFTNESS = 1e-6  # DAQP's rho_soft
+NEAR = 0.05  # of a row's range; rows nearer to a bound than that count from the start
+_NONE: NDArray[np.intp] = np.zeros(0, dtype=np.intp)
 _SOFT = 8  # DAQP's flag of a row that may be violated
 
 
@@ -54,21 +56,56 @@ class QuadraticProgram:
     kinds: NDArray[np.intc] | None = None
 
     def solve(self, iterations: int) -> tuple[Array, Array] | None:
-        """Primal ``(n,)`` and dual ``(n + m,)`` solution, or None where the solver found none."""
-        kinds = row_kinds(len(self.g), len(self.C)) if self.kinds is None else self.kinds
+        """Primal ``(n,)`` and dual ``(n + m,)`` solution, or None where the solver found none.
+
+        Most rows are far from their bounds and stay so, yet making them ready is most of a dense
+        solver's work. Those that are far at ``x = 0`` are left out until a solution breaks them;
+        one that breaks none solves the whole program.
+        """
+        n = len(self.g)
+        if not len(self.C):
+            return self._solve(_NONE, iterations)
+        low, high = self.lower[n:], self.upper[n:]
+        counts = np.minimum(high, -low) < NEAR * (high - low)  # (m,)
+        while True:
+            solved = self._solve(counts.nonzero()[0], iterations)
+            if solved is None:
+                return None
+            rows = self.C @ solved[0]
+            room = np.minimum(high - rows, rows - low)
+            least = room.min()
+            if np.isnan(least):
+                return None  # DAQP passes over a bound that is not a number
+            if least >= 0:
+                return solved
+            broken = room < 0
+            broken[counts] = False  # a soft row that counts and is broken has paid for it
+            if not broken.any():
+                return solved
+            counts |= broken
+
+    def _solve(self, rows: NDArray[np.intp], iterations: int) -> tuple[Array, Array] | None:
+        """The same where only these rows count; the multipliers of the others are zero."""
+        n, m, k = len(self.g), len(self.C), len(rows)
+        kinds = row_kinds(n, m) if self.kinds is None else self.kinds
+        # often no row counts: then nothing is copied
+        some = np.concatenate([np.arange(n), n + rows]) if k else slice(n)
         x, _, flag, info = daqp.solve(
             self.H,
             self.g,
-            self.C,
-            self.upper,
-            self.lower,
-            kinds,
+            self.C[rows] if k else self.C[:0],
+            self.upper[some],
+            self.lower[some],
+            kinds[: n + k],
             iter_limit=iterations,
             rho_soft=SOFTNESS,
         )
-        if flag <= 0 or not (np.isfinite(x).all() and np.isfinite(info["lam"]).all()):
+        found = info["lam"]
+        if flag <= 0 or not np.isfinite(x @ x + found @ found):
             return None
-        return x, info["lam"]
+        multipliers = np.zeros(n + m)
+        multipliers[some] = found
+        return x, multipliers
 
     def residuals(self, x: Array, multipliers: Array) -> KktResiduals:
         """Karush-Kuhn-Tucker residuals of a primal-dual point (multipliers > 0 at upper bounds)."""

@@ -85,11 +85,13 @@ class Governor:
         state: ``(13,)`` position, orientation ``(x, y, z, w)``, linear and angular ``u``.
     """
 
-    def __init__(self, config: GovernorConfig, period: float, stage_times: Array) -> None:
+    def __init__(
+        self, config: GovernorConfig, period: float, stage_times: Array, compiled: bool = True
+    ) -> None:
         n = len(stage_times)
         self._times = np.concatenate([[0.0, period], stage_times])
-        self._interpolate = CompiledInPlace(_interpolation().map(n + 2))
-        self._preview = CompiledInPlace(_governor_step(config).mapaccum(n))
+        self._interpolate = CompiledInPlace(_interpolation().map(n + 2), wanted=compiled)
+        self._preview = CompiledInPlace(_governor_step(config).mapaccum(n), wanted=compiled)
         self._step = InPlace(_governor_step(config))
         self._confine = InPlace(_confinement(config))
         self._preview.inputs[3][:, 0] = np.diff(stage_times, prepend=0.0)

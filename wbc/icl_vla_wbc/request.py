@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from icl_vla_embodiments import TaskTarget
+from icl_vla_embodiments import TaskTarget, se3
 from icl_vla_embodiments.types import Array
 
 from .errors import WbcError
+from .reference import TargetPath
 
+Weights = ArrayLike | Mapping[str, ArrayLike]
 ROTATION_TOLERANCE = 1e-3  # of R^T R from the identity; float32 poses pass
 
 
@@ -39,6 +41,29 @@ class Request:
     def moves(self) -> bool:
         """Whether the effector has something to do."""
         return self.poses is not None or self.twist is not None
+
+    def path(self, here: Array, span: float) -> TargetPath:
+        """The motion that is asked for.
+
+        Args:
+            here: ``(4, 4)`` where the reference is now; it starts there if nothing is due before.
+            span: For how long a twist goes on [s].
+        """
+        times, poses = np.zeros(1), here[None]
+        if self.poses is not None:
+            times, poses = self.times, self.poses
+            if times[0] > 0:
+                times = np.concatenate([[0.0], times])
+                poses = np.concatenate([here[None], poses])
+        if self.twist is None:
+            return TargetPath(times, poses)
+        # geodesics take the short way round, so a fast turn needs places in between
+        turn = self.twist[3:]
+        ahead = np.linspace(0, span, 2 + int(span * np.linalg.norm(turn) / 2))[1:]
+        way = np.tile(poses[-1], (len(ahead), 1, 1))
+        way[:, :3, 3] += ahead[:, None] * self.twist[:3]
+        way[:, :3, :3] = [se3.exp3(t * turn) for t in ahead] @ poses[-1][:3, :3]
+        return TargetPath(np.concatenate([times, times[-1] + ahead]), np.concatenate([poses, way]))
 
     @classmethod
     def read(
@@ -117,3 +142,53 @@ def rigid(poses: Array) -> bool:
         and np.isfinite(poses[:, :3]).all()
         and (np.linalg.det(R) > 0).all()
     )
+
+
+def read_requests(
+    targets: Sequence[TaskTarget],
+    times: ArrayLike | None,
+    effectors: Sequence[str],
+    period: float,
+    n: int,
+) -> dict[str, Request] | None:
+    """What is asked of each effector, or None where it is no good; see :meth:`Request.read`.
+
+    Without effectors the one entry, of no name, has the posture and the grippers.
+
+    Raises:
+        WbcError: Also where a pose or a twist is asked of another effector.
+    """
+    requests = {}
+    for effector in effectors or ("",):
+        request = Request.read(targets, times, effector, period, n)
+        if request is None:
+            return None
+        requests[effector] = request
+    unknown = {e for t in targets for e in (*t.poses, *t.twists) if e not in requests}
+    if unknown:
+        raise WbcError(
+            "a pose or a twist is asked of what is not controlled",
+            where="targets",
+            value=sorted(unknown),
+            valid=effectors,
+        )
+    return requests
+
+
+def hand_factors(weights: Weights | None, effectors: Sequence[str]) -> dict[str, Array]:
+    """Effector -> factors ``(6,)`` or ``(6, 6)`` on its residual, ones where none are asked for.
+
+    Raises:
+        WbcError: There are other numbers of factors.
+    """
+    given = weights if isinstance(weights, Mapping) else dict.fromkeys(effectors, weights)
+    factors = {}
+    for effector in effectors:
+        asked = given.get(effector)
+        found = np.ones(6) if asked is None else np.asarray(asked, dtype=float)
+        if found.shape not in ((6,), (6, 6)):
+            raise WbcError(
+                "six weights are needed", where="weights", value=found.shape, valid=((6,), (6, 6))
+            )
+        factors[effector] = found
+    return factors

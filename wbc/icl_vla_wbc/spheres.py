@@ -85,7 +85,7 @@ def _halves(piece: Array) -> tuple[Array, Array]:
     )
 
 
-def enclosing_ball(points: Array, rounds: int = 200) -> tuple[Array, float]:
+def enclosing_ball(points: Array, rounds: int = 60) -> tuple[Array, float]:
     """A small enclosing ball (Badoiu and Clarkson, *Smaller core-sets for balls*, 2003)."""
     center = 0.5 * (points.min(axis=0) + points.max(axis=0))
     best, radius = center, np.inf

@@ -55,6 +55,7 @@ class ArmTorqueMpc(ArmMpc):
         model: The robot.
         effectors: Arms to control; None for all.
         torque: Settings of the feedback.
+        compiled: See :class:`ArmMpc`.
         **settings: Those of :class:`ArmMpc`; the period should be 5 ms or less.
     """
 
@@ -64,12 +65,13 @@ class ArmTorqueMpc(ArmMpc):
         effectors: str | Sequence[str] | None = None,
         *,
         torque: TorqueConfig = TorqueConfig(),
+        compiled: bool = True,
         **settings: Any,
     ) -> None:
-        super().__init__(model, effectors, **settings)
+        super().__init__(model, effectors, compiled=compiled, **settings)
         effort = np.nan_to_num(model.embodiment.array("effort"), nan=np.inf)
         self._effort = np.where(effort > 0, effort, np.inf)  # URDFs write 0 for "unknown"
-        self._efforts = EffortLimits(model, self.joints, self._horizon, self._effort)
+        self._efforts = EffortLimits(model, self.joints, self._horizon, self._effort, compiled)
         self._rows.append(self._efforts)
         self._inverse_dynamics = InPlace(inverse_dynamics(model))
         self._stiffness, self._damping = torque.bandwidth**2, 2 * torque.bandwidth

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Annotated
 
@@ -28,6 +29,12 @@ def record(
     driver: Annotated[
         str, typer.Option(help="Which robot: pybullet, or a plugin's driver.")
     ] = "pybullet",
+    driver_options: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--driver-option", help="key=value for a plugin's driver; repeat for several."
+        ),
+    ] = None,
     instruction: Annotated[
         str | None, typer.Option(help="What is shown. Default: the task's own words.")
     ] = None,
@@ -41,7 +48,9 @@ def record(
     from .. import output
 
     if operator is Operator.keyboard:
-        summary = _by_hand(embodiment, driver, task, instruction, episodes, seed)
+        summary = _by_hand(
+            embodiment, driver, driver_options or (), task, instruction, episodes, seed
+        )
     elif driver != "pybullet" or task is None:
         raise ReportedError(
             f"the {operator.value} operator needs a simulated task",
@@ -68,6 +77,7 @@ def record(
 def _by_hand(
     embodiment: str,
     driver: str,
+    driver_options: Sequence[str],
     task: str | None,
     instruction: str | None,
     episodes: int,
@@ -80,7 +90,7 @@ def _by_hand(
     from ...sim.recording import session
     from .. import output
 
-    sitting = session(home(), embodiment, driver, task, instruction)
+    sitting = session(home(), embodiment, driver, task, instruction, driver_options)
     with Terminal() as terminal, LivePage() as page:
         kept = sitting.run(
             episodes, seed, terminal, page, lambda line: output.errors.print(f"  {line}")

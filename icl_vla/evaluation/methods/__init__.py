@@ -10,10 +10,13 @@ from collections.abc import Iterator, Mapping
 from importlib import import_module
 
 from icl_vla_embodiments import ReportedError, UnknownName
+from icl_vla_retrieval import DemoBank
+from icl_vla_retrieval.tightness import FEWEST
 
+from ...runtime.weights import WEIGHTS, Weights
 from .method import Method, Watch
 
-__all__ = ["METHODS", "Method", "Watch", "find_method"]
+__all__ = ["METHODS", "Method", "Watch", "check_weights", "find_method", "folder_name"]
 
 _CLASSES = {
     "vote": "Vote",
@@ -68,3 +71,39 @@ def _own(name: str) -> Method:
     if not isinstance(made, Method):
         raise ReportedError("this is no method", value=name, valid=["a subclass of Method"])
     return made
+
+
+def check_weights(weights: Weights, method: str, bank: DemoBank, instruction: str) -> None:
+    """Whether task weights can come from there.
+
+    Raises:
+        ReportedError: There is no such source, the method does not tell how demonstrations differ,
+            or there are too few.
+    """
+    if weights not in WEIGHTS:
+        raise UnknownName("source of task weights", weights, WEIGHTS)
+    if weights == "equal":
+        return
+    if not find_method(method).spreads:
+        raise ReportedError(
+            f"the method {method!r} does not tell how demonstrations differ",
+            where="--weights",
+            value=weights,
+            valid=[f"--method {name}" for name, m in METHODS.items() if m.spreads],
+            remedy="choose one of these methods, or leave out --weights",
+        )
+    count = len(bank.select(instruction))
+    if count < FEWEST:
+        raise ReportedError(
+            "too few demonstrations to tell how tightly each direction was held",
+            where=bank.path,
+            value=f"{count} of {instruction!r}",
+            valid=[f"at least {FEWEST}; ten are better"],
+            remedy="record more, or leave out --weights",
+        )
+
+
+def folder_name(place: str, method: str, weights: Weights) -> str:
+    """Under which a run's record and pictures are kept; ``place`` is its scenes or its driver."""
+    name = f"{place}-{find_method(method).name}"
+    return name if weights == "equal" else f"{name}-{weights}-weights"

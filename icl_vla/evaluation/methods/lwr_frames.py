@@ -39,7 +39,7 @@ class LwrEpisode(RetrievalEpisode):
         config = self.policy.config
         commands, gripper = demonstrated(self.contexts, pointers, config.horizon)
         frames = list(frames_now(self.contexts, pointers, tcp, self.tokens, self.correspondence))
-        poses, _ = consensus(frames, commands, weights, tcp, config)
+        poses = consensus(frames, commands, weights, tcp, config).poses
         X = np.stack([f.X for f in frames])  # (F, K, 4, 4)
         valid = np.stack([f.valid for f in frames])
         stood, sent = [], []

@@ -12,6 +12,7 @@ from icl_vla_retrieval import DemoBank
 from ...policy.interface import Episode
 from ...runtime.loop import Outcome, run_episode
 from ...runtime.station import Station
+from ...runtime.weights import Weights
 
 Watch = Callable[[Observation, ActionChunk], None]
 SECONDS = 30.0  # [s] that every method has
@@ -25,12 +26,14 @@ class Method(ABC):
         summary: One line for people.
         sees: Whether it looks at pictures; they need not be drawn for one that does not.
         sees_truth: Whether it knows what no policy may know; a reference, not a competitor.
+        spreads: Whether its chunks tell how the demonstrations differ.
     """
 
     name: ClassVar[str]
     summary: ClassVar[str]
     sees: ClassVar[bool] = True
     sees_truth: ClassVar[bool] = False
+    spreads: ClassVar[bool] = False
 
     @abstractmethod
     def start(self, station: Station, bank: DemoBank, instruction: str, seed: int) -> Episode:
@@ -53,6 +56,7 @@ class Method(ABC):
         instruction: str,
         seed: int,
         watch: Watch | None = None,
+        weights: Weights = "equal",
     ) -> Outcome:
         """One attempt from a station that was just reset."""
         return run_episode(
@@ -63,6 +67,7 @@ class Method(ABC):
             watch=watch,
             audit=station.audit,
             cameras=self.sees,
+            weights=weights,
         )
 
 
@@ -70,7 +75,7 @@ def hold(station: Station, observation: Observation, dt: float, *, done: bool) -
     """One step in which the robot stays where it is."""
     assert observation.q is not None
     poses = station.model.poses(observation.q)
-    effector = station.workspace.effector
+    effector = station.effector
     opening = observation.effectors[effector].gripper
     target = TaskTarget(
         poses={effector: poses[effector]},

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from icl_vla_embodiments import ActionChunk, Observation, TaskTarget, se3
+from icl_vla_embodiments import ActionChunk, Observation, ReportedError, TaskTarget, se3
 from icl_vla_retrieval import DemoBank
 
 from ...runtime.station import Station
+from ...sim.workcell import Workcell
 from .method import Method, chunk_of
 
 _SPEED = 0.2  # [m/s], an operator's
@@ -24,13 +25,15 @@ class Random(Method):
 
     def start(self, station: Station, bank: DemoBank, instruction: str, seed: int) -> RandomEpisode:
         """See :meth:`Method.start`."""
+        if not isinstance(station, Workcell):
+            raise ReportedError("random motion is for simulation only", value="random")
         return RandomEpisode(station, 1 / bank.action_space.rate, np.random.default_rng(seed))
 
 
 class RandomEpisode:
     """Goes to one random place after the other."""
 
-    def __init__(self, station: Station, dt: float, rng: np.random.Generator) -> None:
+    def __init__(self, station: Workcell, dt: float, rng: np.random.Generator) -> None:
         self.station, self.dt, self.rng = station, dt, rng
         self.goal: TaskTarget | None = None
         self.end: float | None = None

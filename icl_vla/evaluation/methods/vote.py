@@ -11,4 +11,5 @@ class Vote(Retrieval):
 
     name = "vote"
     summary = "in-context vote without learning"
+    spreads = True
     policy = VotePolicy

@@ -34,14 +34,14 @@ class Align(TableTask):
             self.say(
                 rng,
                 f"turn the {bar.words} at right angles to the {guide.words}",
-                f"rotate the {bar.words} on the spot until it is square to the {guide.words}",
+                f"rotate the {bar.words} in place until it is square to the {guide.words}",
                 f"twist the {bar.words} so that it is perpendicular to the {guide.words}",
             )
         else:
             self.say(
                 rng,
                 f"turn the {bar.words} parallel to the {guide.words}",
-                f"rotate the {bar.words} on the spot to point along the {guide.words}",
+                f"rotate the {bar.words} in place to point along the {guide.words}",
                 f"twist the {bar.words} so that it lines up with the {guide.words}",
             )
         turn = 0.5 * np.pi if self.across else 0.0

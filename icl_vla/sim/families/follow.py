@@ -123,8 +123,5 @@ def _off(points: Array, ends: Sequence[Array]) -> Array:
 
 def _along(ends: Sequence[Array]) -> Array:
     """Places ``(n, 2)`` every 5 mm or so of a path of straight pieces."""
-    pieces = [
-        np.linspace(a, b, 2 + int(np.linalg.norm(b - a) / 0.005))
-        for a, b in pairwise(ends)
-    ]
+    pieces = [np.linspace(a, b, 2 + int(np.linalg.norm(b - a) / 0.005)) for a, b in pairwise(ends)]
     return np.concatenate(pieces)

@@ -15,7 +15,7 @@ _PAPER = (0.95, 0.94, 0.90)
 
 
 class Swap(TableTask):
-    """Each of two named things stands on the spot that was the other's."""
+    """Each of two named things stands where the other did."""
 
     family = "swap"
 
@@ -88,7 +88,7 @@ def _free_spot(workspace: Workspace) -> Goal:
     """Of the patch's places the one farthest from all things, chosen once."""
     chosen: list[np.ndarray] = []
 
-    def spot(driver: PyBulletDriver) -> np.ndarray:
+    def place_of(driver: PyBulletDriver) -> np.ndarray:
         if not chosen:
             things = [driver.world.pose(n)[:2, 3] for n in driver.world.bodies]
             grid = [
@@ -100,4 +100,4 @@ def _free_spot(workspace: Workspace) -> Goal:
             chosen.append(grid[int(np.argmax(room))])
         return chosen[0]
 
-    return spot
+    return place_of

@@ -8,31 +8,26 @@ import numpy as np
 import pinocchio as pin
 from numpy.typing import NDArray
 
-from icl_vla_embodiments import Command, Observation, TaskTarget, se3
+from icl_vla_embodiments import Command, Observation, TaskTarget
 from icl_vla_embodiments.robot_model import RobotModel
 from icl_vla_embodiments.types import Array
 
 from ..errors import WbcError
 from .config import LegConfig
-from .disturbance import WrenchEstimator
+from .disturbance import FrictionObserver, TorqueEstimator, WrenchEstimator
 from .dynamics import FloatingDynamics
 from .feet import find_feet
 from .forces import GRAVITY, BodyState, ForceMpc
 from .gait import Gait
 from .reference import BodyReference, Ground
-from .swing import arc, footholds
-from .whole_body import AccelerationTask, solve_whole_body
+from .stance import Stance
+from .stepping import Stepping
+from .tasks import Aim, FootTask, com_task, hand_tasks, posture_task
+from .whole_body import solve_whole_body
 
-STILL = 0.02  # [m/s, rad/s] below which a commanded velocity means: stand
-BALANCE = 0.5  # share of the support's half-width that the capture point may use while standing
-SLIP = 0.25  # [m/s] of a standing foot
-REACH = 0.6  # of the standing height: the longest step from below the hip
-RAMP = 0.04  # [s] in which a foot takes up and gives away its load
 CLEAR = 0.03  # of the standing height: farther over the ground a foot does not touch it
-LANDING = 0.3  # [m/s] at which a foot that should stand seeks the ground
-STOPPED = 0.1  # [m/s] downwards
-EARLY = 0.06  # of the standing height that a foot is above its arc when the ground holds it up
 FORCE_WEIGHT = 15.0  # of the whole-body program's forces, over the robot's weight squared
+PATIENCE = 10  # ticks without a solution for which the last torques are kept
 
 
 class LegMpc:
@@ -48,8 +43,8 @@ class LegMpc:
 
     Attributes:
         dynamics: The robot's numbers at the last tick.
+        height: Of the base over the ground when the robot stands [m].
         seconds: CPU time of the last tick's force plan (0 without one) and whole-body program.
-        friction: What the ground is believed to hold.
     """
 
     def __init__(
@@ -79,55 +74,45 @@ class LegMpc:
         self.dynamics = FloatingDynamics(model, feet)
         self._mpc = ForceMpc(self.dynamics.mass, config)
         self._efforts = model.embodiment.array("effort")
-        self._neutral = model.neutral
         self.dynamics.update(_at_rest(model))
-        owner = self.dynamics.owner
-        radius = np.array([f.radius for f in feet])[owner]
-        self._below = self.dynamics.points.copy()  # (C, 3) contact points in the base frame
-        self._radius = radius
-        self.height = float(-(self._below[:, 2] - radius).min())
-        self._com = self.dynamics.com.copy()
-        self._check_stance()
-        centres = np.array([self._below[owner == f].mean(axis=0) for f in range(len(feet))])
+        self._stance = Stance.of(model, self.dynamics)
+        self.height = self._stance.height
         self._walks = len(feet) >= 4
-        self._gait = gait or (Gait.trot(centres[:, :2]) if self._walks else Gait.stand(len(feet)))
-        self._arms = {
-            a.name: np.array([model.embodiment.joints.index(j) for j in a.joints])
-            for a in model.embodiment.arms
-        }
-        self.friction = config.friction
+        owner, below = self.dynamics.owner, self._stance.below
+        centres = np.array([below[owner == f, :2].mean(axis=0) for f in range(len(feet))])
+        self._gait = gait or (Gait.trot(centres) if self._walks else Gait.stand(len(feet)))
+        joints = model.embodiment.joints
+        self._arm_columns = np.array(
+            [6 + joints.index(j) for arm in model.embodiment.arms for j in arm.joints], dtype=int
+        )
         self.seconds = (0.0, 0.0)
         self._reference: BodyReference | None = None
         self._torques = np.zeros(model.n)  # of the last tick
-
-    def _check_stance(self) -> None:
-        low, high = self._below.min(axis=0), self._below.max(axis=0)
-        slack = 0.25 * (high - low)[:2]
-        over = (self._com[:2] > low[:2] - slack).all() and (self._com[:2] < high[:2] + slack).all()
-        if high[2] > self._com[2] or not over:
-            raise WbcError(
-                "the neutral posture does not stand: its centre of mass is not above its feet",
-                where=self.model.embodiment.name,
-                value=[round(float(x), 3) for x in self._com - self._below.mean(axis=0)],
-                remedy="give a standing posture (neutral), or a URDF whose z axis points up",
-            )
 
     def reset(self, observation: Observation) -> None:
         """Take the measured state for the reference, standing."""
         self.dynamics.update(observation)
         d = self.dynamics
         self._reference = BodyReference(d.base, self.config)
-        self._ground = Ground(d.points - np.outer(self._radius, [0, 0, 1]))
+        self._ground = Ground(self._stance.soles(d))
+        self._aim = Aim.of(self._reference, self._ground, self._stance)
+        self._stepping = Stepping(self._stance, self._gait, self._walks, self.period)
+        self._feet = FootTask(self._stance, self.config)
         self._estimator = WrenchEstimator(self.config.estimator, self.period, d.mass)
-        self.friction = self.config.friction
+        self._loads = TorqueEstimator(
+            self.config.estimator, self.period, self._arm_columns, self._efforts
+        )
+        self._slip = FrictionObserver(self.config, self.period)
         self._forces = np.zeros_like(d.points)
         self._forces[:, 2] = d.mass * 9.81 / len(d.points)
         self._applied = self._forces
         self._acceleration = np.zeros(len(d.u))
-        self._tick, self._clock = 0, 0.0
-        self._walking, self._calm = False, 0.0
-        self._lift: list[Array | None] = [None] * len(d.feet)
-        self._landed = np.zeros(len(d.feet), dtype=bool)
+        self._tick, self._failures, self._time = 0, 0, observation.time
+
+    @property
+    def friction(self) -> float:
+        """What the ground is believed to hold."""
+        return self.config.friction if self._reference is None else self._slip.friction
 
     def track(self, target: TaskTarget, observation: Observation) -> Command:
         """Torques for the next period.
@@ -139,60 +124,70 @@ class LegMpc:
 
         Returns:
             Torques inside the limits. Where a number of target or observation is not finite, those
-            of the last tick, fading (level ``braking``).
+            of the last tick, fading (level ``braking``); where no program was solved, those of the
+            last tick for a moment (``shifted``), then damping (``braking``).
         """
         if not _finite(target, observation):
             self._torques = 0.9 * self._torques  # a moment's loss is passed over, a long one is not
             return Command(mode="torque", tau=self._torques.copy(), level="braking")
         if self._reference is None:
             self.reset(observation)
-        reference = self._reference
+        reference, stepping, d = self._reference, self._stepping, self.dynamics
         assert reference is not None
         start = time.thread_time()
-        d = self.dynamics
+        elapsed = observation.time - self._time
+        self._time = observation.time
+        late = elapsed > 3 * self.period
+        if late:  # the feet went on, or stood, without us
+            stepping.advance(min(elapsed, 0.5) - self.period)
         d.update(observation)
         twist = np.zeros(6) if target.base_twist is None else np.asarray(target.base_twist)
-        self._choose_gait(twist)
-        reference.advance(twist if self._walking else np.zeros(6), d.base, self.period)
-        stands = self._contacts()
+        stepping.choose(d, reference, twist)
+        reference.advance(twist if stepping.walking else np.zeros(6), d.base, self.period)
+        aim = self._aim = Aim.of(reference, self._ground, self._stance)
+        stands = stepping.contacts()
         points = stands[d.owner]
-        wrench = self._estimator.update(d, self._applied)
-        self._watch_slip(points)
+        wrench = self._estimator.update(d, self._applied, late)
+        loads = self._loads.update(d, None if late or self._failures else self._acceleration)
+        lifted = self._lifted()
+        self._slip.update(d, self._applied, points & ~lifted & ~stepping.fresh()[d.owner])
         planned = 0.0
         if self._tick % self.config.replan == 0:
             before = time.thread_time()
-            soles = d.points - np.outer(self._radius, [0, 0, 1])
-            self._ground.update(soles, points, min(1.0, 10 * self.config.replan * self.period))
+            rate = min(1.0, 10 * self.config.replan * self.period)
+            self._ground.update(self._stance.soles(d), points, rate)
             self._plan_forces(stands, wrench)
             planned = time.thread_time() - before
-        tasks = [
-            self._joint_task(wrench),
-            self._foot_task(stands),
-            *self._hand_tasks(target),
-        ]
+        acceleration = (self._forces.sum(axis=0) + wrench[:3]) / d.mass + GRAVITY
         solution = solve_whole_body(
             d,
-            tasks,
+            [
+                com_task(d, aim, acceleration, self.config),
+                posture_task(d, aim, self._stance, self.config),
+                self._feet.at(d, aim, stepping, stands, lifted, self._ground),
+                *hand_tasks(d, aim, target, self.config),
+            ],
             points,
             self._forces,
             FORCE_WEIGHT / (d.mass * 9.81) ** 2,
             wrench,
+            loads,
             self._efforts,
-            self.friction,
-            self._bearing(),
+            self._slip.friction,
+            stepping.bearing(d),
         )
         self._tick += 1
-        self._clock += self.period if self._walking else 0.0
-        level = "nominal"
+        stepping.advance(self.period)
         if solution is None:
-            level = "braking"
-            torques = self._damped(observation)
-            self._applied = self._forces * points[:, None]
+            self._failures += 1
+            level = "shifted" if self._failures <= PATIENCE else "braking"
+            torques = self._torques if level == "shifted" else self._damped()
         else:
+            self._failures, level = 0, "nominal"
             torques = solution.torques
             self._applied, self._acceleration = solution.forces, solution.accelerations
+        self._torques = np.minimum(np.maximum(torques, -self._efforts), self._efforts)
         self.seconds = (planned, time.thread_time() - start - planned)
-        self._torques = np.clip(torques, -self._efforts, self._efforts)
         return Command(mode="torque", tau=self._torques.copy(), level=level)
 
     def height_over_ground(self) -> float:
@@ -209,232 +204,61 @@ class LegMpc:
 
     def goal(self, T_body_hand: Array) -> Array:
         """``T_world_hand`` of a target in the reference body's frame, at the last tick."""
-        assert self._reference is not None
-        return se3.pose(self._reference.R, self._body_place()) @ T_body_hand
-
-    def _choose_gait(self, twist: Array) -> None:
-        """Walk when asked or off balance; stand again when calm with all feet down."""
-        d, reference = self.dynamics, self._reference
-        assert reference is not None
-        if not self._walks:
-            return
-        asked = float(np.abs(twist[[0, 1, 5]]).max()) > STILL
-        capture = d.com[:2] + d.com_velocity[:2] * np.sqrt(self.height / 9.81)
-        centre = d.points[:, :2].mean(axis=0)
-        half = 0.5 * np.ptp(self._below[:, :2], axis=0)
-        off = np.abs(reference.R[:2, :2].T @ (capture - centre) - self._lean()) / half
-        unsteady = bool((off > BALANCE).any())
-        if asked or unsteady:
-            self._calm = 0.0
-            if not self._walking:
-                self._walking, self._clock = True, 0.0
-        elif self._walking:
-            self._calm += self.period
-            settled = self._calm > self._gait.period and np.abs(reference.velocity).max() < STILL
-            if settled and self._gait.stands(self._clock).all():
-                self._walking = False
-
-    def _lean(self) -> Array:
-        """``(2,)`` of the centre of mass over the middle of the feet in the neutral posture."""
-        return np.asarray((self._com - self._below.mean(axis=0))[:2])
-
-    def _bearing(self) -> Array:
-        """``(C,)`` largest normal forces: a foot takes its load and gives it away bit by bit.
-
-        Actuators that act late would otherwise drop the body at each change of feet.
-        """
-        d, gait = self.dynamics, self._gait
-        share = np.ones(len(d.feet))
-        if self._walking and gait.duty < 1:
-            phases = gait.phases(self._clock)
-            edge = np.minimum(phases, gait.duty - phases) * gait.period
-            share = np.where(phases < gait.duty, np.clip(edge / RAMP, 0.02, 1.0), 1.0)
-        return np.asarray(2.0 * d.mass * 9.81 * share[d.owner])
-
-    def _contacts(self) -> NDArray[np.bool_]:
-        """``(F,)`` feet that stand: those scheduled, and those that met the ground early."""
-        count = len(self.dynamics.feet)
-        if not self._walking:
-            self._lift = [None] * count
-            return np.ones(count, dtype=bool)
-        scheduled = self._gait.stands(self._clock)
-        self._landed &= ~scheduled
-        return scheduled | self._landed
+        return self._aim.goal(T_body_hand)
 
     def _lifted(self) -> NDArray[np.bool_]:
         """``(C,)`` points that are clearly off the ground, whatever the schedule says."""
-        soles = self.dynamics.points[:, 2] - self._radius
-        over = soles - self._ground.at(self.dynamics.points[:, :2])
+        points = self.dynamics.points
+        over = points[:, 2] - self._stance.radius - self._ground.at(points[:, :2])
         return np.asarray(over > CLEAR * self.height)
 
-    def _watch_slip(self, points: NDArray[np.bool_]) -> None:
-        """Believe in less friction where a loaded foot slides, slowly in more again."""
-        d = self.dynamics
-        loaded = points & ~self._lifted() & (self._applied[:, 2] > 0.05 * d.mass * 9.81)
-        speed = np.sqrt((d.point_velocities[:, :2] ** 2).sum(axis=1))
-        if self._walking:  # a foot that has just come down still slides a little
-            fresh = self._gait.phases(self._clock) < 0.15
-            loaded &= ~fresh[d.owner]
-        sliding = loaded & (speed > SLIP)
-        if sliding.any():
-            f = self._applied[sliding]
-            held = float((np.sqrt((f[:, :2] ** 2).sum(axis=1)) / f[:, 2]).max())
-            believed = max(self.config.least_friction, 0.9 * held)
-            self.friction += 10 * self.period * min(0.0, believed - self.friction)
-        else:
-            self.friction = min(self.config.friction, self.friction + 0.02 * self.period)
-
     def _plan_forces(self, stands: NDArray[np.bool_], wrench: Array) -> None:
-        d, reference, c = self.dynamics, self._reference, self.config
-        assert reference is not None
-        N = c.stages
-        R = reference.R
-        v = np.append(reference.world_velocity, 0.0)
-        offset = d.com - d.base[:3, 3]
-        body = self._body_place()
-        times = np.arange(N) * c.dt
-        schedule = (
-            self._gait.stands(self._clock + times + 0.01 * c.dt)
-            if self._walking
-            else np.ones((N, len(d.feet)), dtype=bool)
-        )
+        d, aim, stance = self.dynamics, self._aim, self._stance
+        v = np.append(aim.velocity[:2], 0.0)
+        times = np.arange(self.config.stages) * self.config.dt
+        schedule = self._stepping.schedule(times + 0.01 * self.config.dt)
         schedule[0] = stands
-        spin = np.array([0.0, 0.0, reference.spin])
-        places = body + offset + np.multiply.outer(self._mpc.times, v)
-        coms = d.com + np.multiply.outer(times, v)  # (N, 3)
-        ahead = d.base[:2, 3] + np.multiply.outer(times, v[:2])
-        later = ahead[:, None, :] + (self._below[:, :2] @ R[:2, :2].T)
-        later = np.concatenate(
-            [later, (self._ground.at(later) + self._radius)[..., None]], axis=2
-        )  # (N, C, 3)
+        later = stance.hips(d.base[:2, 3] + np.multiply.outer(times, v[:2]), aim.R)
+        heights = self._ground.at(later) + stance.radius
+        later = np.concatenate([later, heights[..., None]], axis=2)  # (N, C, 3)
         # a foot stays where it is until its first swing
         same = np.logical_and.accumulate(schedule, axis=0)[:, d.owner]
         feet = np.where(same[..., None], d.points, later)
-        rate = np.zeros(6)
-        for joints in self._arms.values():  # moving arms push back on the body
-            columns = 6 + joints
-            rate += d.momentum_map[:, columns] @ self._acceleration[columns]
+        coms = d.com + np.multiply.outer(times, v)  # (N, 3)
+        forces = self._mpc.plan(
+            self._body(wrench),
+            aim.com + np.multiply.outer(self._mpc.times, v),
+            v,
+            np.array([0.0, 0.0, aim.spin]),
+            feet - coms[:, None],
+            schedule[:, d.owner],
+            self._slip.friction,
+        )
+        if forces is not None:
+            self._forces = forces
+
+    def _body(self, wrench: Array) -> BodyState:
+        """The body as the force plan sees it.
+
+        The wrench at a hand is part of the estimated one, which knows the whole robot's momentum;
+        moving arms push back on the body by the rate of their share of the momentum.
+        """
+        d, columns = self.dynamics, self._arm_columns
         push = wrench.copy()
-        push[3:] -= rate[3:]
-        R_wanted = self._ground.tilt(R)
-        state = BodyState(
-            tilt=pin.log3(d.base[:3, :3] @ R_wanted.T),
+        push[3:] -= d.momentum_map[3:, columns] @ self._acceleration[columns]
+        return BodyState(
+            tilt=pin.log3(d.base[:3, :3] @ self._aim.tilted.T),
             com=d.com,
             spin=d.base[:3, :3] @ d.u[3:6],
             velocity=d.com_velocity,
             inertia=d.inertia,
             wrench=push,
         )
-        forces = self._mpc.plan(
-            state, places, v, spin, feet - coms[:, None], schedule[:, d.owner], self.friction
-        )
-        if forces is not None:
-            self._forces = forces
 
-    def _body_place(self) -> Array:
-        """``(3,)`` where the base should be now."""
-        reference = self._reference
-        assert reference is not None
-        z = float(self._ground.at(reference.place)) + self.height
-        return np.append(reference.place, z)
-
-    def _joint_task(self, wrench: Array) -> AccelerationTask:
-        """The body's acceleration, and the joints' back to the neutral posture."""
-        d, reference, c = self.dynamics, self._reference, self.config
-        assert reference is not None
-        R = d.base[:3, :3]
-        v = R @ d.u[:3]
-        planned = (self._forces.sum(axis=0) + wrench[:3]) / d.mass + GRAVITY
-        gap = np.clip(self._body_place() - d.base[:3, 3], -0.1, 0.1)
-        wanted = np.append(reference.world_velocity, self._ground.slope @ reference.world_velocity)
-        fix = np.array([c.place_gain, c.place_gain, c.height_gain]) * gap
-        fix += np.array([6.0, 6.0, 15.0]) * (wanted - v)
-        b = np.empty(len(d.u))
-        b[:3] = R.T @ (0.5 * planned + 0.5 * fix) - pin.skew(d.u[3:6]) @ d.u[:3]
-        error = R.T @ pin.log3(self._ground.tilt(reference.R) @ R.T)
-        turn = R[2] * reference.spin
-        b[3:6] = c.tilt_gain * error + 20.0 * (turn - d.u[3:6])
-        b[6:] = c.joint_gain * (self._neutral - d.q) - 8.0 * d.u[6:]
-        weight = np.full(len(d.u), 1e-3)
-        weight[:6] = [2.0, 2.0, 8.0, 20.0, 20.0, 10.0]
-        return AccelerationTask(None, b, weight)
-
-    def _foot_task(self, stands: NDArray[np.bool_]) -> AccelerationTask:
-        """Standing points stay where they are; swinging ones follow their arcs."""
-        d, reference, c = self.dynamics, self._reference, self.config
-        assert reference is not None
-        sought = np.zeros_like(d.points)  # velocity of a foot that stands, or should
-        sought[self._lifted(), 2] = -LANDING
-        b = 8.0 * (sought - d.point_velocities) - d.drift
-        weight = np.where(stands[d.owner], 50.0, 2.0)
-        gait, k = self._gait, c.swing_gain
-        shares = (gait.phases(self._clock) - gait.duty) / (1 - gait.duty) if gait.duty < 1 else None
-        v = (d.base[:3, :3] @ d.u[:3])[:2]
-        for f in range(len(d.feet)):
-            if stands[f] or shares is None:
-                self._lift[f] = None
-                continue
-            mine = d.owner == f
-            here = d.points[mine]
-            lift = self._lift[f]
-            if lift is None:
-                lift = self._lift[f] = here
-            left = (1 - shares[f]) * gait.swing_time
-            centre = d.base[:2, 3] + left * v
-            xy = footholds(
-                centre + self._below[mine][:, :2] @ reference.R[:2, :2].T,
-                v,
-                reference.world_velocity,
-                reference.spin,
-                centre,
-                gait.stance_time,
-                self.height,
-                REACH * self.height,
-            )
-            z = self._ground.at(xy) + self._radius[mine] - 0.01 * self.height
-            way = arc(
-                lift,
-                np.column_stack([xy, z]),
-                c.swing_height * self.height,
-                shares[f],
-                gait.swing_time,
-            )
-            speed = way.velocity - d.point_velocities[mine]
-            held_up = (here - way.place)[:, 2].min() > EARLY * self.height
-            if shares[f] > 0.7 and held_up and d.point_velocities[mine, 2].min() > -STOPPED:
-                self._landed[f] = True
-            b[mine] = (
-                way.acceleration + k * (way.place - here) + 2 * np.sqrt(k) * speed - d.drift[mine]
-            )
-        return AccelerationTask(d.J.reshape(-1, len(d.u)), b.reshape(-1), np.repeat(weight, 3))
-
-    def _hand_tasks(self, target: TaskTarget) -> list[AccelerationTask]:
-        d, reference, c = self.dynamics, self._reference, self.config
-        assert reference is not None
-        if not target.poses:
-            return []
-        place = self._body_place()
-        spin = np.array([0.0, 0.0, reference.spin])
-        tasks = []
-        for name, T_body_hand in target.poses.items():
-            T_goal = self.goal(T_body_hand)
-            T, J, drift = d.tool(name)
-            error = np.concatenate(
-                [T_goal[:3, 3] - T[:3, 3], pin.log3(T_goal[:3, :3] @ T[:3, :3].T)]
-            )
-            twist = np.asarray(target.twists.get(name, np.zeros(6)))
-            wanted = np.concatenate([reference.R @ twist[:3], reference.R @ twist[3:] + spin])
-            wanted[:2] += reference.world_velocity
-            wanted[:3] += np.cross(spin, T_goal[:3, 3] - place)
-            b = c.hand_gain * error + 2 * np.sqrt(c.hand_gain) * (wanted - J @ d.u) - drift
-            tasks.append(AccelerationTask(J, b, np.array([2.0] * 3 + [0.5] * 3)))
-        return tasks
-
-    def _damped(self, observation: Observation) -> Array:
-        """Torques that hold the neutral posture softly, when no program was solved."""
-        assert observation.q is not None and observation.v is not None
-        stiff = 0.5 * self._efforts
-        return np.asarray(stiff * (self._neutral - observation.q) - 0.05 * stiff * observation.v)
+    def _damped(self) -> Array:
+        """Torques that hold the neutral posture softly, when no program was solved for long."""
+        d = self.dynamics
+        return np.asarray(self._efforts * (0.5 * (self._stance.q - d.q) - 0.025 * d.u[6:]))
 
 
 def _finite(target: TaskTarget, observation: Observation) -> bool:

@@ -1,14 +1,18 @@
-"""The wrench that the model does not know: payload, a push, a slope under a wrong model."""
+"""What the model does not know: a wrench (payload, a push), and how much the ground holds."""
 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from icl_vla_embodiments import se3
 from icl_vla_embodiments.types import Array
 
+from .config import LegConfig
 from .dynamics import FloatingDynamics
 from .forces import GRAVITY
+
+SLIP = 0.25  # [m/s] of a standing foot
 
 
 class WrenchEstimator:
@@ -30,11 +34,14 @@ class WrenchEstimator:
         self.wrench = np.zeros(6)
         self._predicted: Array | None = None
 
-    def update(self, dynamics: FloatingDynamics, forces: Array) -> Array:
-        """The wrench after a tick in which ``forces`` ``(C, 3)`` were meant to act."""
+    def update(self, dynamics: FloatingDynamics, forces: Array, late: bool = False) -> Array:
+        """The wrench after a tick in which ``forces`` ``(C, 3)`` were meant to act.
+
+        A ``late`` tick teaches nothing: what acted meanwhile is not known.
+        """
         h = dynamics.momentum
-        if self._predicted is None:
-            self._predicted = h.copy()
+        if self._predicted is None or late:
+            self._predicted = h - self.wrench / self._gain
         self.wrench = self._gain * (h - self._predicted)
         limit = self._mass * 9.81 * np.array([0.5] * 3 + [0.1] * 3)
         self.wrench = np.clip(self.wrench, -limit, limit)
@@ -45,3 +52,63 @@ class WrenchEstimator:
         rate[3:] += (arms @ forces[:, :, None]).sum(axis=0)[:, 0]
         self._predicted = self._predicted + self._period * rate
         return self.wrench
+
+
+class TorqueEstimator:
+    r"""What acts on the joints of arms: a load in the hand, a push.
+
+    The accelerations :math:`\dot u^*` that the whole-body program foresaw for the last tick are set
+    against the measured ones, and the rest is integrated:
+
+    .. math:: \hat \tau \mathrel{+}= K\,dt \left[M (\Delta u / dt - \dot u^*)\right]_{j}
+
+    The base's rows have their own estimate, the whole external wrench (:class:`WrenchEstimator`);
+    a force at a hand is the sum of both, :math:`J^T F`, so nothing is counted twice.
+
+    Attributes:
+        torques: ``(n,)`` [N m], 0 for other joints.
+    """
+
+    def __init__(
+        self, gain: float, period: float, columns: NDArray[np.intp], efforts: Array
+    ) -> None:
+        self._gain, self._period, self._columns = gain, period, columns
+        self._largest = 0.5 * efforts
+        self.torques = np.zeros(len(efforts))
+        self._velocity: Array | None = None
+
+    def update(self, d: FloatingDynamics, acceleration: Array | None) -> Array:
+        """The torques after a tick that foresaw ``acceleration`` ``(6 + n,)``; None: unknown."""
+        if self._velocity is not None and acceleration is not None and len(self._columns):
+            missing = (d.u - self._velocity) / self._period - acceleration
+            rows = self._columns - 6
+            gained = self._gain * self._period * (d.M[self._columns] @ missing)
+            largest = self._largest[rows]
+            self.torques[rows] = np.clip(self.torques[rows] + gained, -largest, largest)
+        self._velocity = d.u
+        return self.torques
+
+
+class FrictionObserver:
+    """Believes in less friction where a loaded foot slides, slowly in more again.
+
+    Attributes:
+        friction: Coefficient that is believed.
+    """
+
+    def __init__(self, config: LegConfig, period: float) -> None:
+        self._config, self._period = config, period
+        self.friction = config.friction
+
+    def update(self, d: FloatingDynamics, forces: Array, pressed: NDArray[np.bool_]) -> None:
+        """Watch the points that are ``pressed`` ``(C,)`` to the ground by ``forces`` ``(C, 3)``."""
+        loaded = pressed & (forces[:, 2] > 0.05 * d.mass * 9.81)
+        speed = np.hypot(d.point_velocities[:, 0], d.point_velocities[:, 1])
+        sliding = loaded & (speed > SLIP)
+        if sliding.any():
+            f = forces[sliding]
+            held = float((np.hypot(f[:, 0], f[:, 1]) / f[:, 2]).max())
+            believed = max(self._config.least_friction, 0.9 * held)
+            self.friction += 10 * self._period * min(0.0, believed - self.friction)
+        else:
+            self.friction = min(self._config.friction, self.friction + 0.02 * self._period)

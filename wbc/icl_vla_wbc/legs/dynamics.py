@@ -39,7 +39,8 @@ class FloatingDynamics:
 
     def __init__(self, model: RobotModel, feet: Sequence[Foot]) -> None:
         self._model = model
-        m = model.model
+        # a copy: frames are added, and data that others made of theirs have no room for them
+        m = self._pin = model.model.copy()
         if m.njoints < 2 or m.joints[1].nv != 6:
             raise WbcError("legs need a floating base", where=model.embodiment.name)
         self.S = np.zeros((m.nv, 6 + model.n))
@@ -77,7 +78,7 @@ class FloatingDynamics:
                 where="observation",
                 valid=("q", "v", "T_world_base", "base_twist"),
             )
-        m, data = self._model.model, self._data
+        m, data = self._pin, self._data
         q = self._model.full(o.q)
         q[:3] = o.T_world_base[:3, 3]
         q[3:7] = pin.Quaternion(np.ascontiguousarray(o.T_world_base[:3, :3])).coeffs()
@@ -110,7 +111,7 @@ class FloatingDynamics:
         return M if self._plain else self.S.T @ M @ self.S
 
     def _frame(self, frame: int, rows: int) -> tuple[Array, Array]:
-        m, data = self._model.model, self._data
+        m, data = self._pin, self._data
         J = pin.getFrameJacobian(m, data, frame, pin.LOCAL_WORLD_ALIGNED)[:rows]
         a = pin.getFrameClassicalAcceleration(m, data, frame, pin.LOCAL_WORLD_ALIGNED)
         drift = a.linear if rows == 3 else np.concatenate([a.linear, a.angular])

@@ -19,6 +19,8 @@ class BodyReference:
         yaw: [rad].
         velocity: ``(2,)`` in the body's heading [m/s].
         spin: [rad/s].
+        R: ``(3, 3)`` of the heading.
+        world_velocity: ``(2,)`` [m/s].
     """
 
     def __init__(self, T_world_base: Array, config: LegConfig) -> None:
@@ -27,30 +29,27 @@ class BodyReference:
         self.yaw = heading(T_world_base)
         self.velocity = np.zeros(2)
         self.spin = 0.0
+        self._turn()
 
     def advance(self, twist: Array, T_world_base: Array, period: float) -> None:
         """Approach a commanded twist ``(6,)`` and move on, never far ahead of the robot."""
         step = self._config.acceleration * period
-        self.velocity = self.velocity + np.clip(twist[:2] - self.velocity, -step, step)
-        self.spin += float(np.clip(twist[5] - self.spin, -3 * step, 3 * step))
+        self.velocity = self.velocity + np.minimum(
+            np.maximum(twist[:2] - self.velocity, -step), step
+        )
+        self.spin += min(max(float(twist[5]) - self.spin, -3 * step), 3 * step)
         here = T_world_base[:2, 3]
-        place = self.place + period * self.world_velocity
-        ahead = place - here
-        far = float(np.linalg.norm(ahead))
+        ahead = self.place + period * (self.R[:2, :2] @ self.velocity) - here
+        far = float(np.hypot(*ahead))
         self.place = here + ahead * min(1.0, self._config.leash / max(far, 1e-9))
         error = _wrapped(self.yaw + period * self.spin - heading(T_world_base))
-        self.yaw = heading(T_world_base) + float(np.clip(error, -0.5, 0.5))
+        self.yaw = heading(T_world_base) + min(max(error, -0.5), 0.5)
+        self._turn()
 
-    @property
-    def R(self) -> Array:
-        """``(3, 3)`` of the heading."""
+    def _turn(self) -> None:
         c, s = np.cos(self.yaw), np.sin(self.yaw)
-        return np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
-
-    @property
-    def world_velocity(self) -> Array:
-        """``(2,)``."""
-        return np.asarray(self.R[:2, :2] @ self.velocity)
+        self.R = np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
+        self.world_velocity = self.R[:2, :2] @ self.velocity
 
 
 def heading(T: Array) -> float:
@@ -93,7 +92,7 @@ class Ground:
     def tilt(self, R: Array) -> Array:
         """``(3, 3)`` orientation of a body with heading ``R`` that is parallel to the ground."""
         normal = np.array([-self.slope[0], -self.slope[1], 1.0])
-        normal /= np.linalg.norm(normal)
+        normal /= np.sqrt(normal @ normal)
         x = R[:, 0] - normal * (R[:, 0] @ normal)
-        x /= np.linalg.norm(x)
+        x /= np.sqrt(x @ x)
         return np.column_stack([x, pin.skew(normal) @ x, normal])

@@ -62,6 +62,7 @@ def solve_whole_body(
     forces: Array,
     force_weight: float,
     wrench: Array,
+    loads: Array,
     efforts: Array,
     friction: float,
     largest: Array,
@@ -71,9 +72,9 @@ def solve_whole_body(
     .. math:: \min_{\dot u, f} \sum_t \|J_t \dot u - b_t\|^2_{W_t} + w \|f - f^*\|^2
 
     subject to the six rows of the base, :math:`|\tau| \le \tau_{max}` with
-    :math:`\tau = (M \dot u + h - J_c^T f - J_b^T w_e)_{6:}`, and the friction pyramid (Wensing and
-    Orin, *Generation of dynamic humanoid behaviors through task-space control with conic
-    optimization*, 2013).
+    :math:`\tau = (M \dot u + h - J_c^T f - J_b^T w_e)_{6:} - \tau_e`, and the friction
+    pyramid (Wensing and Orin, *Generation of dynamic humanoid behaviors through task-space control
+    with conic optimization*, 2013).
 
     Args:
         dynamics: The robot at its measured state.
@@ -82,6 +83,7 @@ def solve_whole_body(
         forces: ``(C, 3)`` wanted.
         force_weight: Of their squared error.
         wrench: ``(6,)`` that also acts on the base, at the centre of mass, world axes.
+        loads: ``(n,)`` torques :math:`\tau_e` that also act on the joints.
         efforts: ``(n,)`` largest torques.
         friction: Coefficient.
         largest: ``(C,)`` normal forces that the points may carry [N].
@@ -101,6 +103,7 @@ def solve_whole_body(
     H[at, at] = force_weight
     g[nu:] = -force_weight * forces[stands].reshape(-1)
     rest = dynamics.h - _on_base(dynamics, wrench)
+    rest[6:] -= loads
     pyramid, low, high = friction_rows(
         nf // 3, friction, largest[stands], np.minimum(LEAST, largest[stands])
     )

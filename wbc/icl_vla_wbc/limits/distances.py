@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from icl_vla_embodiments.types import Array
 
@@ -16,7 +15,9 @@ from ..plan import Plan
 from .limit import Rows
 
 if TYPE_CHECKING:  # its settings hold those of the governor, which knows limits
-    from ..collision import CollisionModel, DistanceRows
+    from ..avoidance import Avoidance
+    from ..collision import DistanceRows
+    from ..qp import QuadraticProgram
 
 CORRECTION = 0.03  # [m]; most that an iteration is asked to change a distance that is too small
 
@@ -24,38 +25,52 @@ CORRECTION = 0.03  # [m]; most that an iteration is asked to change a distance t
 class DistanceLimits:
     r"""Keeps bodies apart: :math:`d(q_k) + \nabla d\, P_k \delta U \ge m` at the checked stages.
 
-    The distances and their gradients are :class:`CollisionModel`'s.
+    The distances and their gradients are :class:`CollisionModel`'s, around the plan that
+    :class:`Avoidance` chose.
 
     Args:
-        collision: Distances at the present posture and the checked stages.
-        joints: ``(n,)`` indices of the controlled joints.
+        avoidance: Looks for plans that keep distances.
         horizon: Stages and knots.
-
-    Attributes:
-        obstacles: Where they are now.
     """
 
-    def __init__(
-        self, collision: CollisionModel, joints: NDArray[np.intp], horizon: Horizon
-    ) -> None:
-        self.collision, self._joints, self._checked = collision, joints, horizon.checked
-        self._times = np.concatenate([[0.0], horizon.times[horizon.checked]])
+    def __init__(self, avoidance: Avoidance, horizon: Horizon) -> None:
+        self._avoidance, self._collision = avoidance, avoidance.collision
         self._shares = horizon.P[horizon.checked, 2:]
-        self.obstacles: Sequence[Obstacle] = ()
         self._found: DistanceRows | None = None
         self._C = np.zeros((0, 0))
 
+    def reset(self) -> None:
+        """Forget what was seen."""
+        self._avoidance.reset()
+        self._found = None
+
+    def around(
+        self, q: Array, measured: Array, v: Array, U: Array, obstacles: Sequence[Obstacle]
+    ) -> Array:
+        """The plan ``(K, n)`` or a better one; see :meth:`Avoidance.around`."""
+        U, self._found = self._avoidance.around(q, measured, v, U, obstacles)
+        return U
+
+    @property
+    def pressed(self) -> bool:
+        """Whether no plan was found that keeps the margins."""
+        return self._avoidance.pressed
+
+    @property
+    def kept(self) -> bool:
+        """Whether the plan keeps its distances well enough to be used once more."""
+        found, stop = self._found, self._collision.config.stop
+        return found is None or not (found.broken > 1 - stop).any()
+
     def rows(self, plan: Plan) -> Rows | None:
-        """See :meth:`Limit.rows`."""
-        Q = np.concatenate([plan.now[None], plan.Q[self._checked]])
-        found = self._found = self.collision.look(Q, self._times, self.obstacles)
-        if not len(found.stage):
+        """See :meth:`Limit.rows`; of the plan last looked at."""
+        found = self._found
+        if found is None or not len(found.stage):
             return None
         shares = self._shares[found.stage - 1]  # (M, K)
-        C = (shares[:, :, None] * found.gradient[:, None, :]).reshape(len(shares), -1)
-        self._C = C
+        self._C = (shares[:, :, None] * found.gradient[:, None, :]).reshape(len(shares), -1)
         lower = np.minimum(found.margin - found.distance, CORRECTION)
-        return Rows(C, lower, np.full(len(shares), np.inf))
+        return Rows(self._C, lower, np.full(len(shares), np.inf))
 
     def clear(self, change: Array) -> bool:
         """Whether a change of the plan last looked at keeps distances too well to be braked."""
@@ -63,4 +78,12 @@ class DistanceLimits:
         if found is None or not len(found.stage):
             return True
         planned = found.distance + self._C @ change
-        return bool((planned >= self.collision.config.stop * found.margin).all())
+        return bool((planned >= self._collision.config.stop * found.margin).all())
+
+    def damped(self, program: QuadraticProgram) -> QuadraticProgram:
+        """A program for velocities that keeps distances; see :meth:`CollisionModel.damped`."""
+        return self._collision.damped(program)
+
+    def danger(self, v: Array, following: Array, acceleration: Array, period: float) -> str:
+        """Why a motion must be braked; see :meth:`CollisionModel.danger`."""
+        return self._collision.danger(v, following, acceleration, period)

@@ -31,6 +31,7 @@ class EffortLimits:
         joints: ``(n,)`` indices of the controlled joints.
         horizon: Stages and knots.
         effort: ``(n_all,)`` largest torques of the actuated joints; infinite: no limit.
+        compiled: Whether machine code may take over, see :class:`CompiledInPlace`.
 
     Attributes:
         disturbance: ``(n,)`` torques beyond the model's.
@@ -38,14 +39,19 @@ class EffortLimits:
     """
 
     def __init__(
-        self, model: RobotModel, joints: NDArray[np.intp], horizon: Horizon, effort: Array
+        self,
+        model: RobotModel,
+        joints: NDArray[np.intp],
+        horizon: Horizon,
+        effort: Array,
+        compiled: bool = True,
     ) -> None:
         self._joints = joints
         maps = _stage_maps(horizon)  # (3, C, 2 + K): to q, v and a
         self._maps = maps.reshape(-1, maps.shape[2])
         self._shares = np.ascontiguousarray(maps[:, :, 2:].transpose(1, 2, 0))  # (C, K, 3)
         stages = len(self._shares)
-        self.compiled = stage_torques(model, joints, stages)
+        self.compiled = stage_torques(model, joints, stages, compiled)
         limit = np.tile(effort[joints], stages)
         limited = np.isfinite(limit)
         self._rows = slice(None) if limited.all() else np.flatnonzero(limited)
@@ -84,7 +90,9 @@ def _stage_maps(horizon: Horizon) -> Array:
     return np.stack([rows[horizon.checked] for rows in (P, V, horizon.A)])
 
 
-def stage_torques(model: RobotModel, joints: NDArray[np.intp], stages: int) -> CompiledInPlace:
+def stage_torques(
+    model: RobotModel, joints: NDArray[np.intp], stages: int, compiled: bool = True
+) -> CompiledInPlace:
     """``q, v, a (C, n) -> tau (C, m)`` and its derivatives ``(C m, m)``, transposed.
 
     Until its machine code is there, Pinocchio computes them.
@@ -116,4 +124,4 @@ def stage_torques(model: RobotModel, joints: NDArray[np.intp], stages: int) -> C
             output[:] = (J.T @ block @ J).transpose(0, 2, 1).reshape(output.shape)
 
     function = inverse_dynamics_derivatives(model, joints.tolist()).map(stages)
-    return CompiledInPlace(function, interpreted)
+    return CompiledInPlace(function, interpreted, wanted=compiled)

@@ -15,7 +15,7 @@ from icl_vla_embodiments.types import Array
 
 from .. import quaternion
 from ..dynamics import InPlace
-from ..reference import Governor, TargetPath
+from ..reference import Governor
 from ..request import Request
 from .config import MobileConfig
 from .drive import Drive
@@ -27,7 +27,7 @@ from .request import BaseRequest
 FAR = 1.2  # [m]; a base that must go farther is driven there before the arms reach
 CLOSE = 0.3  # [m]; a base nearer than this to its place is led there without a path
 HAND_TOLERANCE, BASE_TOLERANCE = 0.005, 0.01  # [m]; no new way is sought for less
-HEADINGS = (0.0, 0.7, -0.7)  # [rad]; sides from which a hand's target is approached, in turn
+HEADINGS = (0.0, 0.7, -0.7, 1.4, -1.4)  # [rad]; from the target's own, tried in turn
 
 
 @dataclass(frozen=True)
@@ -38,13 +38,13 @@ class Asked:
         hands: Effectors with poses.
         base: Targets of the base.
         posture: ``(m,)`` of all actuated joints.
-        weights: ``(6,)`` of the hands.
+        weights: Effector -> ``(6, 6)`` by which its residual is multiplied.
     """
 
     hands: Mapping[str, Request]
     base: BaseRequest
     posture: Array | None
-    weights: Array
+    weights: Mapping[str, Array]
 
 
 class Aims:
@@ -86,15 +86,17 @@ class Aims:
         """What this tick heads for."""
         posture = self._model.neutral if asked.posture is None else asked.posture
         twist, place, detour = asked.base.twist, None, False
+        poses = {e: self._program.pose(e, state) for e in asked.hands}
         if asked.base.places is not None:
             place = self._base(asked.base, state.centre)
         elif asked.hands and twist is None:
-            place = self._detour(asked.hands, state, posture)
+            posed = {e: request for e, request in asked.hands.items() if request.poses is not None}
+            place = self._detour(posed, poses, state, posture) if posed else None
             detour = place is not None
         else:
             self._guide.stop()
             twist = np.zeros(3) if twist is None else twist
-        hands = {} if detour else self._hands(asked.hands, state)
+        hands = {} if detour else self._hands(asked.hands, poses)
         self._reaching = set(hands)
         if asked.hands or asked.posture is not None:
             self._stay = None
@@ -119,14 +121,19 @@ class Aims:
             return self._guide.advance(centre)
         return base.at(self._times, float(centre[2]))
 
-    def _detour(self, hands: Mapping[str, Request], state: State, posture: Array) -> Array | None:
+    def _detour(
+        self,
+        hands: Mapping[str, Request],
+        poses: Mapping[str, Array],
+        state: State,
+        posture: Array,
+    ) -> Array | None:
         """``(N, 3)`` of the base where it must drive before the first hand can reach; else None."""
         name, request = next(iter(hands.items()))
         assert request.poses is not None
         T = request.poses[min(int(np.searchsorted(request.times, 0.0)), len(request.times) - 1)]
-        stuck = self._standstill.update(
-            T[:3].reshape(-1), self._error(name, T, state), HAND_TOLERANCE
-        )
+        error = self._error(poses[name], T)
+        stuck = self._standstill.update(T[:3].reshape(-1), error, HAND_TOLERANCE)
         guide, centre, tries = self._guide, state.centre, self._standstill.tries
         if guide.path is not None:
             assert self._sought is not None
@@ -148,9 +155,9 @@ class Aims:
         guide.start(centre, goal)
         return guide.advance(centre)
 
-    def _error(self, name: str, T: Array, state: State) -> float:
-        """Distance [m] of a hand from a pose, its turn counted at :data:`ARM`."""
-        self._matrix.inputs[0][:] = self._program.pose(name, state)
+    def _error(self, pose: Array, T: Array) -> float:
+        """Distance [m] of a hand's pose ``(7,)`` from another, its turn counted at :data:`ARM`."""
+        self._matrix.inputs[0][:] = pose
         off = T - self._matrix()[0]
         # the Frobenius norm of a difference of rotations is sqrt(8) sin(angle / 2)
         turn = math.sqrt(0.5 * float((off[:3, :3] ** 2).sum()))
@@ -169,18 +176,16 @@ class Aims:
         speed = np.abs(state.v[: self._drive.n] / self._drive.velocity).max()
         return bool(distance(between(goal, state.centre)) < 0.03 and speed < 0.05)
 
-    def _hands(self, requests: Mapping[str, Request], state: State) -> dict[str, Array]:
+    def _hands(
+        self, requests: Mapping[str, Request], poses: Mapping[str, Array]
+    ) -> dict[str, Array]:
         """Effector -> ``(N, 7)``, slowed by the governors."""
         references = {}
         for name, request in requests.items():
-            pose, governor = self._program.pose(name, state), self._governors[name]
+            pose, governor = poses[name], self._governors[name]
             if name not in self._reaching:
                 governor.reset(pose)
-            assert request.poses is not None
-            path = TargetPath(request.times, request.poses)
-            if request.times[0] > 0:  # from the reference now to what is due first
-                self._matrix.inputs[0][:] = governor.state[:7]
-                poses = np.concatenate([self._matrix()[0][None], request.poses])
-                path = TargetPath(np.concatenate([[0.0], request.times]), poses)
+            self._matrix.inputs[0][:] = governor.state[:7]
+            path = request.path(self._matrix()[0], float(self._times[-1]))
             references[name] = governor.follow(path, pose)
         return references

@@ -48,12 +48,12 @@ class MobileConfig:
     position_weight: float = 30.0
     rotation_weight: float = 10.0
     place_weight: float = 30.0
-    heading_weight: float = 10.0
+    heading_weight: float = 3.0
     twist_weight: float = 10.0
     base_velocity_weight: float = 0.15
     velocity_weight: float = 0.05
     acceleration_weight: float = 0.01
-    preference_weight: float = 0.02
+    preference_weight: float = 0.1
     posture_weight: float = 5.0
     damping: float = 0.1
     linear_speed: float = 1.0

@@ -5,27 +5,30 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from icl_vla_embodiments import Command, Observation, TaskTarget
 from icl_vla_embodiments.robot_model import RobotModel
 from icl_vla_embodiments.types import Array
 
+from ..chains import moving
 from ..dynamics import InPlace
 from ..errors import WbcError
 from ..grippers import gripper_joints, resting_places
 from ..horizon import Horizon
+from ..ladder import Ladder
 from ..limits import ViableLimits, departure
-from ..request import Request, rigid
+from ..request import ROTATION_TOLERANCE, Weights, hand_factors, read_requests
 from ..solution import Solution, Step
 from .aims import Aims, Asked
 from .config import MobileConfig
 from .drive import Drive
-from .program import MobileProgram, State, footing
+from .kinematics import footing
+from .program import MobileProgram, State
 from .request import BaseRequest
+from .slip import Slip
 
 CREEP = 1e-6  # [m/s]; a steered base's least speed: its twist tells the curvature at rest too
 
@@ -36,7 +39,9 @@ class MobileMpc:
     As :class:`icl_vla_wbc.ArmMpc`, with the drive's integrators (:class:`Drive`) among the joints
     and all poses **in the world** (``T_world_ee = T_world_base @ T_base_ee``), for the base's own
     frame moves. The base's pose is the measured one, its height and tilt included; joints and
-    velocities are the commanded ones. Each tick is one Gauss-Newton step.
+    velocities are the commanded ones. What the base does beyond or short of its velocities, where
+    it is measured (``Observation.base_twist``), is made up for (:class:`Slip`). Each tick is one
+    Gauss-Newton step.
 
     A wheeled base has no gradient sideways. Where the hand's target is far, or a target at rest
     does not come nearer, the base is driven along a path (curve, straight, curve, or turn,
@@ -84,7 +89,7 @@ class MobileMpc:
         arms = (arm.name for arm in embodiment.arms)
         self.effectors = tuple(arms if effectors is None else effectors)
         self.drive = Drive.of(model, config)
-        self.joints = _moving(model, self.effectors)
+        self.joints = np.flatnonzero(moving(model, self.effectors)).astype(np.intp)
         self._limits = self.drive.limits(ViableLimits.of(embodiment, period))
         b = self.drive.n
         self._inside = np.concatenate([np.arange(b), b + self.joints])  # of all the ones limited
@@ -112,8 +117,12 @@ class MobileMpc:
             config,
             period,
         )
+        self._slip = Slip(self.drive, period)
         self._footing = InPlace(footing(self.drive.T_base_centre))
         self._weights = np.repeat([config.position_weight, config.rotation_weight], 3)
+        self._ladder = Ladder(
+            self._horizon, len(self._inside), period, config.shift_time, config.iterations
+        )
         self._started = False
         self.solution: Solution | None = None
 
@@ -130,16 +139,16 @@ class MobileMpc:
                 where="observation",
                 valid=(f"q: {self.model.n} finite numbers", "T_world_base: a rigid motion"),
             )
-        q, T = measured
+        q, *place = measured
         b = self.drive.n
         self._q, self._v = np.concatenate([np.zeros(b), q]), np.zeros(b + self.model.n)
         self._hold = q.copy()
         self._centre = np.zeros(3)
-        self._stand(T)
-        self._U = np.zeros((self.config.knots, len(self._inside)))
-        self._plan_age: float | None = None
+        self._stand(*place)
+        self._ladder.forget()
         self._openings: dict[str, float] = {}
         self._aims.reset()
+        self._slip.reset()
         self.solution, self._started = None, True
 
     def track(
@@ -149,19 +158,21 @@ class MobileMpc:
         *,
         times: ArrayLike | None = None,
         obstacles: Sequence[object] = (),
-        weights: ArrayLike | None = None,
+        weights: Weights | None = None,
     ) -> Command:
         """Command for the next period.
 
         Args:
-            targets: ``poses`` of effectors in the world, ``T_world_base``, ``base_twist`` in the
-                base's frame, postures and gripper openings; each alone or together. What is not
+            targets: ``poses`` and ``twists`` of effectors in the world, ``T_world_base``,
+                ``base_twist`` in the base's frame, postures and gripper openings; each alone or
+                together. What is not
                 asked for stays. With poses, the base goes where they need it, unless it has a
                 target of its own.
             observation: ``q`` and ``T_world_base`` as measured now.
             times: Seconds from now at which each target is due, increasing. None: one target.
             obstacles: Must be empty.
-            weights: ``(6,)`` factors on the effectors' weights (x y z, rx ry rz in world axes).
+            weights: Factors on the hands' residuals (x y z, rx ry rz in world axes): ``(6,)``, or
+                ``(6, 6)`` to weight other directions; for all, or effector -> factors.
 
         Returns:
             Joint positions and velocities at the end of the period, and the ``base_twist`` to hold
@@ -181,13 +192,16 @@ class MobileMpc:
             [targets] if isinstance(targets, TaskTarget) else targets, times, weights
         )
         measured = self._measured(observation)
-        self._U = self._horizon.shift @ self._U
+        self._ladder.advance()
         if measured is None:
-            step = self._brake("no finite measured joint positions or base pose")
+            step = self._ladder.brake("no finite measured joint positions or base pose")
         elif asked is None:
-            step = self._brake("a target or weight is not finite, or a pose is no rigid motion")
+            step = self._ladder.brake(
+                "a target or weight is not finite, or a pose is no rigid motion"
+            )
         else:
-            self._stand(measured[1])
+            self._stand(*measured[1:])
+            self._slip.observe(observation.base_twist)
             step = self._decide(asked)
         return self._apply(step, None if measured is None else measured[0], start)
 
@@ -195,55 +209,31 @@ class MobileMpc:
         self,
         targets: Sequence[TaskTarget],
         times: ArrayLike | None,
-        weights: ArrayLike | None,
+        weights: Weights | None,
     ) -> Asked | None:
         """What is asked for; None where it is no good."""
-        factors = np.ones(6) if weights is None else np.asarray(weights, dtype=float)
-        if factors.shape != (6,):
-            raise WbcError("six weights are needed", where="weights", value=factors.shape)
-        names = self.effectors or ("",)
-        requests = {e: Request.read(targets, times, e, self.period, self.model.n) for e in names}
-        if any(r is None for r in requests.values()) or not np.isfinite(factors).all():
+        factors = hand_factors(weights, self.effectors)
+        found = read_requests(targets, times, self.effectors, self.period, self.model.n)
+        if found is None or not all(np.isfinite(f).all() for f in factors.values()):
             return None
-        unknown = {e for t in targets for e in t.poses} - set(self.effectors)
-        if unknown:
-            raise WbcError(
-                "a pose is asked of what is not controlled",
-                where="targets.poses",
-                value=sorted(unknown),
-                valid=self.effectors,
-            )
         due = np.zeros(1) if times is None else np.atleast_1d(np.asarray(times, dtype=float))
         base = BaseRequest.read(targets, due, self.period, self.drive)
         if base is None:
             return None
-        found = {e: r for e, r in requests.items() if r is not None}
         for request in found.values():
             self._openings.update(request.grippers)
         first = next(iter(found.values()))
-        hands = {e: r for e, r in found.items() if r.poses is not None}
-        return Asked(hands, base, first.posture, self._weights * factors)
+        hands = {e: r for e, r in found.items() if r.moves}
+        matrices = {e: f if f.ndim == 2 else np.diag(f) for e, f in factors.items()}
+        weighted = {e: F * self._weights for e, F in matrices.items()}
+        return Asked(hands, base, first.posture, weighted)
 
     def _decide(self, asked: Asked) -> Step:
-        """Walk down the ladder until a rung holds."""
-        state, v = self._state(), self._v[self._inside]
+        """Plan with what is asked for, or walk down the ladder."""
+        state = self._state()
         aim = self._aims.of(asked, state)
-        program = self._program.plan(state, self._U, aim)
-        solved = program.solve(self.config.iterations)
-        if solved is not None:
-            self._U = self._U + solved[0].reshape(self._U.shape)
-            self._plan_age = 0.0
-            return Step("nominal", "", v + self.period * self._U[0], program, *solved)
-        reason = "the solver found no plan"
-        if self._plan_age is not None and self._plan_age + self.period <= self.config.shift_time:
-            self._plan_age += self.period
-            return Step("shifted", reason, v + self.period * self._U[0])
-        self._U[:], self._plan_age = 0.0, None
-        program = self._program.one_step(state, aim)
-        solved = program.solve(self.config.iterations)
-        if solved is not None:
-            return Step("one_step", reason, solved[0], program, *solved)
-        return self._brake(reason)
+        program = self._program.plan(state, self._ladder.U, aim)
+        return self._ladder.decide(state.v, program, lambda: self._program.one_step(state, aim))
 
     def _state(self) -> State:
         return State(
@@ -254,17 +244,11 @@ class MobileMpc:
             self._q[self.drive.n :],
         )
 
-    def _stand(self, T_world_base: Array) -> None:
+    def _stand(self, centre: Array, lift: Array) -> None:
         """Take a measured base pose; the heading is counted on from the last one."""
-        self._footing.inputs[0][:] = T_world_base
-        (centre,), (lift,) = self._footing()
-        turned = math.remainder(centre[2] - self._centre[2], 2 * math.pi)
-        self._centre = np.array([centre[0], centre[1], self._centre[2] + turned])
-        self._lift = lift.copy()
-
-    def _brake(self, reason: str) -> Step:
-        """Bring everything to rest as fast as its acceleration limits allow."""
-        return Step("braking", reason, np.zeros(len(self._inside)))
+        x, y, heading = centre
+        turned = math.remainder(heading - self._centre[2], 2 * math.pi)
+        self._centre, self._lift = np.array([x, y, self._centre[2] + turned]), lift
 
     def _apply(self, step: Step, measured: Array | None, start: float) -> Command:
         """Move the commanded state on, inside the limits, and say how it came about."""
@@ -281,10 +265,16 @@ class MobileMpc:
             near = np.concatenate([q[:b], q[b:] + departure(measured, q[b:], self._endless[b:])])
         self._q, self._v = self._limits.advance(q, v, velocity, near, self._leash)
         if step.level == "braking":
-            self._U[:], self._plan_age = 0.0, None
+            self._ladder.forget()
             self._aims.rest()
-        self.solution = self._solution(step, q[self._inside], v[self._inside], start)
-        s, w = 0.5 * (q + self._q)[:b], 0.5 * (v + self._v)[:b]
+        own = self._inside
+        self.solution = self._ladder.solution(
+            step,
+            np.stack([q[own], v[own]]),
+            np.stack([self._q[own], self._v[own]]),
+            time.thread_time() - start,
+        )
+        s, w = 0.5 * (q + self._q)[:b], self._slip.correct(0.5 * (v + self._v)[:b])
         if self.drive.kind == "planar_ackermann" and abs(w[0]) < CREEP:
             w = np.array([np.copysign(CREEP, w[0]), w[1]])
         return Command(
@@ -296,48 +286,16 @@ class MobileMpc:
             level=step.level,
         )
 
-    def _solution(self, step: Step, q: Array, v: Array, start: float) -> Solution:
-        found = Solution(
-            step.level,
-            step.reason,
-            np.array([0.0, self.period]),
-            np.stack([q, self._q[self._inside]]),
-            np.stack([v, self._v[self._inside]]),
-            (self._v[self._inside] - v)[None] / self.period,
-            time.thread_time() - start,
-            step.program,
-            step.primal,
-            step.multipliers,
-        )
-        if step.level not in ("nominal", "shifted"):
-            return found
-        X, horizon = np.concatenate([q[None], v[None], self._U]), self._horizon
-        return replace(
-            found,
-            times=np.concatenate([[0.0], horizon.times]),
-            q=np.concatenate([q[None], horizon.P @ X]),
-            v=np.concatenate([v[None], horizon.V @ X]),
-            a=horizon.A @ X,
-        )
-
-    def _measured(self, observation: Observation) -> tuple[Array, Array] | None:
-        """Measured joint positions and base pose, or None where there are none to trust."""
+    def _measured(self, observation: Observation) -> tuple[Array, Array, Array] | None:
+        """Measured joints, :attr:`State.centre` and ``lift``; None: there are none to trust."""
         if observation is None or not (observation.has("q") and observation.has("T_world_base")):
             return None
         q = np.asarray(observation.q, dtype=float)
         T = np.asarray(observation.T_world_base, dtype=float)
-        good = q.shape == (self.model.n,) and np.isfinite(q).all() and T.shape == (4, 4)
-        return (q, T) if good and rigid(T[None]) else None
-
-
-def _moving(model: RobotModel, effectors: Sequence[str]) -> NDArray[np.intp]:
-    """Indices of the actuated joints that move an effector."""
-    rows = {
-        model.model.joints[i].idx_v
-        for e in effectors
-        for i in model.model.supports[model.model.frames[model.tcp_id(e)].parentJoint]
-        if i > 0
-    }
-    if not rows:
-        return np.zeros(0, dtype=np.intp)
-    return np.flatnonzero(np.abs(model.G[sorted(rows)]).any(axis=0)).astype(np.intp)
+        if q.shape != (self.model.n,) or T.shape != (4, 4):
+            return None
+        if not (np.isfinite(q).all() and np.isfinite(T[:3]).all()):
+            return None
+        self._footing.inputs[0][:] = T
+        (centre,), (lift,), ((off,),) = self._footing()
+        return (q, centre.copy(), lift.copy()) if off < ROTATION_TOLERANCE**2 else None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from icl_vla_embodiments import Embodiment, se3
+from icl_vla_embodiments import Embodiment, Group, se3
 from icl_vla_embodiments.embodiment import Base
 from icl_vla_embodiments.robot_model import RobotModel
 from icl_vla_embodiments.types import Array
@@ -67,13 +69,21 @@ class Drive:
         """Smallest turning radius [m]; 0 where it turns in place."""
         return 1 / float(self.upper[1]) if self.kind == "planar_ackermann" else 0.0
 
+    @property
+    def corrected(self) -> tuple[int, ...]:
+        """Components of the centre's twist that the first integrators' velocities are."""
+        kinds = {"planar_diff": (0, 2), "planar_holo": (0, 1, 2)}
+        return kinds.get(self.kind, (0,))
+
     @classmethod
     def of(cls, model: RobotModel, config: MobileConfig) -> Drive:
         r"""Read centre and limits off the wheels.
 
         A wheel's rim allows ``v + omega d <= r w`` at distance ``d`` from the centre; two thirds of
-        it are for ``v``. A wheel steered by at most :math:`\delta`, ``L`` before and ``b`` beside
-        the centre, allows the radius :math:`L / \tan \delta + b`.
+        it are for ``v``. Wheels on several parallel axles skid when they turn, about where they are
+        loaded most: there, below the centre of mass, is the centre. A wheel steered by at most
+        :math:`\delta`, ``L`` before and ``b`` beside the centre, allows the radius
+        :math:`L / \tan \delta + b`.
 
         Raises:
             WbcError: The base does not roll, or a steered base has no wheel that is steered.
@@ -93,6 +103,8 @@ class Drive:
             # a centre on the axle's line, as near to the base's origin as that allows
             forwards = _forwards(fixed[0].axle)
             along = float(middle[:2] @ forwards[:2])
+            if kind == "planar_diff" and _skids(fixed, places, forwards):
+                along = float(_mass_centre(model)[:2] @ forwards[:2])
             centre = se3.pose(se3.yaw(np.arctan2(forwards[1], forwards[0])), along * forwards)
             if kind == "planar_ackermann":
                 centre[:2, 3] = middle[:2]
@@ -110,7 +122,10 @@ class Drive:
             if kind == "planar_ackermann":
                 share = 1 / np.hypot(1 + bend * y, bend * x)  # in the tightest curve
             else:
-                share, reach = LINEAR_SHARE, max(np.hypot(x, y), 1e-3)
+                share = LINEAR_SHARE
+                # off the axle's line a wheel skids, which takes more speed than it gives
+                reach = np.hypot(x, y) if kind == "planar_holo" else y + x**2 / max(y, 1e-3)
+                reach = max(reach, 1e-3)
                 spin = min(spin, (1 - share) * rim / reach)
                 turn = min(turn, (1 - share) * surge / reach)
             speed, push = min(speed, share * rim), min(push, share * surge)
@@ -139,31 +154,31 @@ class Drive:
             joints.period,
         )
 
-    def twists(self, s: Array, w: Array) -> Array:
-        """Velocities of the centre ``(M, 3)`` of positions and velocities ``(M, n)``."""
+    def twist(self, s: Any, w: Any) -> tuple[Any, Any, Any]:
+        """Velocity of the centre at positions and velocities ``(n, ...)``; CasADi's do, too."""
         if self.kind == "planar_holo":
-            return w
-        spin = w[:, 1] if self.kind == "planar_diff" else w[:, 0] * s[:, 1]
-        return np.stack([w[:, 0], np.zeros(len(w)), spin], axis=1)
+            return w[0], w[1], w[2]
+        return w[0], 0.0 * w[0], w[1] if self.kind == "planar_diff" else w[0] * s[1]
 
-    def twist_jacobians(self, s: Array, w: Array) -> tuple[Array, Array]:
-        """Derivatives of :meth:`twists` by ``s`` and by ``w``, ``(M, 3, n)`` each."""
-        by_s, by_w = np.zeros((len(s), 3, self.n)), np.zeros((len(s), 3, self.n))
-        by_w[:, 0, 0] = 1.0
+    def twist_jacobian(self, s: Array) -> Array:
+        """Derivative ``(3, n)`` of :meth:`twist` by the velocities."""
+        J = np.zeros((3, self.n))
+        J[0, 0] = 1.0
         if self.kind == "planar_holo":
-            by_w[:, 1, 1] = by_w[:, 2, 2] = 1.0
+            J[1, 1] = J[2, 2] = 1.0
         elif self.kind == "planar_diff":
-            by_w[:, 2, 1] = 1.0
+            J[2, 1] = 1.0
         else:
-            by_w[:, 2, 0], by_s[:, 2, 1] = s[:, 1], w[:, 0]
-        return by_s, by_w
+            J[2, 0] = s[1]
+        return J
 
     def base_twist(self, s: Array, w: Array) -> Array:
         """Velocity ``(6,)`` of the base's origin in its own frame."""
-        x, y, spin = self.twists(s[None], w[None])[0]
-        R, p = self.T_base_centre[:3, :3], self.T_base_centre[:3, 3]
-        linear = R[:, 0] * x + R[:, 1] * y + spin * np.array([p[1], -p[0], 0.0])
-        return np.array([linear[0], linear[1], 0.0, 0.0, 0.0, spin])
+        x, y, spin = self.twist(s, w)
+        (a, b), (c, d), _ = self.T_base_centre[:3, :2]
+        right, up = self.T_base_centre[:2, 3]
+        linear = a * x + b * y + up * spin, c * x + d * y - right * spin
+        return np.array([*linear, 0.0, 0.0, 0.0, spin])
 
     def centre_twist(self, base_twist: Array) -> Array:
         """Velocity ``(3,)`` of the centre of a base's ``(6,)``."""
@@ -171,6 +186,21 @@ class Drive:
         spin = base_twist[5]
         linear = (base_twist[:3] - spin * np.array([p[1], -p[0], 0.0])) @ R
         return np.array([linear[0], linear[1], spin])
+
+
+def _skids(wheels: Sequence[Group], places: Mapping[str, Array], forwards: Array) -> bool:
+    """Whether wheels stand on axles a tenth of their radius or more apart."""
+    along = [float(places[w.name] @ forwards) for w in wheels]
+    return bool(np.ptp(along) > 0.1 * min(w.radius or np.inf for w in wheels))
+
+
+def _mass_centre(model: RobotModel) -> Array:
+    """``(3,)`` of the whole robot in its neutral posture, in the base frame [m]."""
+    model.link_poses(model.neutral)
+    parts = list(zip(model.data.oMi, model.model.inertias, strict=True))
+    mass = sum(inertia.mass for _, inertia in parts)
+    moment = sum(inertia.mass * place.act(inertia.lever) for place, inertia in parts)
+    return np.asarray(moment / max(mass, 1e-9), dtype=float)
 
 
 def _forwards(axle: tuple[float, float, float] | None) -> Array:

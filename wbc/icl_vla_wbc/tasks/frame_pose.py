@@ -7,8 +7,8 @@ import numpy as np
 
 from icl_vla_embodiments.types import Array
 
-from .. import quaternion
 from ..dynamics import FrameKinematics, InPlace
+from ..gauss_newton import Part, pose_error
 from .task import Residual
 
 
@@ -37,15 +37,9 @@ class FramePose(Residual):
         self, kinematics: FrameKinematics, position_weight: float, rotation_weight: float
     ) -> None:
         target = ca.SX.sym("target", 7)
-        turn = quaternion.short_way(kinematics.pose[3:], target[3:])
-        rate = turn[3] * ca.SX.eye(3) - ca.skew(turn[:3])
-        super().__init__(
-            kinematics.q,
-            ca.vertcat(kinematics.pose[:3] - target[:3], 2 * turn[:3]),
-            target,
-            weights=np.repeat([position_weight, rotation_weight], 3),
-            jacobian=ca.vertcat(kinematics.jacobian[:3, :], rate @ kinematics.jacobian[3:, :]),
-        )
+        error, jacobian = pose_error(kinematics, target)
+        weights = np.repeat([position_weight, rotation_weight], 3)
+        super().__init__(kinematics.q, error, target, weights=weights, jacobian=jacobian)
         self._pose = InPlace(ca.Function("pose", [kinematics.q], [kinematics.pose]))
 
     def pose(self, q: Array) -> Array:
@@ -53,7 +47,7 @@ class FramePose(Residual):
         self._pose.inputs[0][:] = q
         return self._pose()[0][0].copy()
 
-    def _bends(self) -> list[tuple[slice, float]]:
+    def _bends(self) -> list[Part]:
         """See :meth:`Residual._bends`; the rotation's residual bends half as much."""
         position, rotation = self.weights[0], self.weights[3]
         return [(slice(0, 3), float(position)), (slice(3, 6), 0.5 * float(rotation))]

@@ -23,7 +23,7 @@ class Posture(Task):
     def __init__(self, goal: Array, weights: Array | float) -> None:
         self.goal, self.weights = goal, weights
 
-    def bind(self, joints: NDArray[np.intp], stages: int) -> None:
+    def bind(self, joints: NDArray[np.intp], stages: int, compiled: bool = True) -> None:
         """See :meth:`Task.bind`."""
         self._joints = joints
 

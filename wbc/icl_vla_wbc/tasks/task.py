@@ -13,6 +13,7 @@ from icl_vla_embodiments.types import Array
 from ..compiled import CompiledInPlace
 from ..dynamics import InPlace
 from ..errors import WbcError
+from ..gauss_newton import Part, local_model
 
 
 class Task(ABC):
@@ -23,12 +24,13 @@ class Task(ABC):
     """
 
     @abstractmethod
-    def bind(self, joints: NDArray[np.intp], stages: int) -> None:
+    def bind(self, joints: NDArray[np.intp], stages: int, compiled: bool = True) -> None:
         """Prepare for a controller; it calls this once.
 
         Args:
             joints: ``(n,)`` indices of the controlled joints among the actuated ones.
             stages: ``N`` of its horizon.
+            compiled: Whether machine code may take over, see :class:`CompiledInPlace`.
         """
 
     @abstractmethod
@@ -85,7 +87,7 @@ class Residual(Task):
         self.factors: Array | float = 1.0
         self.parameter: Array = np.zeros(symbol.shape[0])
 
-    def bind(self, joints: NDArray[np.intp], stages: int) -> None:
+    def bind(self, joints: NDArray[np.intp], stages: int, compiled: bool = True) -> None:
         """See :meth:`Task.bind`."""
         q, s, expression, J = self._expressions
         J = ca.densify(J[:, joints.tolist()])
@@ -93,11 +95,9 @@ class Residual(Task):
         self._linear = {count: InPlace(residual.map(count)) for count in (1, stages)}
         self._shape = (len(joints), expression.shape[0])
         w = ca.SX.sym("w", expression.shape[0])
-        r, J = w * expression, ca.diag(w) @ J
-        bent = sum((k * ca.norm_2(r[part]) for part, k in self._bends()), ca.SX(0))
-        outputs = [ca.densify(J.T @ J), ca.densify(J.T @ r), bent]
+        outputs = local_model(w * expression, ca.diag(w) @ J, self._bends())
         model = ca.Function(type(self).__name__.lower(), [q, s, w], outputs, {"cse": True})
-        self.compiled = CompiledInPlace(model.map(stages))
+        self.compiled = CompiledInPlace(model.map(stages), wanted=compiled)
 
     def linearise(self, Q: Array) -> tuple[Array, Array]:
         """Weighted residuals ``(N, m)`` and their Jacobians, transposed ``(N, n, m)``."""
@@ -132,6 +132,6 @@ class Residual(Task):
         parameter = self.parameter
         function.inputs[1][:] = parameter[: len(Q)] if parameter.ndim == 2 else parameter
 
-    def _bends(self) -> list[tuple[slice, float]]:
+    def _bends(self) -> list[Part]:
         r"""Parts of the weighted residual, and how large their :math:`\partial^2 r` is."""
         return [(slice(None), float(self.weights.max()))]

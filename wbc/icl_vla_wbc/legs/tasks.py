@@ -1,0 +1,200 @@
+"""What body, joints, feet and hands are to do, as accelerations for the whole-body program."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pinocchio as pin
+from numpy.typing import NDArray
+
+from icl_vla_embodiments import TaskTarget, se3
+from icl_vla_embodiments.types import Array
+
+from .config import LegConfig
+from .dynamics import FloatingDynamics
+from .forces import GRAVITY
+from .reference import BodyReference, Ground
+from .stance import Stance
+from .stepping import Stepping
+from .swing import arc, footholds
+from .whole_body import AccelerationTask
+
+REACH = 0.6  # of the standing height: the longest step from below the hip
+LANDING = 0.3  # [m/s] at which a foot that should stand seeks the ground
+STOPPED = 0.1  # [m/s] downwards
+EARLY = 0.06  # of the standing height that a foot is above its arc when the ground holds it up
+DAMPING = 2.0  # weight of a singular leg's joints, over the standing height squared [1/m^2]
+
+
+@dataclass(frozen=True)
+class Aim:
+    """Where the body should be now, world axes.
+
+    Attributes:
+        place: ``(3,)`` of the base [m].
+        R: ``(3, 3)`` heading, level.
+        tilted: ``(3, 3)`` heading, parallel to the ground.
+        com: ``(3,)`` of the centre of mass: as over the feet in the neutral posture [m].
+        velocity: ``(3,)`` along the ground [m/s].
+        spin: Turning rate [rad/s].
+    """
+
+    place: Array
+    R: Array
+    tilted: Array
+    com: Array
+    velocity: Array
+    spin: float
+
+    @classmethod
+    def of(cls, reference: BodyReference, ground: Ground, stance: Stance) -> Aim:
+        """From the reference, on the ground as it is known."""
+        R, v = reference.R, reference.world_velocity
+        tilted = ground.tilt(R)
+        place = np.append(reference.place, float(ground.at(reference.place)) + stance.height)
+        rise = float(ground.slope @ v)
+        com = place + tilted @ stance.com
+        return cls(place, R, tilted, com, np.append(v, rise), reference.spin)
+
+    def goal(self, T_body_hand: Array) -> Array:
+        """``T_world_hand`` of a target in the frame of the body where it should be, level."""
+        return se3.pose(self.R, self.place) @ T_body_hand
+
+
+def com_task(d: FloatingDynamics, aim: Aim, planned: Array, config: LegConfig) -> AccelerationTask:
+    r"""Acceleration of the centre of mass: half the planned one ``(3,)``, half that of a spring.
+
+    By the base's rows of the equation of motion it is affine in the accelerations,
+    :math:`m (\ddot c - g) = R_b (M \dot u + h)_{1:3}`, however arms and legs are swung.
+    """
+    c = config
+    gap = np.minimum(np.maximum(aim.com - d.com, -0.1), 0.1)
+    fix = np.array([c.place_gain, c.place_gain, c.height_gain]) * gap
+    fix += np.array([6.0, 6.0, 15.0]) * (aim.velocity - d.com_velocity)
+    b = (0.5 * planned + 0.5 * fix - GRAVITY) @ d.base[:3, :3] - d.h[:3] / d.mass
+    return AccelerationTask(d.M[:3] / d.mass, b, np.array([2.0, 2.0, 8.0]))
+
+
+def posture_task(
+    d: FloatingDynamics, aim: Aim, stance: Stance, config: LegConfig
+) -> AccelerationTask:
+    """The body parallel to the ground and heading as it should, the joints back to neutral.
+
+    The joints count for little but in a leg near a singularity, whose foot cannot be followed.
+    """
+    R = d.base[:3, :3]
+    b = np.zeros(len(d.u))
+    error = R.T @ pin.log3(aim.tilted @ R.T)
+    b[3:6] = config.tilt_gain * error + 20.0 * (R[2] * aim.spin - d.u[3:6])
+    b[6:] = config.joint_gain * (stance.q - d.q) - 8.0 * d.u[6:]
+    weight = np.full(len(d.u), 1e-3)
+    weight[:6] = [0.0, 0.0, 0.0, 20.0, 20.0, 10.0]
+    damping = DAMPING * stance.height**2 * stance.singularity(d)
+    for joints, extra in zip(stance.legs, damping, strict=True):
+        if extra > 0:
+            weight[6 + joints] += extra
+    return AccelerationTask(None, b, weight)
+
+
+def hand_tasks(
+    d: FloatingDynamics, aim: Aim, target: TaskTarget, config: LegConfig
+) -> list[AccelerationTask]:
+    """Hands to their poses in the frame of the body where it should be."""
+    spin = np.array([0.0, 0.0, aim.spin])
+    k = config.hand_gain
+    tasks = []
+    for name, T_body_hand in target.poses.items():
+        T_goal = aim.goal(T_body_hand)
+        T, J, drift = d.tool(name)
+        turn = pin.log3(T_goal[:3, :3] @ T[:3, :3].T)
+        error = np.concatenate([T_goal[:3, 3] - T[:3, 3], turn])
+        twist = np.asarray(target.twists.get(name, np.zeros(6)))
+        wanted = np.concatenate([aim.R @ twist[:3], aim.R @ twist[3:] + spin])
+        wanted[:2] += aim.velocity[:2]
+        wanted[:3] += np.cross(spin, T_goal[:3, 3] - aim.place)
+        b = k * error + 2 * np.sqrt(k) * (wanted - J @ d.u) - drift
+        tasks.append(AccelerationTask(J, b, np.array([2.0] * 3 + [0.5] * 3)))
+    return tasks
+
+
+class FootTask:
+    """Standing points stay where they are; swinging ones follow their arcs."""
+
+    def __init__(self, stance: Stance, config: LegConfig) -> None:
+        self._stance, self._config = stance, config
+        self._lift: list[Array | None] = [None] * len(stance.legs)
+
+    def at(
+        self,
+        d: FloatingDynamics,
+        aim: Aim,
+        stepping: Stepping,
+        stands: NDArray[np.bool_],
+        lifted: NDArray[np.bool_],
+        ground: Ground,
+    ) -> AccelerationTask:
+        """The task now; feet that meet the ground early are noted in ``stepping``.
+
+        Args:
+            d: The robot.
+            aim: Of the body.
+            stepping: The schedule.
+            stands: ``(F,)`` feet that stand.
+            lifted: ``(C,)`` points that are off the ground.
+            ground: Where feet land.
+        """
+        sought = np.zeros_like(d.points)  # velocity of a foot that stands, or should
+        sought[lifted, 2] = -LANDING
+        b = 8.0 * (sought - d.point_velocities) - d.drift
+        weight = np.where(stands[d.owner], 50.0, 2.0)
+        if stands.all():
+            self._lift = [None] * len(stands)
+        else:
+            shares = stepping.swings()
+            v = d.base[:2, :3] @ d.u[:3]
+            for f, standing in enumerate(stands):
+                if standing:
+                    self._lift[f] = None
+                else:
+                    self._swing(f, float(shares[f]), v, b, d, aim, stepping, ground)
+        return AccelerationTask(d.J.reshape(-1, len(d.u)), b.reshape(-1), np.repeat(weight, 3))
+
+    def _swing(
+        self,
+        f: int,
+        share: float,
+        v: Array,
+        b: Array,
+        d: FloatingDynamics,
+        aim: Aim,
+        stepping: Stepping,
+        ground: Ground,
+    ) -> None:
+        """Write a swinging foot's accelerations into ``b``."""
+        stance, k = self._stance, self._config.swing_gain
+        mine = d.owner == f
+        here = d.points[mine]
+        lift = self._lift[f]
+        if lift is None:
+            lift = self._lift[f] = here
+        left = (1 - share) * stepping.swing_time
+        centre = d.base[:2, 3] + left * v
+        xy = footholds(
+            stance.hips(centre, aim.R)[mine],
+            v,
+            aim.velocity[:2],
+            aim.spin,
+            centre,
+            stepping.stance_time,
+            stance.height,
+            REACH * stance.height,
+        )
+        z = ground.at(xy) + stance.radius[mine] - 0.01 * stance.height
+        height = self._config.swing_height * stance.height
+        way = arc(lift, np.column_stack([xy, z]), height, share, stepping.swing_time)
+        speed = way.velocity - d.point_velocities[mine]
+        held_up = (here - way.place)[:, 2].min() > EARLY * stance.height
+        if share > 0.7 and held_up and d.point_velocities[mine, 2].min() > -STOPPED:
+            stepping.landed[f] = True
+        b[mine] = way.acceleration + k * (way.place - here) + 2 * np.sqrt(k) * speed - d.drift[mine]
