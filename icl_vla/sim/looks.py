@@ -65,7 +65,7 @@ class Look:
 
     @property
     def words(self) -> str:
-        """What it is called: "small striped red cube"."""
+        """What it is called: "small striped yellow ball"."""
         return self.called(NOUNS[self.shape])
 
     def called(self, noun: str) -> str:

@@ -185,26 +185,33 @@ class CollisionModel:
         return np.asarray(((near.normal * now).sum(axis=2) < 0) & (times < AROUND)[:, None])
 
     def damped(self, program: QuadraticProgram) -> QuadraticProgram:
-        r"""A program for joint velocities ``(n,)``, with soft rows that keep distances now.
-
-        Velocity dampers, :math:`\dot d \ge -(d - margin) / \tau` (Faverjon and
-        Tournassoud, *A local based approach for path planning of manipulators with a high number of
-        degrees of freedom*, 1987), of the posture last looked at.
-        """
-        if not self._contacts:
+        """A program for joint velocities ``(n,)``, with soft rows that keep distances now."""
+        gradient, slowest = self.dampers()
+        n, m = len(program.g), len(slowest)
+        if not m:
             return program
-        assert self._near is not None
-        distance, gradient, drift = self._closing(self._near)
-        room = (distance - self._near.margin[self._close]) / DAMPING_TIME
-        n, m = len(program.g), len(distance)
         return QuadraticProgram(
             program.H,
             program.g,
             gradient,
-            np.concatenate([program.lower, -room - drift]),
+            np.concatenate([program.lower, slowest]),
             np.concatenate([program.upper, np.full(m, np.inf)]),
             row_kinds(n, m),
         )
+
+    def dampers(self) -> tuple[Array, Array]:
+        r"""Gradients ``(M, n)`` of the distances now, and how slowly they may change ``(M,)``.
+
+        Velocity dampers, :math:`\dot d \ge -(d - margin) / \tau` (Faverjon and
+        Tournassoud, *A local based approach for path planning of manipulators with a high number of
+        degrees of freedom*, 1987), of the posture last looked at; what moves is counted in.
+        """
+        if not self._contacts:
+            return np.zeros((0, 0)), np.zeros(0)
+        assert self._near is not None
+        distance, gradient, drift = self._closing(self._near)
+        room = (distance - self._near.margin[self._close]) / DAMPING_TIME
+        return gradient, -room - drift
 
     def danger(self, v: Array, following: Array, acceleration: Array, period: float) -> str:
         """Why the motion must be braked, from the posture last looked at; empty if it need not be.

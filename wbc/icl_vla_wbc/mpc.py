@@ -303,6 +303,8 @@ class ArmMpc:
                 self._q, self._v, resting_places(self._hold, self._openings, self._grippers)
             )
         velocity[self.joints] = step.velocity
+        if self._distances is not None and step.level != "braking":
+            velocity[self.joints] = self._filtered(step.velocity)
         q, v, own = self._q, self._v, self.joints
         near = None if measured is None else q + departure(measured, q, self._endless)
         following = self._limits.advance(q, v, velocity, near, self._leash)
@@ -330,6 +332,21 @@ class ArmMpc:
             grippers=dict(self._openings),
             level=step.level,
         )
+
+    def _filtered(self, velocity: Array) -> Array:
+        """The nearest velocities ``(n,)`` that let no distance shrink too fast, if there are any.
+
+        A plan's rows look at distances some stages ahead, linearised where the plan goes; this
+        looks at those of now, against what moves as well (a control barrier function; Ames et al.,
+        *Control barrier function based quadratic programs for safety critical systems*, 2017).
+        """
+        assert self._distances is not None
+        if self._distances.damps(velocity):
+            return velocity
+        own = self.joints
+        program = self._program.nearest(self._q[own], self._v[own], velocity)
+        solved = self._distances.damped(program).solve(self.config.iterations)
+        return velocity if solved is None else solved[0]
 
     def _clear(self, step: Step) -> bool:
         """Whether a plan keeps its distances well enough not to be braked."""

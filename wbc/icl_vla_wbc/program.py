@@ -117,6 +117,12 @@ class Program:
         H = dt**2 * squares[0] + ONE_STEP_DAMPING**2 * np.eye(n)
         return QuadraticProgram(H, dt * gradient[0], np.zeros((0, n)), low, high)
 
+    def nearest(self, q: Array, v: Array, wanted: Array) -> QuadraticProgram:
+        """The viable joint velocities ``(n,)`` nearest to those wanted, a period on."""
+        n = len(v)
+        low, high = self._viable.interval(q, v)
+        return QuadraticProgram(np.eye(n), -wanted, np.zeros((0, n)), low, high)
+
     def _models(self, tasks: Sequence[Task], Q: Array, n: int) -> tuple[Array, Array, Array]:
         """Sums over the tasks ``(N, n, n), (N, n), (N,)``, see :meth:`Task.add`."""
         squares, gradient = np.zeros((len(Q), n, n)), np.zeros((len(Q), n))

@@ -67,7 +67,7 @@ class Swap(TableTask):
 
     def stages(self, workspace: Workspace, rng: np.random.Generator) -> list[Stage]:
         lift = max(0.5 * workspace.start_height, 1.3 * workspace.aperture)
-        aside = _free_spot(workspace)
+        aside = _free_place(workspace)
 
         def move(name: str, mark: str) -> list[Stage]:
             hand = Hand(workspace)  # one a move: a thing is grasped twice in different places
@@ -84,7 +84,7 @@ class Swap(TableTask):
         return [*move("one", ""), *move("two", "under one"), *move("one", "under two")]
 
 
-def _free_spot(workspace: Workspace) -> Goal:
+def _free_place(workspace: Workspace) -> Goal:
     """Of the patch's places the one farthest from all things, chosen once."""
     chosen: list[np.ndarray] = []
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # its settings hold those of the governor, which knows limits
     from ..collision import DistanceRows
     from ..qp import QuadraticProgram
 
+TINY = 1e-6  # [m/s]
 CORRECTION = 0.03  # [m]; most that an iteration is asked to change a distance that is too small
 
 
@@ -83,6 +84,11 @@ class DistanceLimits:
     def damped(self, program: QuadraticProgram) -> QuadraticProgram:
         """A program for velocities that keeps distances; see :meth:`CollisionModel.damped`."""
         return self._collision.damped(program)
+
+    def damps(self, velocity: Array) -> bool:
+        """Whether velocities ``(n,)`` let no distance shrink faster than dampers would."""
+        gradient, slowest = self._collision.dampers()
+        return not len(slowest) or bool((gradient @ velocity >= slowest - TINY).all())
 
     def danger(self, v: Array, following: Array, acceleration: Array, period: float) -> str:
         """Why a motion must be braked; see :meth:`CollisionModel.danger`."""
