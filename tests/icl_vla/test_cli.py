@@ -111,7 +111,7 @@ SENTENCE = "put the red cube in the blue bowl"
         (["embodiments", "show", "pandda"], ["'pandda'", "'panda'"]),
         (["embodiments", "remove", "pandda"], ["'pandda'", "'panda'"]),
         (["run", ROBOT, "make coffee"], ["'make coffee'", SENTENCE, "record demonstrations"]),
-        (["run", ROBOT, SENTENCE, "--scene", "pick"], ["'pick'", *TASKS]),
+        (["run", ROBOT, SENTENCE, "--scene", "pikc"], ["'pikc'", *TASKS]),
         (["run", ROBOT, SENTENCE, "--scene", "push"], [SENTENCE, "push the green block"]),
         (["run", ROBOT, SENTENCE, "--driver", "gazebo"], ["'gazebo'", "pybullet"]),
         (["run", ROBOT, SENTENCE, "--method", "vot"], ["'vot'", "'vote'"]),
