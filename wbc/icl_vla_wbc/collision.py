@@ -22,6 +22,7 @@ from .qp import QuadraticProgram, row_kinds
 
 AROUND = 1.1  # [s]; later than this a body may have gone round an obstacle
 TINY = 0.01  # [m]; smaller margins are not told apart
+SHORTFALL = 1e4  # [s^2/m^2]; price of a distance that shrinks too fast
 DAMPING_TIME = 0.2  # [s]; distances may close by the excess over the margin in this time
 
 
@@ -185,18 +186,26 @@ class CollisionModel:
         return np.asarray(((near.normal * now).sum(axis=2) < 0) & (times < AROUND)[:, None])
 
     def damped(self, program: QuadraticProgram) -> QuadraticProgram:
-        """A program for joint velocities ``(n,)``, with soft rows that keep distances now."""
+        """A program for joint velocities ``(n,)`` that keeps distances now, as well as it can.
+
+        Its unknowns are the velocities and, after them, by how much each distance shrinks faster
+        than it should [m/s]. All of these have one price: a link that can hardly move is not
+        obeyed at the cost of one that can.
+        """
         gradient, slowest = self.dampers()
         n, m = len(program.g), len(slowest)
         if not m:
             return program
+        H = SHORTFALL * np.eye(n + m)
+        H[:n, :n] = program.H
+        endless = np.full(m, np.inf)
         return QuadraticProgram(
-            program.H,
-            program.g,
-            gradient,
-            np.concatenate([program.lower, slowest]),
-            np.concatenate([program.upper, np.full(m, np.inf)]),
-            row_kinds(n, m),
+            H,
+            np.concatenate([program.g, np.zeros(m)]),
+            np.hstack([gradient, np.eye(m)]),
+            np.concatenate([program.lower, np.zeros(m), slowest]),
+            np.concatenate([program.upper, endless, endless]),
+            row_kinds(n + m, m),
         )
 
     def dampers(self) -> tuple[Array, Array]:

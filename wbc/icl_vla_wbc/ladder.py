@@ -60,7 +60,7 @@ class Ladder:
         Args:
             v: ``(n,)`` velocities now.
             program: Its solution changes the plan.
-            one_step: Makes the program whose solution is a velocity one period on.
+            one_step: Makes the program whose first ``n`` unknowns are velocities a period on.
             lasts: Whether the plan may be used once more, as far as others know.
         """
         solved = program.solve(self._iterations)
@@ -76,7 +76,7 @@ class Ladder:
         program = one_step()
         solved = program.solve(ONE_STEP_ITERATIONS)
         if solved is not None:
-            return Step("one_step", reason, solved[0], program, *solved)
+            return Step("one_step", reason, solved[0][: len(v)], program, *solved)
         return self.brake(reason)
 
     def brake(self, reason: str) -> Step:

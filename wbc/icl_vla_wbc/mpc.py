@@ -346,7 +346,7 @@ class ArmMpc:
         own = self.joints
         program = self._program.nearest(self._q[own], self._v[own], velocity)
         solved = self._distances.damped(program).solve(self.config.iterations)
-        return velocity if solved is None else solved[0]
+        return velocity if solved is None else solved[0][: len(velocity)]
 
     def _clear(self, step: Step) -> bool:
         """Whether a plan keeps its distances well enough not to be braked."""
