@@ -13,7 +13,7 @@ from icl_vla_embodiments import Observation, TaskTarget, se3
 from icl_vla_embodiments.geometry import LinkHulls
 from icl_vla_embodiments.robot_model import RobotModel
 from icl_vla_wbc import ArmMpc, Box, MpcConfig, SafetyConfig, Sphere, WbcError
-from icl_vla_wbc.collision import CollisionModel
+from icl_vla_wbc.collision import damped
 from icl_vla_wbc.monitor import obstacle_shape
 from icl_vla_wbc.obstacles import Obstacle, Obstacles
 from icl_vla_wbc.qp import QuadraticProgram
@@ -279,3 +279,26 @@ def test_random_runs_touch_nothing(arm: Load, benchmark: Callable[[str], ModuleT
     for seed in (5000, 5001, 5002):
         row = benchmark("safety").run(arm("panda"), seed)
         assert row.obstacle_mm > 25 and row.self_mm > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [50014, 50088, 70003, 70034])
+def test_an_arm_without_a_spare_joint_gets_out_of_the_way(
+    arm: Load, benchmark: Callable[[str], ModuleType], seed: int
+) -> None:
+    """Runs that ended in a collision before dampers were priced alike and laid behind the plan."""
+    row = benchmark("safety").run(arm("xarm6"), seed)
+    assert row.obstacle_mm > 20 and row.self_mm > 0
+
+
+def test_a_link_that_can_hardly_move_does_not_rule_the_others() -> None:
+    """Two distances shrink too fast; of the one nearly nothing can be had, of the other all."""
+    slow, quick = np.array([0.01, 0.0]), np.array([-0.005, 0.3])
+    still = QuadraticProgram(
+        np.eye(2), np.zeros(2), np.zeros((0, 2)), np.full(2, -2.0), np.full(2, 2.0)
+    )
+    solved = damped(still, np.stack([slow, quick]), np.array([0.5, 0.1])).solve(100)
+    assert solved is not None
+    velocity = solved[0][:2]
+    assert quick @ velocity > 0.095
+    assert slow @ velocity > 0  # as far as the other lets it

@@ -186,27 +186,8 @@ class CollisionModel:
         return np.asarray(((near.normal * now).sum(axis=2) < 0) & (times < AROUND)[:, None])
 
     def damped(self, program: QuadraticProgram) -> QuadraticProgram:
-        """A program for joint velocities ``(n,)`` that keeps distances now, as well as it can.
-
-        Its unknowns are the velocities and, after them, by how much each distance shrinks faster
-        than it should [m/s]. All of these have one price: a link that can hardly move is not
-        obeyed at the cost of one that can.
-        """
-        gradient, slowest = self.dampers()
-        n, m = len(program.g), len(slowest)
-        if not m:
-            return program
-        H = SHORTFALL * np.eye(n + m)
-        H[:n, :n] = program.H
-        endless = np.full(m, np.inf)
-        return QuadraticProgram(
-            H,
-            np.concatenate([program.g, np.zeros(m)]),
-            np.hstack([gradient, np.eye(m)]),
-            np.concatenate([program.lower, np.zeros(m), slowest]),
-            np.concatenate([program.upper, endless, endless]),
-            row_kinds(n + m, m),
-        )
+        """A program for joint velocities ``(n,)`` that keeps distances now; see :func:`damped`."""
+        return damped(program, *self.dampers())
 
     def dampers(self) -> tuple[Array, Array]:
         r"""Gradients ``(M, n)`` of the distances now, and how slowly they may change ``(M,)``.
@@ -313,3 +294,31 @@ class CollisionModel:
             np.concatenate([rows.distance, room[stage, tool, axis]]),
             np.concatenate([rows.margin, np.zeros(len(stage))]),
         )
+
+
+def damped(program: QuadraticProgram, gradient: Array, slowest: Array) -> QuadraticProgram:
+    """A program for joint velocities ``(n,)`` that keeps distances as well as it can.
+
+    Its unknowns are the velocities and, after them, by how much each distance shrinks faster
+    than it should [m/s]. All of these have one price: a link that can hardly move is not
+    obeyed at the cost of one that can.
+
+    Args:
+        program: For the velocities alone, with bounds only.
+        gradient: ``(M, n)`` of the distances [m/rad or 1].
+        slowest: ``(M,)`` how they may change [m/s].
+    """
+    n, m = len(program.g), len(slowest)
+    if not m:
+        return program
+    H = SHORTFALL * np.eye(n + m)
+    H[:n, :n] = program.H
+    endless = np.full(m, np.inf)
+    return QuadraticProgram(
+        H,
+        np.concatenate([program.g, np.zeros(m)]),
+        np.hstack([gradient, np.eye(m)]),
+        np.concatenate([program.lower, np.zeros(m), slowest]),
+        np.concatenate([program.upper, endless, endless]),
+        row_kinds(n + m, m),
+    )
