@@ -13,7 +13,8 @@ from icl_vla_embodiments import Observation, TaskTarget, se3
 from icl_vla_embodiments.geometry import LinkHulls
 from icl_vla_embodiments.robot_model import RobotModel
 from icl_vla_wbc import ArmMpc, Box, MpcConfig, SafetyConfig, Sphere, WbcError
-from icl_vla_wbc.collision import damped
+from icl_vla_wbc.collision import CollisionModel
+from icl_vla_wbc.collision import damped as damped_program
 from icl_vla_wbc.monitor import obstacle_shape
 from icl_vla_wbc.obstacles import Obstacle, Obstacles
 from icl_vla_wbc.qp import QuadraticProgram
@@ -297,7 +298,7 @@ def test_a_link_that_can_hardly_move_does_not_rule_the_others() -> None:
     still = QuadraticProgram(
         np.eye(2), np.zeros(2), np.zeros((0, 2)), np.full(2, -2.0), np.full(2, 2.0)
     )
-    solved = damped(still, np.stack([slow, quick]), np.array([0.5, 0.1])).solve(100)
+    solved = damped_program(still, np.stack([slow, quick]), np.array([0.5, 0.1])).solve(100)
     assert solved is not None
     velocity = solved[0][:2]
     assert quick @ velocity > 0.095
