@@ -138,8 +138,7 @@ def _show(title: str, tracks: Sequence[Track]) -> None:
     """A row for each part of each run."""
     from . import output
 
-    errors = ("rms mm", "max mm", "end mm", "turn deg")
-    columns = ("run", "part", *errors, "tick/p99 ms", "broken", "levels")
+    columns = ("run", "part", "rms, max, end mm", "deg", "tick, p99 ms", "broken", "levels")
     rows = [row for done in tracks for row in _rows(done.figures())]
     output.table(title, columns, rows)
 
@@ -155,11 +154,9 @@ def _rows(run: dict[str, Any]) -> list[tuple[str, ...]]:
         (
             f"{run['robot']} {run['pattern']}",
             part.replace("_", " "),
-            f"{1e3 * e['rms']:.2f}",
-            f"{1e3 * e['max']:.2f}",
-            f"{1e3 * e['last']:.2f}",
+            ", ".join(f"{1e3 * e[name]:.3g}" for name in ("rms", "max", "last")),
             f"{degrees(e['turn_rms']):.2f}",
-            f"{1e3 * run['tick']['median']:.2f}/{1e3 * run['tick']['p99']:.2f}",
+            ", ".join(f"{1e3 * run['tick'][name]:.2f}" for name in ("median", "p99")),
             broken,
             ("FELL, " if run["fell"] else "") + levels,
         )
