@@ -154,7 +154,7 @@ def _rows(run: dict[str, Any]) -> list[tuple[str, ...]]:
         (
             f"{run['robot']} {run['pattern']}",
             part.replace("_", " "),
-            ", ".join(f"{1e3 * e[name]:.3g}" for name in ("rms", "max", "last")),
+            ", ".join(_mm(e[name]) for name in ("rms", "max", "last")),
             f"{degrees(e['turn_rms']):.2f}",
             ", ".join(f"{1e3 * run['tick'][name]:.2f}" for name in ("median", "p99")),
             broken,
@@ -162,3 +162,8 @@ def _rows(run: dict[str, Any]) -> list[tuple[str, ...]]:
         )
         for part, e in run["errors"].items()
     ]
+
+
+def _mm(x: float) -> str:
+    """A distance [m] in millimetres, to 10 micrometres where it is short."""
+    return f"{1e3 * x:.2f}" if x < 0.01 else f"{1e3 * x:.0f}"
