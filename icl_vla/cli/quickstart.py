@@ -98,6 +98,7 @@ class _Tour:
                     ),
                 )
         options = ["--episodes", str(SCENES), "--seed", str(SEED)]
+        options += [word for method in _SHOWN for word in ("--method", method)]
         self._say("eval", robot.name, *options, "--workers", w)
         with output.progress("evaluating", 0, quiet=self.quiet) as advance:
             evaluation = evaluate(
