@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from icl_vla_embodiments import ActionSpace, Dimension, Kind, Rotation
+from icl_vla_embodiments.action_space import UNITS
 
 Change = Callable[[ActionSpace], ActionSpace]
-UNITS = {"m": "mm", "rad": "deg"}
-PER = {"m": 1e3, "rad": 57.29577951308232}
+SMALLER = {"m": "mm", "rad": "deg"}
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,11 @@ def _each(change: Callable[[Dimension], Dimension]) -> Change:
 
 def _small_units(d: Dimension) -> Dimension:
     """Millimetres and degrees."""
-    if d.unit not in UNITS:
+    if d.unit not in SMALLER:
         return d
-    return replace(d, unit=UNITS[d.unit], lower=d.lower * PER[d.unit], upper=d.upper * PER[d.unit])
+    unit = SMALLER[d.unit]
+    count = UNITS[d.unit] / UNITS[unit]
+    return replace(d, unit=unit, lower=d.lower * count, upper=d.upper * count)
 
 
 def _mirrored(d: Dimension) -> Dimension:

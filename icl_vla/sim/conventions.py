@@ -22,7 +22,7 @@ from icl_vla_embodiments import (
     Reference,
     Rotation,
 )
-from icl_vla_embodiments.action_space import gripper_dimension, pose_dimensions
+from icl_vla_embodiments.action_space import UNITS, gripper_dimension, pose_dimensions
 
 Split = Literal["train", "test"]
 FACTORS: dict[str, tuple[str, ...]] = {
@@ -102,9 +102,10 @@ def _space(
         motion = _joints(embodiment, effector, factors)
     else:
         motion = _tool(effector, factors)
+    # drawn whether they are used or not: what is told keeps the order of what is true
+    flips = rng.choice([-1, 1], len(motion))
+    flips[int(rng.integers(len(motion)))] = -1
     if factors["signs"] == "mirrored":
-        flips = rng.choice([-1, 1], len(motion))
-        flips[int(rng.integers(len(motion)))] = -1
         # a quaternion's or a matrix's coordinates have no sign of their own
         free = [d.rotation in (Rotation.ROTVEC, Rotation.EULER_XYZ) for d in motion]
         motion = [
@@ -173,8 +174,7 @@ def _length(d: Dimension, unit: str, span: float) -> Dimension:
     """A length in a unit, or as a share of ``span`` [m]."""
     if unit == "norm":
         return replace(d, unit="m", scale=span, lower=-1.0, upper=1.0)
-    per = {"m": 1.0, "cm": 0.01, "mm": 0.001}[unit]
-    return replace(d, unit=unit, lower=-span / per, upper=span / per)
+    return replace(d, unit=unit, lower=-span / UNITS[unit], upper=span / UNITS[unit])
 
 
 def _angle(d: Dimension, unit: str) -> Dimension:

@@ -15,7 +15,7 @@ from icl_vla_wbc.legs import LegMpc
 
 from ..sim.legged import LeggedDriver
 from . import Actuation, Pattern
-from .patterns import Motion, base_motion, hand_motion
+from .patterns import SIDES, Motion, base_motion, hand_motion
 from .run import BASE, Moment
 
 SIZE = 0.08  # [m] radius of a hand's figure
@@ -23,7 +23,6 @@ GAIN = 1.5  # [1/s] by which a misplaced base is called back
 FASTEST = 0.6  # [m/s] that a base may be asked for
 KICK, KICK_TIME = 1.0, 0.1  # [m/s] change of velocity, [s]
 FORCE, FORCE_TIME = 20.0, 1.0  # [N], [s] at a robot that stands on two legs
-SIDES = np.radians([90.0, -90.0, 180.0])  # of the pushes, from straight ahead
 FALLEN = 0.4  # of the standing height
 UPRIGHT = 0.5  # cosine of the greatest tilt
 DIFFERENCE = 1e-3  # [s] of the velocities' differences

@@ -21,6 +21,7 @@ SPEED = 0.3  # [m/s] of a base
 RADIUS = 0.6  # [m] of what a base travels; a square's side and the way back are twice as long
 LAP = 6.0  # [s] of a hand's figure
 PUSHES = (1.5, 3.5, 5.5)  # [s] when pushes begin
+SIDES = np.radians([90.0, -90.0, 180.0])  # of a base's pushes, from straight ahead
 SWING = 9.0  # [s] of a hand's way behind and back
 RAMP = 0.2  # share of a way in which it gains its speed, and loses it
 TURN = 0.6  # [rad/s] of a base that turns in place, and the mean over a figure

@@ -17,14 +17,13 @@ from icl_vla_wbc.mobile.request import planar
 
 from ..sim.wheeled import WheeledDriver
 from . import Actuation, Pattern
-from .patterns import RADIUS, SPEED, Motion, base_motion
+from .patterns import RADIUS, SIDES, SPEED, Motion, base_motion
 from .run import BASE, Moment
 
 SHARE = 0.6  # of the base's limits that a pattern uses
 SAMPLE = 0.02  # [s] between looks at a pattern
 SETTLE = 4.0  # [s] beyond the time of a planned path, to come to rest at a place behind
 KICK, KICK_TIME = 0.5, 0.1  # [m/s] change of velocity, [s]
-SIDES = np.radians([90.0, -90.0, 180.0])  # of the pushes, from straight ahead
 UPRIGHT = 0.7  # cosine of the greatest tilt
 
 

@@ -104,6 +104,7 @@ class CollisionModel:
         self._sides = np.zeros((len(bodies.links), 1, 3))  # directions from obstacles to bodies now
         self._close: NDArray[np.intp] = np.zeros(0, dtype=np.intp)  # pairs that are near now
         self._contacts: list[Contact] = []  # theirs
+        self._closing: tuple[Array, Array, Array] | None = None  # how their distances change
         self._placed: dict[int, Shape] = {}
         # what lies close in the robot's own neutral posture is meant to
         apart = [self._distances.between(self._shape(a), self._shape(b)).distance for a, b in pairs]
@@ -136,6 +137,7 @@ class CollisionModel:
         for p, contact in zip(self._close, self._contacts, strict=True):
             if near.obstacle[p] >= 0:
                 self._sides[near.first[p], near.obstacle[p]] = contact.normal
+        self._closing = self._how_they_close(near) if self._contacts else None
         return self._rows(near, times)
 
     def _rows(self, near: Near, times: Array) -> DistanceRows:
@@ -196,10 +198,9 @@ class CollisionModel:
         Tournassoud, *A local based approach for path planning of manipulators with a high number of
         degrees of freedom*, 1987), of the posture last looked at; what moves is counted in.
         """
-        if not self._contacts:
+        if self._near is None or self._closing is None:
             return np.zeros((0, 0)), np.zeros(0)
-        assert self._near is not None
-        distance, gradient, drift = self._closing(self._near)
+        distance, gradient, drift = self._closing
         room = (distance - self._near.margin[self._close]) / DAMPING_TIME
         return gradient, -room - drift
 
@@ -213,9 +214,9 @@ class CollisionModel:
             period: [s].
         """
         near, close = self._near, self._close
-        if near is None or not self._contacts:
+        if near is None or self._closing is None:
             return ""
-        distance, gradient, drift = self._closing(near)
+        distance, gradient, drift = self._closing
         stop = self.config.stop * near.margin[close]
         reason = must_brake(distance, stop, gradient, drift, v, following, acceleration, period)
         if reason is None:
@@ -227,7 +228,7 @@ class CollisionModel:
         first = self.bodies.links[near.first[p]]
         return f"{first} is {1e3 * distance[reason]:.0f} mm from {other} and closing"
 
-    def _closing(self, near: Near) -> tuple[Array, Array, Array]:
+    def _how_they_close(self, near: Near) -> tuple[Array, Array, Array]:
         """Distances now of what is near, their gradients, and their growth without the robot."""
         contacts, close = self._contacts, self._close
         distance = np.array([contact.distance for contact in contacts])

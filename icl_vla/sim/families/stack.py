@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..driver import PyBulletDriver
+from ..looks import Look
 from ..operator import Stage
 from ..workspace import Workspace
 from .family import GRASPABLE, Step, TableTask, apart, draw_looks, offset, spec_of
@@ -31,8 +32,8 @@ class Stack(TableTask):
             Step("place", lower.shape, (0.0, 0.0, 1.0), closed=True),
         )
 
-    def size(self, role: str, look: object, workspace: Workspace) -> tuple[float, float, float]:
-        edge, _, _ = super().size(role, look, workspace)  # type: ignore[arg-type]
+    def size(self, role: str, look: Look, workspace: Workspace) -> tuple[float, float, float]:
+        edge, _, _ = super().size(role, look, workspace)
         return (1.3 * edge, 1.3 * edge, edge) if role == "lower" else (edge, edge, edge)
 
     def succeeded(self, driver: PyBulletDriver) -> bool:
