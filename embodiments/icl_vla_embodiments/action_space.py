@@ -137,7 +137,8 @@ class Dimension:
         name: Column name, unique in its space.
         kind: The physical quantity.
         role: Kind of group it moves: "arm", "gripper", "base", "torso", "head", "leg", "hand".
-        effector: Name of the end effector (or gripper) it belongs to; "" for the base.
+        effector: Name of the end effector (or gripper) it belongs to; for the base "", or a name
+            where its pose is one of the poses that are decoded.
         component: Axis 0..2 of a vector, or index of a rotation coordinate.
         joint: Joint name for joint kinds.
         unit: A key of :data:`UNITS`.
@@ -351,13 +352,17 @@ class ActionSpace:
     ) -> Array:
         """Task-frame targets to native actions ``(H, D)``; inverse of :meth:`decode`.
 
-        ``model`` solves inverse kinematics where joint dimensions meet a target without posture.
+        End effectors that nothing is asked of stay where they were asked to be, or are. ``model``
+        solves inverse kinematics where joint dimensions meet a target without posture.
         """
         out = np.zeros((len(targets), len(self)))
         previous = TaskTarget(
             poses=dict(state.poses), posture=state.q, grippers=dict(state.grippers)
         )
         for h, target in enumerate(targets):
+            asked = {**target.poses, **target.twists}
+            idle = {e: T for e, T in previous.poses.items() if e in self.effectors and e not in asked}
+            target = replace(target, poses={**idle, **target.poses})
             wants_joints = any(d.kind is Kind.JOINT_POSITION for d in self.dimensions)
             if wants_joints and target.posture is None and model is not None:
                 guess = previous.posture if previous.posture is not None else model.neutral
@@ -387,6 +392,7 @@ class ActionSpace:
         grippers: dict[str, float] = {}
         posture = None
         base_twist = None
+        base_name = ""
         base_pose = None
         for (kind, effector), group in self._groups():
             indices = [i for i, _ in group]
@@ -435,6 +441,7 @@ class ActionSpace:
                 twist[_half(kind)] = step
             elif kind in (Kind.BASE_LINEAR_VELOCITY, Kind.BASE_ANGULAR_VELOCITY):
                 base_twist = np.zeros(6) if base_twist is None else base_twist
+                base_name = effector
                 step = _scatter(si[indices], [dim.component for _, dim in group], np.zeros(3))
                 base_twist[_half(kind)] = step
             elif kind is Kind.BASE_POSITION:
@@ -454,6 +461,8 @@ class ActionSpace:
             T[:3, 3] += twist[:3] / self.rate
             T[:3, :3] = se3.exp3(twist[3:] / self.rate) @ T[:3, :3]
             poses[effector] = T
+        if base_twist is not None and base_name in previous.poses:
+            poses[base_name] = _driven(previous.poses[base_name], base_twist / self.rate)
         return TaskTarget(
             poses=poses,
             twists=twists,
@@ -512,7 +521,10 @@ class ActionSpace:
                 step = _axes(d.frame, previous, effector, self, state).T @ step
                 si[indices] = step[components]
             elif kind in (Kind.BASE_LINEAR_VELOCITY, Kind.BASE_ANGULAR_VELOCITY):
-                twist = np.zeros(6) if target.base_twist is None else target.base_twist
+                twist = target.base_twist
+                if twist is None and effector in target.poses and effector in previous.poses:
+                    twist = _drive(previous.poses[effector], target.poses[effector]) * self.rate
+                twist = np.zeros(6) if twist is None else twist
                 si[indices] = twist[_half(kind)][components]
             elif kind is Kind.BASE_POSITION:
                 si[indices] = _need(target.T_world_base, self, "a base pose")[:3, 3][components]
@@ -578,6 +590,21 @@ def _scatter(values: Array, components: Sequence[int], into: Array) -> Array:
 def _half(kind: Kind) -> slice:
     linear = kind in (Kind.EE_LINEAR_VELOCITY, Kind.BASE_LINEAR_VELOCITY)
     return slice(0, 3) if linear else slice(3, 6)
+
+
+def _driven(T: Array, way: Array) -> Array:
+    """Pose of a base on the floor after a motion ``(6,)`` at constant velocities in its frame."""
+    turn, half = way[5], se3.yaw(0.5 * way[5])
+    chord = np.sinc(0.5 * turn / np.pi)
+    return T @ se3.pose(se3.yaw(turn), half @ (chord * np.array([way[0], way[1], 0.0])))
+
+
+def _drive(T: Array, goal: Array) -> Array:
+    """Inverse of :func:`_driven`."""
+    way = se3.inverse(T) @ goal
+    turn = float(np.arctan2(way[1, 0], way[0, 0]))
+    straight = se3.yaw(-0.5 * turn) @ way[:3, 3] / np.sinc(0.5 * turn / np.pi)
+    return np.array([straight[0], straight[1], 0.0, 0.0, 0.0, turn])
 
 
 def _base_world(state: SpaceState) -> Array:

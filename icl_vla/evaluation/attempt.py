@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import fields
 from functools import cache
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 
@@ -16,36 +19,37 @@ from icl_vla_embodiments import (
     Observation,
     ReportedError,
     SpaceState,
+    TaskTarget,
 )
 from icl_vla_embodiments.robot_model import RobotModel
 from icl_vla_embodiments.store import EmbodimentStore
+from icl_vla_embodiments.types import Array
 from icl_vla_retrieval import DemoBank
 
 from ..policy.interface import Episode
 from ..runtime.loop import Outcome, run_episode
+from ..runtime.station import Station
 from ..sim.workcell import Workcell
 from .causes import Evidence
-from .demonstrations import handed_path, spaces
+from .context import CONTEXTS
+from .conventions import CONVENTIONS
+from .demonstrations import open_handed, spaces
 from .disturbances import DisturbedDriver, disturbance
 from .film import Filmer
 from .methods import find_method
-from .methods.method import SECONDS
+from .methods.method import Method
+from .provenance import everything
 from .setting import Setting
 from .timings import Timings
 from .trials import Result, Trial
 from .two_tasks import TwoTasks
-from .workplace import at_task
+from .workplace import Place, at_task
 
 
 @cache
 def _registered(home: Path, embodiment: str, task: str) -> Workcell:
     """A robot at a registered task, one a process: building one takes seconds."""
     return Workcell.build(EmbodimentStore(home), embodiment, task)
-
-
-@cache
-def _bank(path: Path) -> DemoBank:
-    return DemoBank.open(path)
 
 
 def run_trial(trial: Trial, home: Path, bank: Path | None = None) -> Result:
@@ -59,8 +63,9 @@ def run_trial(trial: Trial, home: Path, bank: Path | None = None) -> Result:
     setting = trial.setting
     if setting is None:
         assert bank is not None
-        cell = _registered(home, trial.embodiment, trial.task)
+        cell: Place = _registered(home, trial.embodiment, trial.task)
     else:
+        _check_code(setting)
         cell = at_task(home, trial.embodiment, setting.task(), setting.rig)
     assert cell.task is not None
     begin = time.process_time()
@@ -69,7 +74,7 @@ def run_trial(trial: Trial, home: Path, bank: Path | None = None) -> Result:
     with timings.of(cell):
         observation = cell.reset(trial.seed)
         filmer = None
-        if trial.pictures is not None:
+        if trial.pictures is not None and isinstance(cell, Workcell):
             filmer = Filmer(cell, Path(trial.pictures), film=trial.film)
             filmer.begin(observation)
         evidence = Evidence(cell)
@@ -81,9 +86,11 @@ def run_trial(trial: Trial, home: Path, bank: Path | None = None) -> Result:
                 filmer.watch(observation, chunk)
 
         method = find_method(trial.method)
-        demonstrations = _bank(handed_path(home, setting.handed)) if setting else _open(bank)
+        demonstrations = open_handed(home, setting.handed) if setting else _open(bank)
         try:
-            episode = method.start(cell, demonstrations, cell.task.instruction, trial.seed)
+            station = _known(cell, method, setting)
+            asked = _asked(cell, setting)
+            episode = method.start(station, demonstrations, asked, trial.seed)
             if setting is not None:
                 true, told = spaces(cell, setting.handed)
                 episode = Spoken(episode, cell.model, true if method.sees_truth else told, true)
@@ -92,7 +99,7 @@ def run_trial(trial: Trial, home: Path, bank: Path | None = None) -> Result:
                 _disturbed(cell, setting, trial.seed),
                 cell.controller,
                 episode,
-                seconds=SECONDS,
+                seconds=cell.seconds,
                 watch=watch,
                 audit=cell.audit,
                 cameras=method.sees,
@@ -133,11 +140,60 @@ def run_trial(trial: Trial, home: Path, bank: Path | None = None) -> Result:
     )
 
 
-def verdict(cell: Workcell) -> tuple[bool, bool | None]:
+def _check_code(setting: Setting) -> None:
+    """Whether this process runs what was planned.
+
+    Raises:
+        ReportedError: The code was changed meanwhile, or another machine has other code.
+    """
+    here = everything()
+    if here != setting.code:
+        raise ReportedError(
+            "this process does not run the code that the benchmark was planned with",
+            where=platform.node(),
+            value=here,
+            valid=[setting.code],
+            remedy="use one version of everything on all machines, and start the suite again",
+        )
+
+
+def _known(cell: Place, method: Method, setting: Setting | None) -> Station:
+    """The robot as a method may know it.
+
+    Raises:
+        ReportedError: The method needs kinematics that nobody tells it.
+    """
+    told = setting is None or CONVENTIONS[setting.cell.convention].kinematics
+    if told or method.sees_truth:
+        return cell
+    if method.kinematics:
+        raise ReportedError("the method needs the robot's kinematics, which nobody tells it")
+    parts = {f.name: getattr(cell, f.name) for f in fields(Station)}
+    return Station(**parts | {"model": _Withheld(), "encoder": _Withheld()})
+
+
+class _Withheld:
+    """What nobody tells a method."""
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise ReportedError("the robot's kinematics are not told here", value=name)
+
+
+def _asked(cell: Place, setting: Setting | None) -> str:
+    """What is asked for, in the words shown or in others."""
+    task = cell.task
+    assert task is not None
+    others = getattr(task, "paraphrases", ())
+    if setting is not None and CONTEXTS[setting.cell.context].paraphrased and others:
+        return str(others[0])
+    return task.instruction
+
+
+def verdict(cell: Place) -> tuple[bool, bool | None]:
     """Whether the task was done, and the other one where there are two."""
     success = cell.judge()
     task = cell.task
-    if not isinstance(task, TwoTasks):
+    if not isinstance(task, TwoTasks) or not isinstance(cell, Workcell):
         return success, None
     cell.task = task.swapped()
     try:
@@ -151,15 +207,17 @@ def _open(bank: Path | None) -> DemoBank:
     return DemoBank.open(bank)
 
 
-def _disturbed(cell: Workcell, setting: Setting | None, seed: int) -> Driver:
+def _disturbed(cell: Place, setting: Setting | None, seed: int) -> Driver:
     """The robot as the policy finds it."""
     if setting is None or setting.cell.disturbance == "none":
         return cell.driver
+    if not isinstance(cell, Workcell):
+        raise ReportedError("somebody else's environment cannot be disturbed", where=cell.task.name)
     struck = disturbance(setting.cell.disturbance, setting.cell.severity)
     return DisturbedDriver(cell.driver, struck, seed)
 
 
-def _also_after_command(cell: Workcell, call: Callable[[], None]) -> None:
+def _also_after_command(cell: Place, call: Callable[[], None]) -> None:
     """Hang this on the driver, beside what hangs there."""
     before = cell.driver.after_command
 
@@ -197,20 +255,28 @@ class Spoken:
                 e: s.gripper for e, s in observation.effectors.items() if s.gripper is not None
             },
         )
-        native = self.told.clip(self.told.encode(chunk.targets, state, self.model))
-        heard = self.true.decode(native, state, self.model)
         effectors = list(chunk.motions)
+        if effectors or chunk.native is None:
+            native = self.told.clip(self.told.encode(chunk.targets, state, self.model))
+        else:  # from a method that deals in the numbers themselves
+            native, effectors = self.told.clip(chunk.native), list(self.true.effectors)
+        heard = self.true.decode(native, state, self.model)
         poses = {e: np.stack([t.poses[e] for t in heard]) for e in effectors}
         return ActionChunk.from_poses(
             chunk.time,
             chunk.dt,
-            {e: chunk.start[e] for e in effectors},
+            {e: state.poses[e] for e in effectors},
             poses,
-            grippers={e: np.array([t.grippers[e] for t in heard]) for e in chunk.grippers},
-            base_twists=chunk.base_twists,
+            grippers={e: np.array([t.grippers[e] for t in heard]) for e in heard[0].grippers},
+            base_twists=None if heard[0].base_twist is None else _stacked(heard),
             confidence=chunk.confidence,
             native=native,
             neighbours=chunk.neighbours,
             trace=chunk.trace,
             done=chunk.done,
         )
+
+
+def _stacked(targets: Sequence[TaskTarget]) -> Array:
+    """Velocities of the base ``(H, 6)``."""
+    return np.array([t.base_twist for t in targets])

@@ -13,11 +13,11 @@ from typing import Any
 
 from icl_vla_embodiments import ReportedError
 from icl_vla_embodiments.home import write_atomically
-from icl_vla_embodiments.store import EmbodimentStore
 from icl_vla_retrieval import DatasetBusy
 from icl_vla_retrieval.transaction import locked
 
 from ..processes import spread
+from ..runtime.record import LONGEST
 from .context import CONTEXTS
 from .demonstrations import (
     Handed,
@@ -28,12 +28,14 @@ from .demonstrations import (
     record_shown,
     shown_path,
 )
-from .methods.method import SECONDS
-from .provenance import JUDGING, PHYSICS, POLICIES, code_digest, fingerprint, library_versions
+from .methods import find_method
+from .provenance import everything, fingerprint
+from .robots import body_name, find_robot
 from .setting import Setting, other_number
-from .splits import shown_scene, splits_sha256, splits_yaml, task_number, trial_scene
+from .splits import OTHER, shown_scene, splits_sha256, splits_yaml, task_number, trial_scene
 from .suite import Cell, Suite
 from .trials import Result, ResultLog, Trial, run_trials
+from .workplace import table_task
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ def plan(suite: Suite, home: Path, films: int = 0) -> list[Trial]:
         films: Tasks of each cell whose first episode is filmed.
     """
     trials = []
+    learned = {method: find_method(method).learned_before() for method in suite.methods}
     for cell in suite.cells:
         for task in range(suite.tasks):
             number = task_number(suite.seed, task)
@@ -70,18 +73,22 @@ def plan(suite: Suite, home: Path, films: int = 0) -> list[Trial]:
                 handed = _handed(suite, cell, number, group)
                 context = _context(home, suite, cell, handed)
                 for episode in range(suite.episodes):
-                    setting = Setting(cell, number, suite.rig, handed, (task, group, episode))
+                    group_ = (task, group, episode)
+                    setting = Setting(cell, number, suite.rig, handed, group_, everything())
                     seed = trial_scene(suite.seed, group, episode)
                     for method in suite.methods:
                         name = f"{cell.family}:{number}"
                         filmed = episode == 0 and group == 0 and task < films
+                        filmed = filmed and ":" not in cell.family  # nobody looks on there
                         trials.append(
                             Trial(
-                                suite.body_of(cell),
+                                suite.body_of(cell, number),
                                 name,
                                 method,
                                 seed,
-                                context,
+                                fingerprint(context, learned[method])
+                                if learned[method]
+                                else context,
                                 pictures=str(_pictures(home, suite, cell, task, method, seed))
                                 if filmed
                                 else None,
@@ -101,35 +108,56 @@ def _handed(suite: Suite, cell: Cell, number: int, group: int) -> Handed:
     """What methods are handed in a cell, for one task and one set."""
     context = CONTEXTS[cell.context]
     count = 0 if context.empty else cell.demonstrations
+    body = suite.body_of(cell, number)
+    bodies = [body]
     if context.mixed:
-        families = sorted({c.family for c in suite.cells})
-        every = [(f, task_number(suite.seed, i)) for f in families for i in range(suite.tasks)]
+        every = _told_apart(suite, cell, number)
+        bodies += [body_name(b, task_number(suite.seed, 0)) for b in suite.mixed_bodies]
     elif context.shows_other:
         every = [(cell.other, other_number(cell, number))]
     else:
         every = [(cell.family, number)]
-    body = suite.body_of(cell)
     shown = tuple(
-        Shown(body, f"{f}:{n}", cell.operator, suite.rig, _seeds(suite, cell, f, group))
+        Shown(b, f"{f}:{n}", cell.operator, suite.rig, _seeds(suite, cell, f, group))
+        for b in bodies
         for f, n in every
     )
-    return Handed(shown, cell.context, cell.convention, count)
+    return Handed(shown, cell.context, cell.convention, count, number)
+
+
+def _told_apart(suite: Suite, cell: Cell, number: int) -> list[tuple[str, int]]:
+    """Tasks of a mixed bank, the cell's own first: no two are asked for in the same words."""
+    families = sorted({c.family for c in suite.cells if c.body == cell.body})
+    found = {_words(cell.family, number): (cell.family, number)}
+    for i in range(OTHER):
+        for family in families:
+            if len(found) >= suite.mixed_tasks:
+                return list(found.values())
+            other = family, task_number(suite.seed, i)
+            found.setdefault(_words(*other), other)
+    return list(found.values())
+
+
+def _words(family: str, number: int) -> str:
+    return table_task(f"{family}:{number}").instruction
 
 
 def _seeds(suite: Suite, cell: Cell, family: str, group: int) -> tuple[int, ...]:
     """Scenes that are demonstrated in: as many as the cell that needs most of them."""
     alike = [c for c in suite.cells if (c.family, c.operator) == (family, cell.operator)]
+    if CONTEXTS[cell.context].mixed:
+        alike = []  # so many sets are recorded that each has only what is needed
     most = max(c.demonstrations for c in (cell, *alike))
     return tuple(shown_scene(suite.seed, group, i) for i in range(most))
 
 
 def _context(home: Path, suite: Suite, cell: Cell, handed: Handed) -> str:
     """Fingerprint of everything that a result depends on besides task, method and scene."""
-    code = code_digest(*PHYSICS), code_digest(*POLICIES), code_digest(*JUDGING)
-    urdf = EmbodimentStore(home).get(suite.body_of(cell)).urdf_sha256
+    urdf = find_robot(home, handed.shown[0].body)[1].urdf_sha256
     shown = [shown_path(home, s).name for s in handed.shown]
-    facts = [asdict(cell), suite.rig, urdf, shown, handed.count, SECONDS, splits_sha256()]
-    return fingerprint(*facts, code, library_versions())
+    drawn = [handed.count, handed.number]
+    facts = [asdict(cell), suite.rig, urdf, shown, drawn, LONGEST, splits_sha256()]
+    return fingerprint(*facts, everything())
 
 
 def run_suite(
@@ -210,7 +238,8 @@ def _prepare(
     """Record and hand over what trials need; what became of each set of demonstrations."""
     for stale in (benchmark_path(home) / "handed").glob("*/.part-*"):
         shutil.rmtree(stale, ignore_errors=True)
-    every = list(dict.fromkeys(t.setting.handed for t in trials if t.setting is not None))
+    whole = dict.fromkeys(t.setting.handed for t in trials if t.setting is not None)
+    every = list(dict.fromkeys(h for handed in whole for h in handed.banks()))
     shown = list(dict.fromkeys(s for handed in every for s in handed.shown))
     say(Progress("demonstrations", len(shown)))
     made = []

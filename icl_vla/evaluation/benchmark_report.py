@@ -83,7 +83,9 @@ def _add_distances(tasks: Sequence[dict[str, Any]], say: Callable[[str], None]) 
     """How far each task is from the nearest one to train on."""
     programs = training_programs(say=say)
     for row in tasks:
-        family, _, number = row["task"].partition(":")
+        family, _, number = row["task"].rpartition(":")
+        if ":" in family:  # somebody else's task tells no steps
+            continue
         nearest = programs.nearest(draw(family, int(number)).steps)
         row |= {"distance": round(nearest.distance, 4), "nearest": nearest.task}
 

@@ -10,6 +10,7 @@ from icl_vla_embodiments.types import Array
 from ..runtime.loop import Outcome
 from ..sim.families.family import TableTask
 from ..sim.workcell import Workcell
+from .workplace import Place
 
 CAUSES = {
     "refused": "the method would not begin",
@@ -35,8 +36,9 @@ class Evidence:
         cell: The robot at its task, just reset.
     """
 
-    def __init__(self, cell: Workcell) -> None:
-        self.cell = cell
+    def __init__(self, cell: Place) -> None:
+        # of somebody else's environment nothing is known but its verdict
+        self._cell = cell if isinstance(cell, Workcell) else None
         self._task = cell.task if isinstance(cell.task, TableTask) else None
         self._count = 0
         self._near: dict[str, float] = {}  # least distance to each thing
@@ -44,8 +46,10 @@ class Evidence:
         self._held: set[str] = set()
         self._phase: float | None = None
         self._seen: bool | None = None
-        world = cell.driver.world
-        self._begin = {name: world.pose(name)[:3, 3] for name in world.bodies}
+        self._begin: dict[str, Array] = {}
+        if self._cell is not None:
+            world = self._cell.driver.world
+            self._begin = {name: world.pose(name)[:3, 3] for name in world.bodies}
 
     def _meant(self) -> str | None:
         """The thing that is handled first."""
@@ -58,12 +62,12 @@ class Evidence:
     def look(self) -> None:
         """Called after every command."""
         self._count += 1
-        if self._task is None or self._count % _EVERY:
+        if self._cell is None or self._task is None or self._count % _EVERY:
             return
-        world, driver = self.cell.driver.world, self.cell.driver
+        world, driver = self._cell.driver.world, self._cell.driver
         q = driver.observe(cameras=False).q
         assert q is not None
-        T = driver.model.embodiment.mount.matrix @ driver.model.poses(q)[self._effector]
+        T = driver.model.embodiment.mount.matrix @ driver.model.poses(q)[self._cell.effector]
         for name in world.bodies:
             at = world.pose(name)[:3, 3]
             away = float(np.linalg.norm((T[:3, 3] - at)[:2]))
@@ -72,10 +76,6 @@ class Evidence:
                 self._touched.add(name)
                 if at[2] - self._begin[name][2] > _LIFTED:
                     self._held.add(name)
-
-    @property
-    def _effector(self) -> str:
-        return self.cell.workspace.effector
 
     def hear(self, observation: Observation, chunk: ActionChunk) -> None:
         """Called with every chunk."""

@@ -6,14 +6,16 @@ does. All of them are banks on disk, so that a method need not know of them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from icl_vla_embodiments import ActionSpace, SpaceState, TaskTarget
+from icl_vla_embodiments import ActionSpace, SpaceState, TaskTarget, se3
 from icl_vla_embodiments.robot_model import RobotModel
+from icl_vla_embodiments.types import Array
 from icl_vla_retrieval import CameraTrack, Demonstration
 from icl_vla_retrieval.demonstration import decode_commands
 
@@ -32,7 +34,8 @@ class Context:
         two_tasks: Both a task's and another's things stand in the scene, and the instruction does
             not say which is meant.
         shows_other: The other task is what was shown, and what counts.
-        mixed: All tasks of the suite are in one bank; the instruction alone tells them apart.
+        mixed: Many tasks by several bodies are in one bank; the instruction alone tells them apart.
+        paraphrased: It is asked for in other words than were shown.
         misdescribed: The robot's action space is described wrongly.
     """
 
@@ -42,6 +45,7 @@ class Context:
     two_tasks: bool = False
     shows_other: bool = False
     mixed: bool = False
+    paraphrased: bool = False
     misdescribed: bool = False
 
 
@@ -90,11 +94,12 @@ def respoken(
     """A demonstration whose actions follow a convention, read as the description says.
 
     Args:
-        d: With the commanded poses.
+        d: With the commanded poses, at any rate.
         true: What the recorded numbers mean to the robot.
         told: What they are said to mean; the commanded poses follow from it.
         model: Kinematics.
     """
+    d = at_rate(d, true.rate)
     actions = []
     last: TaskTarget | None = None
     for t in range(len(d)):
@@ -114,6 +119,49 @@ def respoken(
     return replace(spoken, commands=commands, gripper_commands=openings)
 
 
+def at_rate(d: Demonstration, rate: float) -> Demonstration:
+    """The same motion at another rate [Hz]; its actions are then no longer true.
+
+    What was seen and measured is the nearest frame's. Row ``t`` of the commands is due one step
+    after frame ``t``, so those of the new steps' ends are interpolated.
+    """
+    old = d.action_space.rate
+    if math.isclose(rate, old):
+        return d
+    times = np.arange(d.times[0], d.times[-1] + 1e-9, 1 / rate)
+    rows = np.abs(d.times[None] - times[:, None]).argmin(axis=1)
+    due = (times + 1 / rate - 1 / old - d.times[0]) * old  # in rows
+    due = np.clip(due, 0, len(d) - 1)
+    low = np.floor(due + 1e-9).astype(int)
+    high, share = np.minimum(low + 1, len(d) - 1), due - low
+    return replace(
+        d,
+        times=times,
+        q=d.q[rows],
+        actions=d.actions[rows],
+        action_space=replace(d.action_space, rate=rate),
+        grippers={e: x[rows] for e, x in d.grippers.items()},
+        poses={e: T[rows] for e, T in d.poses.items()},
+        commands={e: _between(T[low], T[high], share) for e, T in d.commands.items()},
+        gripper_commands={
+            e: x[np.where(share > 0.5, high, low)] for e, x in d.gripper_commands.items()
+        },
+        cameras={n: _reordered(track, rows) for n, track in d.cameras.items()},
+    )
+
+
+def _between(A: Array, B: Array, share: Array) -> Array:
+    """Poses ``(T, 4, 4)`` a share ``(T,)`` of the way from A to B."""
+    turn = se3.log3(A[:, :3, :3].swapaxes(-1, -2) @ B[:, :3, :3])
+    R = A[:, :3, :3] @ se3.exp3(share[:, None] * turn)
+    return se3.pose(R, A[:, :3, 3] + share[:, None] * (B[:, :3, 3] - A[:, :3, 3]))
+
+
+def without_kinematics(d: Demonstration) -> Demonstration:
+    """Without what only a robot's model tells: where its hand was and was sent."""
+    return replace(d, poses={}, commands={})
+
+
 CONTEXTS: Mapping[str, Context] = {
     "right": Context("the task's own demonstrations"),
     "none": Context("no demonstration, only the instruction", empty=True),
@@ -124,5 +172,10 @@ CONTEXTS: Mapping[str, Context] = {
     "shuffled observations": Context("observations in random order", shuffled_observations),
     "shuffled actions": Context("actions in random order", shuffled_actions),
     "misdescribed": Context("a wrong description of the action space", misdescribed=True),
-    "mixed": Context("all tasks in one bank, told apart by the instruction", mixed=True),
+    "mixed": Context(
+        "many tasks and bodies in one bank, told apart by the instruction", mixed=True
+    ),
+    "mixed, other words": Context(
+        "the same, asked for in other words than were shown", mixed=True, paraphrased=True
+    ),
 }

@@ -1,30 +1,32 @@
-"""Ways to write a robot's actions, made from its own action space, and wrong words for them."""
+"""Conventions by name: what a robot's numbers mean in a cell, and what they are said to mean."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from icl_vla_embodiments import ActionSpace, Dimension, Kind, Rotation
+from icl_vla_embodiments import ActionSpace, Dimension, Embodiment, Kind, Rotation
 from icl_vla_embodiments.action_space import UNITS
+
+from ..sim.conventions import Convention, draw_convention, joint_space
 
 Change = Callable[[ActionSpace], ActionSpace]
 SMALLER = {"m": "mm", "rad": "deg"}
 
 
 @dataclass(frozen=True)
-class Convention:
-    """A way to write actions.
+class NamedConvention:
+    """A way to find a convention for a robot and a task.
 
     Attributes:
         summary: One line for people.
-        true: What the numbers mean, from the robot's own space.
-        told: What they are said to mean; None for the truth.
+        of: From robot, arm and the task's number.
+        kinematics: Whether methods and demonstrations know where joint positions bring the hand.
     """
 
     summary: str
-    true: Change
-    told: Change | None = None
+    of: Callable[[Embodiment, str, int], Convention]
+    kinematics: bool = True
 
 
 def _each(change: Callable[[Dimension], Dimension]) -> Change:
@@ -48,26 +50,57 @@ def _mirrored(d: Dimension) -> Dimension:
     return replace(d, sign=-d.sign, lower=-d.upper, upper=-d.lower)
 
 
-def _backwards(space: ActionSpace) -> ActionSpace:
-    """The last dimension first."""
-    return replace(space, dimensions=space.dimensions[::-1])
+REWRITTEN: Mapping[str, Change] = {
+    "plain": lambda space: space,
+    "units": _each(_small_units),
+    "mirrored": _each(_mirrored),
+    "reversed": lambda space: replace(space, dimensions=space.dimensions[::-1]),
+    "units mirrored": lambda space: _each(_mirrored)(_each(_small_units)(space)),
+}
+"""Name -> the same action space, written otherwise."""
 
 
-def _same(space: ActionSpace) -> ActionSpace:
-    return space
+def _own(true: str, told: str | None = None) -> Callable[[Embodiment, str, int], Convention]:
+    """The robot's own action space, rewritten."""
+
+    def of(robot: Embodiment, effector: str, number: int) -> Convention:
+        space = robot.action_space()
+        said = true if told is None else told
+        return Convention(REWRITTEN[true](space), REWRITTEN[said](space))
+
+    return of
 
 
-CONVENTIONS: dict[str, Convention] = {
-    "plain": Convention("the robot's own action space", _same),
-    "units": Convention("millimetres and degrees", _each(_small_units)),
-    "mirrored": Convention("all signs turned round", _each(_mirrored)),
-    "reversed": Convention("the last dimension first", _backwards),
-    "units mirrored": Convention(
-        "millimetres and degrees, all signs turned round",
-        lambda space: _each(_mirrored)(_each(_small_units)(space)),
+def _drawn(*, hidden: bool) -> Callable[[Embodiment, str, int], Convention]:
+    """One of the combinations that are held out, by the task's number."""
+    return lambda robot, arm, number: draw_convention(robot, arm, number, "test", hidden=hidden)
+
+
+def _joints(robot: Embodiment, effector: str, number: int) -> Convention:
+    space = joint_space(robot, effector, robot.action_space().rate)
+    return Convention(space, space)
+
+
+CONVENTIONS: Mapping[str, NamedConvention] = {
+    "plain": NamedConvention("the robot's own action space", _own("plain")),
+    "units": NamedConvention("millimetres and degrees", _own("units")),
+    "mirrored": NamedConvention("all signs turned round", _own("mirrored")),
+    "reversed": NamedConvention("the last dimension first", _own("reversed")),
+    "units mirrored": NamedConvention(
+        "millimetres and degrees, all signs turned round", _own("units mirrored")
     ),
-    "hidden": Convention(
-        "all signs turned round, which only the demonstrations show", _each(_mirrored), _same
+    "hidden": NamedConvention(
+        "all signs turned round, which only the demonstrations show", _own("mirrored", "plain")
+    ),
+    "drawn": NamedConvention(
+        "another combination of quantity, frame, units, signs, order and rate for each task",
+        _drawn(hidden=False),
+    ),
+    "drawn hidden": NamedConvention(
+        "the same with turned signs, which only the demonstrations show", _drawn(hidden=True)
+    ),
+    "no kinematics": NamedConvention(
+        "joint positions of a robot whose shape nobody tells", _joints, kinematics=False
     ),
 }
 

@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
-from icl_vla_embodiments.store import EmbodimentStore
-from icl_vla_retrieval import DemoBank, Demonstration
+from icl_vla_embodiments import ActionSpace
+from icl_vla_retrieval import BankCollection, CameraSpec, DemoBank, Demonstration
 from icl_vla_retrieval.spec import BankSpec
 
 from ..policy.context import index_episodes
-from ..sim.operators import find_operator
+from ..runtime.station import Station
+from ..sim.foreign import ForeignCell
 from ..sim.recording import OPERATOR_SEED, record_in
 from ..sim.workcell import Workcell
-from .context import CONTEXTS, respoken
+from .context import CONTEXTS, respoken, without_kinematics
 from .conventions import CONVENTIONS, misdescribed
 from .provenance import PHYSICS, POLICIES, code_digest, fingerprint, library_versions
 from .rigs import RIGS, stored
-from .workplace import at_task, table_task, workcell
+from .robots import find_robot
+from .workplace import Place, at_task, table_task
 
 
 @dataclass(frozen=True)
@@ -49,16 +51,34 @@ class Handed:
     """Demonstrations as a method gets them.
 
     Attributes:
-        shown: What they are made from; several sets for a mixed bank.
+        shown: What they are made from; several sets for a mixed bank, the acting robot's first.
         context: Name of the context.
         convention: Name of the convention.
         count: The first so many of each set.
+        number: Of the task, which conventions may be drawn by.
     """
 
     shown: tuple[Shown, ...]
     context: str
     convention: str
     count: int
+    number: int = 0
+
+    def banks(self) -> tuple[Handed, ...]:
+        """Itself, or the banks that a mixed one consists of."""
+        if not CONTEXTS[self.context].mixed:
+            return (self,)
+        own = self.shown[0].body
+        return tuple(
+            # of another robot's demonstrations what counts is where its hand went
+            replace(
+                self,
+                shown=(s,),
+                context="right",
+                convention=self.convention if s.body == own else "plain",
+            )
+            for s in self.shown
+        )
 
 
 def benchmark_path(home: Path) -> Path:
@@ -68,7 +88,7 @@ def benchmark_path(home: Path) -> Path:
 
 def shown_path(home: Path, shown: Shown) -> Path:
     """Bank of a recorded set; another set, robot or physics has another one."""
-    urdf = EmbodimentStore(home).get(shown.body).urdf_sha256
+    urdf = find_robot(home, shown.body)[1].urdf_sha256
     made = code_digest(*PHYSICS), code_digest(*POLICIES), library_versions()
     name = shown.task.replace(":", "-")
     key = fingerprint(asdict(shown), urdf, *made)
@@ -77,47 +97,61 @@ def shown_path(home: Path, shown: Shown) -> Path:
 
 def handed_path(home: Path, handed: Handed) -> Path:
     """Bank of what a method gets; the recorded one where it is handed over as it is."""
-    first = handed.shown[0]
-    whole = handed.count == len(first.seeds) and len(handed.shown) == 1
+    (first,) = handed.shown
+    whole = handed.count == len(first.seeds)
     if whole and handed.context == "right" and handed.convention == "plain":
         return shown_path(home, first)
-    recorded = [shown_path(home, s).name for s in handed.shown]
     code = code_digest("icl_vla.evaluation.context", "icl_vla.evaluation.conventions")
-    key = fingerprint(recorded, handed.context, handed.convention, handed.count, code)
-    words = "-".join([handed.context.replace(" ", "_"), handed.convention, str(handed.count)])
+    facts = [handed.context, handed.convention, handed.count, handed.number]
+    key = fingerprint(shown_path(home, first).name, *facts, code)
+    words = "-".join(str(f).replace(" ", "_") for f in facts)
     return benchmark_path(home) / "handed" / first.body / f"{words}-{key}"
 
 
 def record_shown(home: Path, shown: Shown) -> dict[str, object]:
     """Record what is missing of a set, in this process."""
+    return record_into(shown_path(home, shown), home, shown)
+
+
+def record_into(path: Path, home: Path, shown: Shown) -> dict[str, object]:
+    """The same, into the bank at ``path``."""
     cell = at_task(home, shown.body, table_task(shown.task), shown.rig)
     assert cell.task is not None
-    path = shown_path(home, shown)
     bank = DemoBank.open_or_create(
         path,
         embodiment=cell.embodiment.name,
         urdf_sha256=cell.embodiment.urdf_sha256,
-        joints=cell.embodiment.joints,
+        joints=cell.coordinates,
         action_space=cell.embodiment.action_space(),
-        cameras=stored(RIGS[shown.rig](cell)),
+        cameras=_cameras(cell, shown),
     )
     for seed in shown.seeds[len(bank) :]:
         bank.append(_record(cell, shown.operator, seed))
-    index_episodes(bank, cell.encoder, cell.workspace.effector, range(len(bank)))
+    index_episodes(bank, cell.encoder, cell.effector, range(len(bank)))
     wins = sum(bool(bank[i].provenance["success"]) for i in range(len(bank)))
     return {"task": shown.task, "operator": shown.operator, "shown": len(bank), "succeeded": wins}
 
 
-def _record(cell: Workcell, operator: str, seed: int) -> Demonstration:
+def _cameras(cell: Place, shown: Shown) -> dict[str, CameraSpec]:
+    """As a bank keeps their pictures."""
+    if isinstance(cell, Workcell):
+        return stored(RIGS[shown.rig](cell))
+    images = cell.reset(shown.seeds[0]).cameras.items()
+    shapes = {n: i.rgb.shape for n, i in images if i.rgb is not None}
+    return {n: CameraSpec(height, width, depth=True) for n, (height, width, _) in shapes.items()}
+
+
+def _record(cell: Place, operator: str, seed: int) -> Demonstration:
     """One demonstration, good or bad."""
     from ..sim.families.family import TableTask
 
-    task = cell.task
-    assert isinstance(task, TableTask)
     cell.reset(seed)
     rng = np.random.default_rng([OPERATOR_SEED, seed])
-    style = find_operator(operator)
-    acting = style(cell.workspace.effector, task.stages(cell.workspace, rng), rng)
+    if isinstance(cell, ForeignCell):
+        return record_in(cell, cell.operator(rng), cell.task.name, seed)
+    task = cell.task
+    assert isinstance(task, TableTask)
+    acting = task.operator(operator, cell.workspace, rng)
     return record_in(cell, lambda o: acting.act(cell.driver, o), operator, seed)
 
 
@@ -126,44 +160,40 @@ def hand_over(home: Path, handed: Handed) -> None:
     path = handed_path(home, handed)
     if path.exists():
         return
-    cell = workcell(home, handed.shown[0].body)
-    context = CONTEXTS[handed.context]
+    (shown,) = handed.shown
+    cell = at_task(home, shown.body, table_task(shown.task), shown.rig)
+    context, convention = CONTEXTS[handed.context], CONVENTIONS[handed.convention]
     true, told = spaces(cell, handed)
-    sources = [DemoBank.open(shown_path(home, s)) for s in handed.shown]
-    spec: BankSpec = replace(sources[0].spec, action_space=told)
+    source = DemoBank.open(shown_path(home, shown))
+    spec: BankSpec = replace(source.spec, action_space=told)
     partial = path.with_name(f".part-{os.getpid()}-{path.name}")
     shutil.rmtree(partial, ignore_errors=True)
     bank = DemoBank.of_spec(partial, spec)
     plain = handed.convention == "plain" and not context.misdescribed
-    count = 0 if context.empty else handed.count
-    for source in _told_apart(sources):
-        for i in range(min(count, len(source))):
-            if plain and context.change is None:
-                bank.append_copy(source, i)
-                continue
-            d = source[i]
-            if not plain:
-                d = respoken(d, true, told, cell.model)
-            if context.change is not None:
-                d = context.change(d, np.random.default_rng([i, len(d)]))
-            bank.append(d)
-    index_episodes(bank, cell.encoder, cell.workspace.effector, range(len(bank)))
+    for i in range(0 if context.empty else min(handed.count, len(source))):
+        if plain and context.change is None:
+            bank.append_copy(source, i)
+            continue
+        d = source[i]
+        if not plain:
+            d = respoken(d, true, told, cell.model)
+        if context.change is not None:
+            d = context.change(d, np.random.default_rng([i, len(d)]))
+        bank.append(d if convention.kinematics else without_kinematics(d))
+    if convention.kinematics:
+        index_episodes(bank, cell.encoder, cell.effector, range(len(bank)))
     partial.replace(path)
 
 
-def _told_apart(banks: Sequence[DemoBank]) -> Iterable[DemoBank]:
-    """Banks of different instructions: two tasks may be asked for in the same words."""
-    seen: set[str] = set()
-    for bank in banks:
-        if not seen & set(bank.instructions):
-            yield bank
-        seen |= set(bank.instructions)
+@lru_cache(maxsize=16)
+def open_handed(home: Path, handed: Handed) -> DemoBank:
+    """What a method gets: a bank, or a collection of banks where tasks are mixed."""
+    banks = [DemoBank.open(handed_path(home, h)) for h in handed.banks()]
+    return banks[0] if len(banks) == 1 else BankCollection(banks)
 
 
-def spaces(cell: Workcell, handed: Handed) -> tuple:
+def spaces(cell: Station, handed: Handed) -> tuple[ActionSpace, ActionSpace]:
     """What the robot's numbers mean, and what they are said to mean."""
-    convention = CONVENTIONS[handed.convention]
-    own = cell.embodiment.action_space()
-    true = convention.true(own)
-    told = true if convention.told is None else convention.told(own)
-    return true, misdescribed(told) if CONTEXTS[handed.context].misdescribed else told
+    convention = CONVENTIONS[handed.convention].of(cell.embodiment, cell.effector, handed.number)
+    wrong = CONTEXTS[handed.context].misdescribed
+    return convention.true, misdescribed(convention.told) if wrong else convention.told

@@ -24,6 +24,7 @@ JUDGING = (
     "icl_vla.evaluation.demonstrations",
     "icl_vla.evaluation.disturbances",
     "icl_vla.evaluation.rigs",
+    "icl_vla.evaluation.robots",
     "icl_vla.evaluation.two_tasks",
 )
 
@@ -59,6 +60,11 @@ def library_versions() -> dict[str, str]:
 def fingerprint(*facts: object) -> str:
     """Sixteen hex digits of anything that JSON can hold."""
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def everything() -> str:
+    """Fingerprint of all code and libraries that a result depends on."""
+    return fingerprint(*map(code_digest, (*PHYSICS, *POLICIES, *JUDGING)), library_versions())
 
 
 def machine() -> dict[str, str]:

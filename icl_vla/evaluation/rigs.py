@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+from icl_vla_embodiments import ReportedError
 from icl_vla_retrieval import CameraSpec as StoredCamera
 
+from ..sim.floor import Floor
 from ..sim.scene import CameraSpec
 from ..sim.workcell import Workcell
 from ..sim.workspace import Workspace
@@ -51,11 +53,24 @@ def _wrist(cell: Workcell) -> CameraSpec:
     return replace(in_tool.carried(tool.matrix), link=tool.link)
 
 
+def _base(cell: Workcell) -> dict[str, CameraSpec]:
+    """On a base that drives, above the front of its body, looking ahead and down."""
+    floor = cell.workspace
+    if not isinstance(floor, Floor):
+        raise ReportedError("only a base that drives about carries a camera", value="base")
+    tip = float(floor.outline[1, 0])
+    root = next(iter(cell.model.link_poses(cell.model.neutral)))  # the tree's first link
+    eye, target = (tip, 0.0, 0.35), (tip + 0.6, 0.0, 0.0)
+    return {"base": CameraSpec(eye, target, width=_SMALL, height=_SMALL, fov=70.0, link=root)}
+
+
 RIGS: Mapping[str, Callable[[Workcell], dict[str, CameraSpec]]] = {
     "front": _front,
     "single": lambda s: {"front": _small(s.workspace)},
     "pair": lambda s: {"front": _small(s.workspace), "side": _side(s.workspace)},
     "wrist": lambda s: {"front": _small(s.workspace), "wrist": _wrist(s)},
+    "base": lambda s: {"front": _small(s.workspace), **_base(s)},
+    "base and wrist": lambda s: {**RIGS["base"](s), "wrist": _wrist(s)},
     "three": lambda s: {**RIGS["pair"](s), "wrist": _wrist(s)},
 }
 """Name -> cameras: ``front`` is the usual one; those of the others have 96 px."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..sim.foreign import ForeignTask
 from ..sim.task import Task
 from .context import CONTEXTS
 from .demonstrations import Handed
@@ -23,6 +24,7 @@ class Setting:
         rig: Cameras.
         handed: Demonstrations.
         group: See :class:`icl_vla.evaluation.trials.Result`.
+        code: Fingerprint of what is to run, as :func:`.provenance.everything` tells it.
     """
 
     cell: Cell
@@ -30,8 +32,9 @@ class Setting:
     rig: str
     handed: Handed
     group: tuple[int, int, int]
+    code: str
 
-    def task(self) -> Task:
+    def task(self) -> Task | ForeignTask:
         """The task, alone or beside another one."""
         context = CONTEXTS[self.cell.context]
         if not context.two_tasks:

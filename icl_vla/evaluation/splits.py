@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from ..sim.conventions import HELD_OUT as HELD_OUT_CONVENTIONS
-from ..sim.families import HELD_OUT, TRAINED
+from ..sim.families import HELD_OUT, ON_BASES, TRAINED
 from ..sim.operators import HELD_OUT as TEST_OPERATORS
 from ..sim.operators import TRAINED as TRAINED_OPERATORS
 from .conventions import CONVENTIONS
@@ -31,19 +31,21 @@ def splits() -> dict[str, Any]:
     """Everything that decides what a policy may have seen."""
     return {
         "train": {
-            "families": list(TRAINED),
+            "families": [*TRAINED, *ON_BASES],
             "task numbers": [0, TEST_NUMBERS - 1],
             "scenes": [0, SHOWN_SCENES - 1],
             "bodies": yaml.safe_load(_BODIES.read_text()),
+            "drawn bodies": [0, TEST_NUMBERS - 1],
             "operators": list(TRAINED_OPERATORS),
             "conventions": f"drawn; all but every {HELD_OUT_CONVENTIONS}th combination of factors",
         },
         "test": {
-            "families": {"trained": list(TRAINED), "held out": list(HELD_OUT)},
+            "families": {"trained": [*TRAINED, *ON_BASES], "held out": list(HELD_OUT)},
             "task numbers": f"{TEST_NUMBERS} + {_PER_SEED} seed + 0, 1, ...",
             "scenes of demonstrations": f"{SHOWN_SCENES} + 10000 seed + {_PER_SET} set + 0, 1, ...",
             "scenes": f"{TEST_SCENES} + 10000 seed + {_PER_SET} set + 0, 1, ...",
             "bodies": "every robot but those to train on; one of those beside them, to compare",
+            "drawn bodies": "by the tasks' numbers",
             "operators": list(TEST_OPERATORS),
             "conventions": f"every {HELD_OUT_CONVENTIONS}th combination of factors, by its hash",
             "named conventions": list(CONVENTIONS),

@@ -12,12 +12,14 @@ import yaml
 from icl_vla_embodiments import ReportedError, UnknownName
 
 from ..sim.families import FAMILIES
+from ..sim.foreign import foreign_task
 from ..sim.operators import OPERATORS
 from .context import CONTEXTS
 from .conventions import CONVENTIONS
 from .disturbances import DISTURBANCES
 from .methods import find_method
 from .rigs import RIGS
+from .robots import body_name
 
 _FOLDER = Path(__file__).with_name("suites")
 HIGHEST = 20  # demonstrations in a set
@@ -28,8 +30,9 @@ class Cell:
     """One condition under which every method is measured.
 
     Attributes:
-        family: Of the tasks.
-        body: Name of the robot; empty for the suite's.
+        family: Of the tasks; or ``module:Class`` of somebody else's (:mod:`icl_vla.sim.foreign`).
+        body: Name of the robot; empty for the suite's. "drawn" is one of its own for each task, of
+            any kind; "drawn_gantry" and so on one of a kind.
         operator: Style of who demonstrated.
         context: What the method is given to read.
         disturbance: What goes wrong meanwhile, or with the pictures.
@@ -59,6 +62,9 @@ class Cell:
         }
         for field_, valid in known.items():
             value = getattr(self, field_)
+            if field_ == "family" and ":" in value:
+                foreign_task(value)
+                continue
             if value not in valid:
                 raise UnknownName(field_, value, list(valid))
         if self.severity not in range(1, 6):
@@ -97,6 +103,8 @@ class Suite:
         episodes: New scenes for each set.
         rig: Cameras.
         body: Name of the robot, where a cell names none.
+        mixed_tasks: How many tasks there are in a mixed bank.
+        mixed_bodies: Robots whose demonstrations are in it beside the acting one's.
         seed: Which tasks, demonstrations and scenes; two seeds share none.
         summary: One line for people.
     """
@@ -109,6 +117,8 @@ class Suite:
     episodes: int = 5
     rig: str = "pair"
     body: str = ""
+    mixed_tasks: int = 50
+    mixed_bodies: tuple[str, ...] = ()
     seed: int = 0
     summary: str = ""
 
@@ -133,9 +143,9 @@ class Suite:
         """Episodes in all."""
         return len(self.cells) * len(self.methods) * self.tasks * self.sets * self.episodes
 
-    def body_of(self, cell: Cell) -> str:
-        """Name of a cell's robot."""
-        return cell.body or self.body
+    def body_of(self, cell: Cell, number: int) -> str:
+        """Name of the robot that does a cell's task of this number."""
+        return body_name(cell.body or self.body, number)
 
     def with_(self, **changes: Any) -> Suite:
         """A changed copy."""
@@ -146,6 +156,7 @@ class Suite:
         usual = {f.name: f.default for f in fields(Cell)}
         data = asdict(self) | {
             "methods": list(self.methods),
+            "mixed_bodies": list(self.mixed_bodies),
             "cells": [
                 {k: v for k, v in asdict(cell).items() if v != usual[k]} for cell in self.cells
             ],
@@ -164,8 +175,9 @@ class Suite:
             cells = tuple(
                 Cell(**row) for entry in data.pop("cells") for row in _spread(dict(entry))
             )
-            methods = tuple(data.pop("methods"))
-            return cls(cells=cells, methods=methods, **{"name": path.stem, **data})
+            for key in ("methods", "mixed_bodies"):
+                data[key] = tuple(data.get(key, ()))
+            return cls(cells=cells, **{"name": path.stem, **data})
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise ReportedError("a suite cannot be read", where=path, value=str(error)) from error
         except (TypeError, ValueError, KeyError, AttributeError) as error:

@@ -49,7 +49,7 @@ def summarise_suite(
     return table | {
         "table_sha256": digest,
         "cells": [asdict(cell) | {"name": cell.name} for cell in suite.cells],
-        "held_out": [c.name for c in suite.cells if c.family in HELD_OUT],
+        "held_out": [c.name for c in suite.cells if c.family in HELD_OUT or ":" in c.family],
         "methods": {m: find_method(m).summary for m in suite.methods},
         "tasks": _tasks(suite, results),
         "doubts": doubts(suite, rows),

@@ -10,7 +10,8 @@ from typing import Any
 from icl_vla_embodiments import ActionChunk, Observation
 
 from ..policy.interface import Episode
-from ..sim.workcell import Workcell
+from ..sim.foreign import ForeignCell
+from .workplace import Place
 
 
 class Timings:
@@ -33,13 +34,11 @@ class Timings:
         return run
 
     @contextmanager
-    def of(self, cell: Workcell) -> Iterator[None]:
+    def of(self, cell: Place) -> Iterator[None]:
         """Measure a robot's physics, cameras and controller meanwhile."""
-        world, controller = cell.driver.world, cell.controller
         measured = (
-            (world, "step", "physics"),
-            (world, "image", "drawing"),
-            (controller, "track", "control"),
+            *_of_world(cell),
+            (cell.controller, "track", "control"),
         )
         for owner, attribute, name in measured:
             setattr(owner, attribute, self.timed(name, getattr(owner, attribute)))
@@ -56,6 +55,13 @@ class Timings:
     def rounded(self) -> dict[str, float]:
         """Seconds to the millisecond."""
         return {name: round(s, 3) for name, s in sorted(self.seconds.items())}
+
+
+def _of_world(cell: Place) -> list[tuple[object, str, str]]:
+    """What takes time beside the controller."""
+    if isinstance(cell, ForeignCell):
+        return [(cell.driver.environment, "step", "physics")]
+    return [(cell.driver.world, "step", "physics"), (cell.driver.world, "image", "drawing")]
 
 
 class _Timed:

@@ -2,7 +2,8 @@
 
 A region grows over neighbouring pixels whose 3-D points and chromaticities are close. What belongs
 to the table is left out, unless its colour differs from the table's; what lies within a centimetre
-of one of the robot's links, posed by forward kinematics, is the robot.
+of one of the robot's links, posed by forward kinematics, is the robot. Regions of several cameras
+that lie in one place and look alike are one thing (:mod:`.views`).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from icl_vla_embodiments.robot_model import RobotModel
 from icl_vla_embodiments.types import Array
 
 from .tokens import CLOUD, SceneTokens
+from .views import merged, size_features
 
 
 @dataclass(frozen=True)
@@ -48,11 +50,11 @@ class ComponentEncoder:
     link_contrast: float = 0.09
     min_pixels: int = 14
 
-    schema = "components/1"
+    schema = "components/2"
     feature_size = 5
 
     def encode(self, observation: Observation) -> SceneTokens:
-        """Tokens of all cameras that have colour, depth and calibration, in one list.
+        """Tokens of all cameras that have colour, depth and calibration, one for each thing.
 
         Raises:
             ReportedError: No camera has all three, or joint positions are missing.
@@ -73,13 +75,7 @@ class ComponentEncoder:
             )
         assert observation.q is not None
         links = self.model.link_poses(observation.q)
-        parts = [self._encode_camera(observation.cameras[name], links) for name in usable]
-        return SceneTokens(
-            *(
-                np.concatenate([getattr(p, f) for p in parts])
-                for f in ("positions", "features", "extents", "clouds", "pixels")
-            )
-        )
+        return merged([self._encode_camera(observation.cameras[name], links) for name in usable])
 
     def _encode_camera(self, camera: CameraImage, links: dict[str, Array]) -> SceneTokens:
         assert camera.rgb is not None and camera.depth is not None
@@ -168,13 +164,11 @@ class ComponentEncoder:
             low, high = np.quantile(p, [0.03, 0.97], axis=0)
             extent = high - low
             chroma = _chromaticity(np.median(c, axis=0))
-            # occlusion changes a size, so it counts less than a colour
-            size = [extent[2] / 0.2, np.sqrt(extent[0] * extent[1]) / 0.2]
             pick = members[np.linspace(0, len(members) - 1, CLOUD).astype(int)]
             rows.append(
                 (
                     0.5 * (low + high),
-                    np.concatenate([4 * chroma, size]),
+                    np.concatenate([4 * chroma, size_features(extent)]),
                     extent,
                     P[pick].astype(float),
                     len(members),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from icl_vla_embodiments import ReportedError
 from icl_vla_embodiments.home import write_atomically
 from icl_vla_embodiments.types import Array
 from icl_vla_retrieval import DemoBank, Demonstration, choose_instruction
@@ -31,6 +32,7 @@ class DemoContext:
         first: ``(M, 3)`` their positions when first seen.
         features: ``(M, F)``.
         clouds: ``(M, P, 3)`` their surfaces when first seen.
+        hands: ``(T, h, 3)`` places of the robot's other hands that took part; None for none.
     """
 
     episode: int
@@ -42,6 +44,7 @@ class DemoContext:
     first: Array
     features: Array
     clouds: Array
+    hands: Array | None = None
 
     def __len__(self) -> int:
         return len(self.tcp)
@@ -54,54 +57,97 @@ def read_context(
     effector: str,
     limit: int = 20,
 ) -> list[DemoContext]:
-    """The demonstrations of an instruction, with tokens (cached beside a bank).
+    """The demonstrations of an instruction, with tokens (cached beside a bank), for one effector.
 
     Other words for an instruction of the bank are understood (:func:`choose_instruction`).
 
     Raises:
         InstructionError: The bank knows no such instruction; the known ones are listed.
     """
+    return read_hands(bank, instruction, encoder, (effector,), limit)[effector]
+
+
+def read_hands(
+    bank: DemoBank | Sequence[Demonstration],
+    instruction: str,
+    encoder: Encoder,
+    effectors: Sequence[str],
+    limit: int = 20,
+) -> dict[str, list[DemoContext]]:
+    """The same for each of several effectors that moved in all of the demonstrations.
+
+    Raises:
+        InstructionError: The bank knows no such instruction; the known ones are listed.
+        ReportedError: No effector moved in all of them.
+    """
     if isinstance(bank, DemoBank):
         episodes = bank.select(choose_instruction(instruction, bank.instructions))
-        cache: Path | None = bank.path / "icl_vla" / "tokens" / schema_slug(encoder.schema)
+        caches: list[Path | None] = [_cached(bank, i, encoder) for i in episodes]
     else:
         meant = choose_instruction(instruction, list(dict.fromkeys(d.instruction for d in bank)))
         episodes = [i for i, d in enumerate(bank) if d.instruction == meant]
-        cache = None
-    return [_read_one(bank[i], i, encoder, effector, cache) for i in episodes[:limit]]
+        caches = [None] * len(episodes)
+    chosen = list(zip(episodes, caches, strict=True))[:limit]
+    shown = [bank[i] for i, _ in chosen]
+    moved = [e for e in effectors if all(e in d.commands for d in shown)]
+    if shown and not moved:
+        raise ReportedError(
+            "the demonstrations have no hand in common that the robot has",
+            where=instruction,
+            value=sorted({e for d in shown for e in d.commands}),
+            valid=effectors,
+        )
+    hands: dict[str, list[DemoContext]] = {e: [] for e in moved}
+    for demonstration, (i, cache) in zip(shown, chosen, strict=True):
+        tokens = _tokens(demonstration, encoder, cache)
+        for e in moved:
+            others = [demonstration.poses[o][:, :3, 3] for o in moved if o != e]
+            seen = np.stack(others, axis=1) if others else None
+            hands[e].append(_context(demonstration, i, e, tokens, seen))
+    return hands
 
 
-def _read_one(
-    demonstration: Demonstration,
-    episode: int,
-    encoder: Encoder,
-    effector: str,
-    cache: Path | None,
-) -> DemoContext:
-    path = None if cache is None else cache / f"episode_{episode:06d}.npz"
+def _cached(bank: DemoBank, episode: int, encoder: Encoder) -> Path:
+    """Where an episode's tokens are kept."""
+    folder, index = bank.source(episode)
+    tokens = folder / "icl_vla" / "tokens" / schema_slug(encoder.schema)
+    return tokens / f"episode_{index:06d}.npz"
+
+
+def _tokens(demonstration: Demonstration, encoder: Encoder, path: Path | None) -> dict[str, Array]:
+    """An episode's tracked tokens, from the cache or into it."""
     if path is not None and path.exists():
         with np.load(path, allow_pickle=False) as stored:
-            arrays = dict(stored)
-    else:
-        arrays = tracked_tokens(demonstration, encoder)
-        if path is not None:
-            write_atomically(path, _npz(arrays))
+            return dict(stored)
+    arrays = tracked_tokens(demonstration, encoder)
+    if path is not None:
+        write_atomically(path, _npz(arrays))
+    return arrays
+
+
+def _context(
+    demonstration: Demonstration,
+    episode: int,
+    effector: str,
+    tokens: dict[str, Array],
+    hands: Array | None,
+) -> DemoContext:
     return DemoContext(
         episode=episode,
         tcp=demonstration.poses[effector],
         opening=demonstration.grippers[effector],
         commands=demonstration.commands[effector],
         gripper=demonstration.gripper_commands[effector],
-        **arrays,
+        hands=hands,
+        **tokens,
     )
 
 
 def index_episodes(bank: DemoBank, encoder: Encoder, effector: str, episodes: Sequence[int]) -> int:
     """Encode episodes ahead of their first use; returns how many were new."""
-    cache = bank.path / "icl_vla" / "tokens" / schema_slug(encoder.schema)
-    fresh = [i for i in episodes if not (cache / f"episode_{i:06d}.npz").exists()]
+    fresh = [i for i in episodes if not _cached(bank, i, encoder).exists()]
     for i in fresh:
-        _read_one(bank[i], i, encoder, effector, cache)
+        _tokens(bank[i], encoder, _cached(bank, i, encoder))
     return len(fresh)
 
 

@@ -2,7 +2,7 @@
 
 A frame carries a motion by ``T_now <- X @ T_then`` with ``X = [R | p_now - R p_then]``: origins
 coincide and axes are turned by ``R``. Origins are scene tokens (where they are and where they
-were first seen), the base and the end effector. Rotations are none, the token's registered turn,
+were first seen), the base, the end effector and the robot's other hands. Rotations are none, the token's registered turn,
 and the turn of the direction from one token to another, which makes a pair of round things into a
 frame with a heading.
 """
@@ -136,6 +136,26 @@ def frames_now(
                 R = se3.yaw(yaw)
                 X = se3.pose(R, here - np.einsum("kij,kj->ki", R, then))
                 yield FrameVotes(f"token {m} {when} {how}".strip(), X, known)
+
+
+def hand_frames(
+    name: str, contexts: Sequence[DemoContext], pointers: NDArray[np.int64], tcp: Array
+) -> Iterator[FrameVotes]:
+    """Frames that hang on another hand: its place, with and without its turn about the vertical.
+
+    Args:
+        name: Of that hand.
+        contexts: The demonstrations as that hand saw them.
+        pointers: ``(K,)`` present frames.
+        tcp: ``(4, 4)`` of that hand now.
+    """
+    then = np.stack([c.tcp[t] for c, t in zip(contexts, pointers, strict=True)])
+    everyone = np.ones(len(contexts), dtype=bool)
+    turned = se3.log3(tcp[:3, :3] @ np.swapaxes(then[:, :3, :3], -1, -2))[:, 2]
+    for how, yaw in (("", np.zeros(len(contexts))), (" turned", turned)):
+        R = se3.yaw(yaw)
+        X = se3.pose(R, tcp[:3, 3] - np.einsum("kij,kj->ki", R, then[:, :3, 3]))
+        yield FrameVotes(f"{name}{how}", X, everyone)
 
 
 def _heading(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -25,8 +25,16 @@ from icl_vla_retrieval.phase import PhaseTracker
 
 from ..perception.memory import SceneMemory, TrackedTokens
 from ..perception.tokens import Encoder
-from .context import DemoContext, read_context
-from .frames import Correspondence, matched_tokens, shared_tokens
+from ..runtime.mobile import BASE, drivable, slides
+from .context import DemoContext, read_hands
+from .frames import (
+    Correspondence,
+    FrameVotes,
+    frames_now,
+    hand_frames,
+    matched_tokens,
+    shared_tokens,
+)
 
 LEFT_OUT = 3  # frames between two that calibrate the distance
 
@@ -53,7 +61,7 @@ class RetrievalConfig:
 
 
 class RetrievalPolicy:
-    """A frozen policy that acts on retrieved motions, for one arm of one robot.
+    """A frozen policy that acts on retrieved motions, with the hands that were demonstrated.
 
     Args:
         model: Robot that acts (for its kinematics).
@@ -75,15 +83,19 @@ class RetrievalPolicy:
         bank: DemoBank | Sequence[Demonstration],
         instruction: str,
         action_space: ActionSpace,
-    ) -> RetrievalEpisode:
+    ) -> RetrievalEpisode | HandsEpisode:
         """Read the demonstrations of ``instruction`` and begin."""
-        effector = action_space.effectors[0]
-        contexts = read_context(bank, instruction, self.encoder, effector)
-        return self.episode_type(self, contexts, action_space, effector)
+        hands = read_hands(bank, instruction, self.encoder, action_space.effectors)
+        episodes = [self.episode_type(self, contexts, action_space, e) for e, contexts in hands.items()]
+        return episodes[0] if len(episodes) == 1 else HandsEpisode(episodes)
 
 
 class RetrievalEpisode(ABC):
-    """One attempt; a subclass chooses the motion."""
+    """One attempt with one hand; a subclass chooses the motion.
+
+    Attributes:
+        others: The same demonstrations as the robot's other hands saw them, if they took part.
+    """
 
     def __init__(
         self,
@@ -94,6 +106,7 @@ class RetrievalEpisode(ABC):
     ) -> None:
         self.policy = policy
         self.contexts = list(contexts)
+        self.others: dict[str, list[DemoContext]] = {}
         self.distance = DistanceToDemonstrations.between(self.contexts, policy.config.radius)
         self.action_space = action_space
         self.effector = effector
@@ -105,43 +118,81 @@ class RetrievalEpisode(ABC):
 
     def act(self, observation: Observation) -> ActionChunk:
         """Perceive, find the moment, and let the subclass choose the motion."""
+        self.check(observation)
+        self.see(self.memory.update(self.policy.encoder.encode(observation)))
+        pointers, weights = self.follow(observation.time, self.costs(observation))
+        return self.move(observation, pointers, weights)
+
+    def check(self, observation: Observation) -> None:
+        """Refuse what a hand cannot be moved by.
+
+        Raises:
+            ReportedError: There are no joint positions or no opening of the gripper.
+        """
         if not observation.has("q") or not observation.has(f"effectors.{self.effector}.gripper"):
             raise ReportedError(
                 "the policy needs joint positions and the gripper's opening",
                 value=f"observation at {observation.time:.2f} s",
             )
-        assert observation.q is not None
-        tcp = self.policy.model.poses(observation.q)[self.effector]
-        opening = float(observation.effectors[self.effector].gripper or 0.0)
-        self.tokens = self.memory.update(self.policy.encoder.encode(observation))
+
+    def see(self, tokens: TrackedTokens) -> None:
+        """Take in the scene, and find its things in the demonstrations."""
+        self.tokens = tokens
         if self.correspondence is None:
-            self.correspondence = Correspondence(self.contexts, self.tokens)
-        self.correspondence.extend(self.tokens)
+            self.correspondence = Correspondence(self.contexts, tokens)
+        self.correspondence.extend(tokens)
+
+    def follow(self, time: float, costs: Sequence[Array]) -> tuple[NDArray[np.int64], Array]:
+        """Frames ``(K,)`` of the demonstrations that are like now, and weights ``(K,)``."""
         advance = 0
         if self._last_time is not None:
-            advance = round((observation.time - self._last_time) * self.action_space.rate)
-        self._last_time = observation.time
-        pointers = self.tracker.update(self._costs(tcp, opening), advance)
-        costs = self.tracker.costs
-        weights = np.exp(-(costs - costs.min()) / self.policy.config.temperature)
-        return self._chunk(observation, tcp, opening, pointers, weights / weights.sum())
+            advance = round((time - self._last_time) * self.action_space.rate)
+        self._last_time = time
+        pointers = self.tracker.update(costs, advance)
+        least = self.tracker.costs
+        weights = np.exp(-(least - least.min()) / self.policy.config.temperature)
+        return pointers, weights / weights.sum()
 
-    def _costs(self, tcp: Array, opening: float) -> list[Array]:
+    def move(
+        self, observation: Observation, pointers: NDArray[np.int64], weights: Array
+    ) -> ActionChunk:
+        """This hand's motion."""
+        self._poses = self._measured(observation)
+        tcp, opening = self._poses[self.effector], self._opening(observation)
+        return self._chunk(observation, tcp, opening, pointers, weights)
+
+    def frames(self, pointers: NDArray[np.int64], tcp: Array) -> Iterator[FrameVotes]:
+        """All candidate frames now; the other hands are frames, too."""
+        assert self.tokens is not None and self.correspondence is not None
+        yield from frames_now(self.contexts, pointers, tcp, self.tokens, self.correspondence)
+        for name, contexts in self.others.items():
+            yield from hand_frames(name, contexts, pointers, self._poses[name])
+
+    def costs(self, observation: Observation) -> list[Array]:
         """How unlike the present each frame of each demonstration is."""
         assert self.tokens is not None and self.correspondence is not None
+        poses = self._measured(observation)
         shared = self.correspondence.shared()
-        places = self.tokens.now.positions[shared]
+        hands = [poses[name][:3, 3] for name in self.others]
         return [
             moment_costs(
-                places[None],
-                tcp[None],
-                np.array([opening]),
+                self.tokens.now.positions[shared][None],
+                poses[self.effector][None],
+                np.array([self._opening(observation)]),
                 context,
                 self.correspondence.index[k, shared],
                 self.policy.config.radius,
+                np.array(hands)[None] if hands else None,
             )[0]
             for k, context in enumerate(self.contexts)
         ]
+
+    def _measured(self, observation: Observation) -> dict[str, Array]:
+        assert observation.q is not None
+        return self.policy.model.poses(observation.q)
+
+    def _opening(self, observation: Observation) -> float:
+        return float(observation.effectors[self.effector].gripper or 0.0)
 
     @abstractmethod
     def _chunk(
@@ -176,23 +227,80 @@ class RetrievalEpisode(ABC):
             for c, t, d, w in zip(self.contexts, pointers, costs, weights, strict=True)
         )
         at_end = np.array([t >= len(c) - 2 for c, t in zip(self.contexts, pointers, strict=True)])
+        dt, twists = 1 / self.action_space.rate, None
+        if self.effector == BASE:
+            poses, twists = drivable(tcp, poses, dt, sideways=slides(self.action_space))
         chunk = ActionChunk.from_poses(
             observation.time,
-            1 / self.action_space.rate,
+            dt,
             {self.effector: tcp},
             {self.effector: poses},
             grippers={self.effector: gripper},
+            base_twists=twists,
             spread={} if spread is None else {self.effector: spread},
             confidence=np.full(len(gripper), confidence),
             neighbours=neighbours,
             trace=trace,
             done=bool(weights[at_end].sum() > 0.5),
         )
-        state = SpaceState(
-            poses={self.effector: tcp}, q=observation.q, grippers={self.effector: opening}
-        )
+        return self.encoded(chunk, observation)
+
+    def encoded(self, chunk: ActionChunk, observation: Observation) -> ActionChunk:
+        """With the numbers of the action space; hands that the chunk leaves out stay."""
+        openings = {e: s.gripper for e, s in observation.effectors.items() if s.gripper is not None}
+        state = SpaceState(poses=self._measured(observation), q=observation.q, grippers=openings)
         native = self.action_space.encode(chunk.targets, state, self.policy.model)
         return replace(chunk, native=self.action_space.clip(native))
+
+
+class HandsEpisode:
+    """One attempt with several hands: one eye, one phase, and a motion of each hand.
+
+    Args:
+        hands: The same demonstrations as each hand saw them.
+    """
+
+    def __init__(self, hands: Sequence[RetrievalEpisode]) -> None:
+        self.hands = list(hands)
+        self.lead = self.hands[0]
+        config = self.lead.policy.config
+        contexts = {hand.effector: hand.contexts for hand in self.hands}
+        for hand in self.hands:
+            hand.others = {e: c for e, c in contexts.items() if e != hand.effector}
+            hand.tracker = self.lead.tracker
+        distance = DistanceToDemonstrations.between(
+            self.lead.contexts, config.radius, [hand.contexts for hand in self.hands[1:]]
+        )
+        for hand in self.hands:
+            hand.distance = distance
+
+    def act(self, observation: Observation) -> ActionChunk:
+        """See :meth:`RetrievalEpisode.act`."""
+        lead = self.lead
+        for hand in self.hands:
+            hand.check(observation)
+        tokens = lead.memory.update(lead.policy.encoder.encode(observation))
+        for hand in self.hands:
+            hand.correspondence = lead.correspondence
+            hand.see(tokens)
+        every = [hand.costs(observation) for hand in self.hands]
+        costs = [np.sum(of_one, axis=0) for of_one in zip(*every, strict=True)]
+        pointers, weights = lead.follow(observation.time, costs)
+        chunks = [hand.move(observation, pointers, weights) for hand in self.hands]
+        frames = {
+            f"{hand.effector}: {name}": share
+            for hand, chunk in zip(self.hands, chunks, strict=True)
+            for name, share in chunk.trace.get("frames", {}).items()
+        }
+        together = replace(
+            chunks[0],
+            start={e: T for c in chunks for e, T in c.start.items()},
+            motions={e: T for c in chunks for e, T in c.motions.items()},
+            grippers={e: x for c in chunks for e, x in c.grippers.items()},
+            spread={e: x for c in chunks for e, x in c.spread.items()},
+            trace={**chunks[0].trace, "frames": frames},
+        )
+        return lead.encoded(together, observation)
 
 
 def moment_costs(
@@ -202,10 +310,11 @@ def moment_costs(
     context: DemoContext,
     index: NDArray[np.int64],
     radius: float,
+    hands: Array | None = None,
 ) -> Array:
     """How unlike each of ``T`` moments each frame of a demonstration is: ``(T, T_k)``.
 
-    Places of the shared tokens as seen from the hand, by horizontal distance and height, which
+    Places of the shared tokens and of the other hands as seen from the hand, by horizontal distance and height, which
     do not change when the whole scene is turned; then the hand's place and the gripper.
 
     Args:
@@ -215,13 +324,17 @@ def moment_costs(
         context: The demonstration.
         index: ``(M,)`` its token for each shared one; -1 for none.
         radius: Distance at which a place starts to look different [m].
+        hands: ``(T, h, 3)`` of the other hands, where the demonstration has them.
     """
     known = index >= 0
     hand = tcp[:, None, :3, 3]
-    here = _cylindrical(places[:, known] - hand)
-    then = _cylindrical(context.tokens[:, index[known]] - context.tcp[:, None, :3, 3])
+    now, before = places[:, known], context.tokens[:, index[known]]
+    if hands is not None and context.hands is not None:
+        now = np.concatenate([now, hands], axis=1)
+        before = np.concatenate([before, context.hands], axis=1)
+    here, then = _cylindrical(now - hand), _cylindrical(before - context.tcp[:, None, :3, 3])
     cost = np.zeros((len(tcp), len(context)))
-    if known.any():
+    if now.shape[1]:
         squared = ((then - here[:, None]) ** 2).sum(-1)
         cost += (1 - np.exp(-squared / (2 * radius**2))).mean(axis=-1)
     moved = ((context.tcp[:, :3, 3] - hand) ** 2).sum(-1)
@@ -242,20 +355,26 @@ class DistanceToDemonstrations:
     familiarity: Familiarity
 
     @classmethod
-    def between(cls, contexts: Sequence[DemoContext], radius: float) -> DistanceToDemonstrations:
-        """From each demonstration's every :data:`LEFT_OUT` th frame and the others."""
-        frames = slice(None, None, LEFT_OUT)
+    def between(
+        cls,
+        contexts: Sequence[DemoContext],
+        radius: float,
+        others: Sequence[Sequence[DemoContext]] = (),
+    ) -> DistanceToDemonstrations:
+        """From each demonstration's every :data:`LEFT_OUT` th frame and the others.
+
+        Args:
+            contexts: The demonstrations as one hand saw them.
+            radius: As in :func:`moment_costs`.
+            others: The same as other hands saw them; their costs add up.
+        """
+        hands = [contexts, *others]
         found, costs = [], []
         for k, context in enumerate(contexts):
-            others = [c for i, c in enumerate(contexts) if i != k]
-            index = matched_tokens(context.features, others)
+            index = matched_tokens(context.features, [c for i, c in enumerate(contexts) if i != k])
             shared = shared_tokens(index)
-            places, tcp = context.tokens[frames, shared], context.tcp[frames]
-            opening = context.opening[frames]
-            nearest = [
-                moment_costs(places, tcp, opening, other, row[shared], radius).min(axis=1)
-                for row, other in zip(index, others, strict=True)
-            ]
+            each = [_costs_among(hand, k, index, shared, radius) for hand in hands]
+            nearest = [np.sum(costs_of, axis=0).min(axis=1) for costs_of in zip(*each, strict=True)]
             if nearest:
                 found.append(len(shared))
                 costs.append(np.min(nearest, axis=0))
@@ -276,6 +395,24 @@ class DistanceToDemonstrations:
     def confidence(self, cost: float, shared: int) -> float:
         """From nearly 0 (never seen) to 1 (like the demonstrations)."""
         return self.familiarity.probability(float(self(cost, shared)))
+
+
+def _costs_among(
+    contexts: Sequence[DemoContext],
+    k: int,
+    index: NDArray[np.int64],
+    shared: list[int],
+    radius: float,
+) -> list[Array]:
+    """Costs ``(T / LEFT_OUT, T_j)`` of a demonstration's frames at each other one's."""
+    frames, context = slice(None, None, LEFT_OUT), contexts[k]
+    places, tcp = context.tokens[frames, shared], context.tcp[frames]
+    opening = context.opening[frames]
+    seen = None if context.hands is None else context.hands[frames]
+    return [
+        moment_costs(places, tcp, opening, other, row[shared], radius, seen)
+        for row, other in zip(index, [*contexts[:k], *contexts[k + 1 :]], strict=True)
+    ]
 
 
 def demonstrated(

@@ -19,7 +19,7 @@ from icl_vla_embodiments import ActionChunk, Observation, se3
 from icl_vla_embodiments.types import Array
 from icl_vla_retrieval import tightness
 
-from .frames import FrameVotes, frames_now
+from .frames import FrameVotes
 from .retrieval import RetrievalConfig, RetrievalEpisode, RetrievalPolicy, demonstrated
 
 ANOTHER_GRASP = np.pi / 4  # [rad] between votes for rotations of different intent
@@ -39,7 +39,7 @@ class VoteEpisode(RetrievalEpisode):
         assert self.tokens is not None and self.correspondence is not None
         config = self.policy.config
         commands, gripper = demonstrated(self.contexts, pointers, config.horizon)
-        frames = list(frames_now(self.contexts, pointers, tcp, self.tokens, self.correspondence))
+        frames = list(self.frames(pointers, tcp))
         agreed = consensus(frames, commands, weights, tcp, config)
         openings = weighted_median(gripper, weights)  # a gripper is never averaged
         trace: dict[str, object] = {

@@ -61,22 +61,22 @@ class WheeledArm:
 
 
 def controller_for(
-    model: RobotModel, effector: str, space: ActionSpace, hulls: LinkHulls
+    model: RobotModel, effectors: str | Sequence[str], space: ActionSpace, hulls: LinkHulls
 ) -> Controller:
-    """Base and arm together where the robot rolls and its actions command the base, else the arm.
+    """Base and arm together where the robot rolls and its actions command the base, else the arms.
 
-    The arm alone keeps its distance from the robot's other links, where their shapes are known.
+    Arms alone keep their distance from the robot's other links, where their shapes are known.
 
     Args:
         model: The robot.
-        effector: Its arm.
+        effectors: Its arms; with the base, only the first one moves.
         space: What a policy commands.
         hulls: The robot's shape.
     """
     if rolls(model.embodiment, space):
-        return WheeledArm(model, effector)
+        return WheeledArm(model, effectors if isinstance(effectors, str) else effectors[0])
     shapes = {link: parts for link, parts in hulls.hulls.items() if parts}
-    return ArmMpc(model, effector, hulls=shapes or None, period=PERIOD)
+    return ArmMpc(model, effectors, hulls=shapes or None, period=PERIOD)
 
 
 def rolls(embodiment: Embodiment, space: ActionSpace) -> bool:

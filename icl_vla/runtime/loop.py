@@ -99,7 +99,7 @@ class Audit:
 
 def _worst(excess: Array) -> float:
     """The largest; what is not a number is beyond every limit."""
-    return float(np.nan_to_num(excess, nan=np.inf, posinf=np.inf).max())
+    return float(np.nan_to_num(excess, nan=np.inf, posinf=np.inf).max(initial=0.0))
 
 
 @dataclass(frozen=True)

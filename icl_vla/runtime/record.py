@@ -38,7 +38,7 @@ def record_episode(
     provenance: Mapping[str, Value] | None = None,
     audit: Audit | None = None,
 ) -> Demonstration:
-    """One demonstration at the action space's rate.
+    """One demonstration at the action space's rate, of the hands that the operator speaks of.
 
     Args:
         driver: Already reset.
@@ -52,7 +52,6 @@ def record_episode(
         provenance: Who, which seed, which task ...
         audit: Collects limit violations.
     """
-    effector = action_space.effectors[0]
     dt = 1 / action_space.rate
     observations: list[Observation] = []
     positions: list[Array] = []
@@ -86,15 +85,17 @@ def record_episode(
             value=instruction,
         )
     names = observations[0].cameras
+    moved = [e for e in action_space.effectors if e in targets[0].poses]
+    poses = [model.poses(q) for q in positions]
     return Demonstration(
         times=np.array([o.time for o in observations]),
         q=np.stack(positions),
-        grippers={effector: np.array([o.effectors[effector].gripper for o in observations])},
-        poses={effector: np.stack([model.poses(q)[effector] for q in positions])},
+        grippers={e: np.array([o.effectors[e].gripper for o in observations]) for e in moved},
+        poses={e: np.stack([at[e] for at in poses]) for e in moved},
         actions=np.stack(actions),
         action_space=action_space,
-        commands={effector: np.stack([t.poses[effector] for t in targets])},
-        gripper_commands={effector: np.array([t.grippers[effector] for t in targets])},
+        commands={e: np.stack([t.poses[e] for t in targets]) for e in moved},
+        gripper_commands={e: np.array([t.grippers[e] for t in targets]) for e in moved},
         cameras={name: _track([o.cameras[name] for o in observations]) for name in names},
         instruction=instruction,
         embodiment=embodiment,

@@ -11,9 +11,10 @@ from icl_vla_embodiments.geometry import LinkHulls
 from icl_vla_embodiments.robot_model import RobotModel
 
 from ..perception.components import ComponentEncoder
-from ..sim.workspace import Workspace, horizontal_reach
+from ..sim.workspace import Workspace, hands, horizontal_reach
 from .controllers import controller_for, rolls
 from .loop import Audit, Controller
+from .record import LONGEST
 
 
 @dataclass
@@ -56,10 +57,20 @@ class Station:
             model=model,
             effector=effector,
             driver=make_driver(model),
-            controller=controller_for(model, effector, space, hulls),
+            controller=controller_for(model, hands(embodiment) or effector, space, hulls),
             encoder=ComponentEncoder(model, hulls, reach=1.3 * reach),
             audit=Audit.of(embodiment),
         )
+
+    @property
+    def effectors(self) -> tuple[str, ...]:
+        """All that the controller moves; :attr:`effector` alone where it does not say."""
+        return tuple(getattr(self.controller, "effectors", (self.effector,)))
+
+    @property
+    def seconds(self) -> float:
+        """Time [s] that an attempt or a demonstration may take."""
+        return float(getattr(getattr(self, "task", None), "seconds", LONGEST))
 
     def reset(self, seed: int) -> Observation:
         """The robot at its start, the controller at rest, a clean audit."""

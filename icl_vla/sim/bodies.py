@@ -61,12 +61,12 @@ def draw_body(seed: int, kind: str | None = None) -> Body:
     rng = np.random.default_rng([0xB0D1E5, seed])
     drawn = str(rng.choice(KINDS))
     kind = drawn if kind is None else kind
-    writer = _Writer(rng)
+    writer = BodyWriter(rng)
     name = f"{kind}_{seed}"
     return Body(name, writer.robot(name, kind))
 
 
-class _Writer:
+class BodyWriter:
     """URDF of one robot, link by link."""
 
     def __init__(self, rng: np.random.Generator) -> None:
@@ -87,7 +87,21 @@ class _Writer:
             height = rng.uniform(0.2, 0.36)
             self.link("base_link", (0.14, 0.14, height), (0, 0, height / 2))
             start, lengths = (0.0, 0.0, height), self.chain(kind, reach)
-        parent, at = "base_link", start
+        parent, at = self.joints(kind, "base_link", start, lengths)
+        self.gripper(parent, at, down=kind in ("scara", "gantry"))
+        return f'<robot name="{name}">{"".join(self.parts)}</robot>\n'
+
+    def arm(
+        self, kind: str, parent: str, at: tuple[float, ...], reach: float, opening: float
+    ) -> None:
+        """An arm on another link, with a gripper that opens by ``opening`` [m]."""
+        parent, at = self.joints(kind, parent, at, self.chain(kind, reach))
+        self.gripper(parent, at, down=False, opening=opening)
+
+    def joints(
+        self, kind: str, parent: str, at: tuple[float, ...], lengths: list[float]
+    ) -> tuple[str, tuple[float, ...]]:
+        """The joints and links of a kind; the last link, and where on it the next begins."""
         sideways = kind == "scara"
         for i, (axis, length, rest) in enumerate(zip(AXES[kind], lengths, REST[kind], strict=True)):
             link = f"link_{i + 1}"
@@ -102,8 +116,7 @@ class _Writer:
                 self.link(link, (0.07, 0.07, max(length, 0.04)), (0, 0, length / 2))
                 at = (0.0, 0.0, length)
             parent = link
-        self.gripper(parent, at, down=kind in ("scara", "gantry"))
-        return f'<robot name="{name}">{"".join(self.parts)}</robot>\n'
+        return parent, at
 
     def chain(self, kind: str, reach: float) -> list[float]:
         """Length of each link, long ones between shoulder, elbow and wrist [m]."""
@@ -116,13 +129,15 @@ class _Writer:
         }
         return splits[kind]
 
-    def link(self, name: str, edges: tuple[float, ...], at: tuple[float, ...]) -> None:
-        """A box of usual density."""
+    def link(
+        self, name: str, edges: tuple[float, ...], at: tuple[float, ...], heavy: float = 0.0
+    ) -> None:
+        """A box of usual density, or of the mass ``heavy`` [kg]."""
         x, y, z = edges
-        mass = max(900 * x * y * z, 0.1)
+        mass = heavy or max(900 * x * y * z, 0.1)
         inertia = [mass * (b * b + c * c) / 12 for b, c in ((y, z), (x, z), (x, y))]
-        origin = f'<origin xyz="{_text(at)}"/>'
-        shape = f'{origin}<geometry><box size="{_text(edges)}"/></geometry>'
+        origin = f'<origin xyz="{text(at)}"/>'
+        shape = f'{origin}<geometry><box size="{text(edges)}"/></geometry>'
         paint = f'<material name="paint"><color rgba="{self.color} 1"/></material>'
         self.parts.append(
             f'<link name="{name}"><inertial>{origin}<mass value="{mass:.4f}"/>'
@@ -154,19 +169,21 @@ class _Writer:
         kind = "prismatic" if slide else "revolute"
         self.parts.append(
             f'<joint name="joint_{i + 1}" type="{kind}"><parent link="{parent}"/>'
-            f'<child link="{child}"/><origin xyz="{_text(place)}" rpy="{_text(turned)}"/>'
-            f'<axis xyz="{_text(vector)}"/><limit lower="{ends[0]:.4f}" upper="{ends[1]:.4f}" '
+            f'<child link="{child}"/><origin xyz="{text(place)}" rpy="{text(turned)}"/>'
+            f'<axis xyz="{text(vector)}"/><limit lower="{ends[0]:.4f}" upper="{ends[1]:.4f}" '
             f'effort="{effort:.0f}" velocity="{speed:.3f}"/></joint>'
         )
 
-    def gripper(self, parent: str, at: tuple[float, ...], *, down: bool) -> None:
+    def gripper(
+        self, parent: str, at: tuple[float, ...], *, down: bool, opening: float | None = None
+    ) -> None:
         """Two fingers that slide apart, and a frame between their tips."""
-        opening = self.rng.uniform(0.06, 0.1)
+        opening = self.rng.uniform(0.06, 0.1) if opening is None else opening
         turned = (np.pi, 0.0, 0.0) if down else (0.0, 0.0, 0.0)
         self.link("palm", (0.04, opening + 0.06, 0.04), (0, 0, 0.02))
         self.parts.append(
             f'<joint name="wrist_palm" type="fixed"><parent link="{parent}"/>'
-            f'<child link="palm"/><origin xyz="{_text(at)}" rpy="{_text(turned)}"/></joint>'
+            f'<child link="palm"/><origin xyz="{text(at)}" rpy="{text(turned)}"/></joint>'
         )
         for side, sign in (("left", 1.0), ("right", -1.0)):
             finger = f"{side}_finger"
@@ -185,5 +202,6 @@ class _Writer:
         )
 
 
-def _text(numbers: object) -> str:
+def text(numbers: object) -> str:
+    """As URDF has vectors."""
     return " ".join(f"{x:.6g}" for x in np.asarray(numbers, dtype=float))

@@ -63,5 +63,14 @@ def register_drivers(register: Callable[..., None]) -> None:
         urdf = simulation_urdf(embodiment, EmbodimentStore().folder(embodiment.name))
         return WheeledDriver(RobotModel(embodiment), urdf)
 
+    def gymnasium(embodiment: Embodiment, task: str) -> Driver:
+        """``module:Class`` of what was declared of somebody else's environment."""
+        from icl_vla_embodiments.robot_model import RobotModel
+
+        from .foreign import ForeignDriver, foreign_task
+
+        return ForeignDriver(RobotModel(embodiment), foreign_task(task))
+
     register("pybullet", driver)
+    register("gymnasium", gymnasium)
     register("pybullet-wheels", wheels)

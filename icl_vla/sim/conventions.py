@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -42,17 +43,17 @@ HELD_OUT = 5  # one combination in so many
 
 @dataclass(frozen=True)
 class Convention:
-    """A drawn convention.
+    """How a robot's actions are written.
 
     Attributes:
-        factors: Factor -> value.
-        space: What actions are really written in.
-        told: What the policy is told; the same, unless something is kept from it.
+        true: What the numbers mean to the robot.
+        told: What they are said to mean; the same, unless something is kept from the policy.
+        factors: Factor -> value, of a drawn one.
     """
 
-    factors: dict[str, str]
-    space: ActionSpace
+    true: ActionSpace
     told: ActionSpace
+    factors: Mapping[str, str] = field(default_factory=dict)
 
 
 def draw_convention(
@@ -78,10 +79,10 @@ def draw_convention(
     dice = int(rng.integers(2**31))
     space = _space(embodiment, effector, factors, dice)
     told = _space(embodiment, effector, {**factors, "signs": "usual"}, dice) if hidden else space
-    return Convention(factors, space, told)
+    return Convention(space, told, factors)
 
 
-def held_out(factors: dict[str, str]) -> bool:
+def held_out(factors: Mapping[str, str]) -> bool:
     """Whether a combination is kept for tests. What does not apply to it does not count."""
     seen = dict(factors)
     if seen["quantity"] == "joint":
@@ -93,8 +94,15 @@ def held_out(factors: dict[str, str]) -> bool:
     return int(hashlib.sha256(text.encode()).hexdigest(), 16) % HELD_OUT == 0
 
 
+def joint_space(embodiment: Embodiment, effector: str, rate: float) -> ActionSpace:
+    """Joint positions [rad or m] of one arm and its gripper's opening, at a rate [Hz]."""
+    motion = _joints(embodiment, effector, {"angle": "rad"})
+    space = ActionSpace("joints", (*motion, _gripper(effector, "open")), rate=rate)
+    return space.with_joints(embodiment.joints)
+
+
 def _space(
-    embodiment: Embodiment, effector: str, factors: dict[str, str], dice: int
+    embodiment: Embodiment, effector: str, factors: Mapping[str, str], dice: int
 ) -> ActionSpace:
     rng = np.random.default_rng(dice)
     quantity = factors["quantity"]
@@ -122,7 +130,7 @@ def _space(
     return space.with_joints(embodiment.joints)
 
 
-def _tool(effector: str, factors: dict[str, str]) -> list[Dimension]:
+def _tool(effector: str, factors: Mapping[str, str]) -> list[Dimension]:
     """Absolute poses in the base frame, or steps from the measured pose."""
     delta = factors["quantity"] == "delta"
     rotation = Rotation(factors["rotation"])
@@ -143,7 +151,7 @@ def _tool(effector: str, factors: dict[str, str]) -> list[Dimension]:
     return made
 
 
-def _joints(embodiment: Embodiment, effector: str, factors: dict[str, str]) -> list[Dimension]:
+def _joints(embodiment: Embodiment, effector: str, factors: Mapping[str, str]) -> list[Dimension]:
     """Joint positions of one arm."""
     made = []
     for joint in embodiment.group(effector).joints:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -56,13 +57,14 @@ class PyBulletDriver:
 
     def _load(self) -> None:
         c = self.world.client
-        mount = self.model.embodiment.mount.matrix
+        place, fixed = self._footing()
         self.body = c.loadURDF(
             str(self._urdf),
-            mount[:3, 3],
-            se3.quat_xyzw(mount[:3, :3]),
-            useFixedBase=self.model.embodiment.base == "fixed",
-            flags=pybullet.URDF_USE_INERTIA_FROM_FILE,
+            place[:3, 3],
+            se3.quat_xyzw(place[:3, :3]),
+            useFixedBase=fixed,
+            flags=pybullet.URDF_USE_INERTIA_FROM_FILE
+            | (pybullet.URDF_USE_SELF_COLLISION if len(self.model.embodiment.arms) > 1 else 0),
         )
         rows = {
             self.model.model.names[i]: self.model.model.idx_vs[i]
@@ -89,12 +91,33 @@ class PyBulletDriver:
             self._indices.append(index)
             self._rows.append(rows[name])
             self._forces.append(float(efforts[master]))
+        self._servos = list(range(len(self._indices)))  # of them, those that hold positions
         pick = self.model.G[self._rows]
         if self.world.scene.inked:
             self.world.pen = Pen(c, self.world.table, self.body, self.fingers)
         self._unmap = np.linalg.pinv(pick)
         for gripper in self.model.embodiment.of_kind("gripper"):
             self._couple(gripper)
+        if len(self.model.embodiment.arms) > 1:
+            self._let_arms_collide()
+
+    def _let_arms_collide(self) -> None:
+        """Of all pairs of the robot's own links, only those of different arms touch."""
+        c = self.world.client
+        first = {g.joints[0]: g.name for g in self.model.embodiment.arms}
+        arms: list[str] = []  # of each link; parents come first
+        for link in range(c.getNumJoints(self.body)):
+            info = c.getJointInfo(self.body, link)
+            inherited = arms[info[16]] if info[16] >= 0 else ""
+            arms.append(first.get(info[1].decode(), inherited))
+        for a, b in combinations(range(-1, len(arms)), 2):
+            if a < 0 or not arms[a] or not arms[b] or arms[a] == arms[b]:
+                c.setCollisionFilterPair(self.body, self.body, a, b, 0)
+
+    def _footing(self) -> tuple[Array, bool]:
+        """``T_world_root`` ``(4, 4)`` of the robot's first link, and whether it stands fast."""
+        embodiment = self.model.embodiment
+        return embodiment.mount.matrix, embodiment.base == "fixed"
 
     def _couple(self, gripper: Group) -> None:
         """Let the fingers of a gripper move as one, as its mechanism does.
@@ -147,15 +170,16 @@ class PyBulletDriver:
     def _drive(self, angles: Array, velocities: Array) -> None:
         self._braked = True
         self._driven: Array | None = angles
+        held = self._servos
         self.world.client.setJointMotorControlArray(
             self.body,
-            self._indices,
+            [self._indices[i] for i in held],
             pybullet.POSITION_CONTROL,
-            targetPositions=angles,
-            targetVelocities=velocities,
-            forces=self._forces,
-            positionGains=[0.3] * len(angles),
-            velocityGains=[1.0] * len(angles),
+            targetPositions=angles[held],
+            targetVelocities=velocities[held],
+            forces=[self._forces[i] for i in held],
+            positionGains=[0.3] * len(held),
+            velocityGains=[1.0] * len(held),
         )
 
     def _states(self) -> tuple[Array, Array]:

@@ -1,8 +1,8 @@
-"""A scripted operator: a list of stages, each a goal pose that follows the truth."""
+"""Scripted operators: stages, each a goal pose that follows the truth, for one hand or several."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +30,9 @@ class Stage:
         straight: Whether the way there matters, as when something is pushed along it.
         unless: Asked when the stage begins: whether it can be left out, as when a second try is
             not needed.
+        effector: The hand that moves; empty for the one that the workspace is about.
+        name: What other hands may wait for.
+        after: Name of a stage that has to be over before this one begins.
     """
 
     goal: Callable[[PyBulletDriver], Array]
@@ -40,15 +43,24 @@ class Stage:
     timeout: int = 60
     straight: bool = False
     unless: Callable[[PyBulletDriver], bool] | None = None
+    effector: str = ""
+    name: str = ""
+    after: str = ""
 
 
 class StagedOperator:
-    """Moves a set-point along straight lines to each stage's goal, slowing down before it."""
+    """Moves a set-point along straight lines to each stage's goal, slowing down before it.
+
+    Attributes:
+        over: Names of the stages that are over; hands that work together share it.
+    """
 
     def __init__(self, effector: str, stages: list[Stage], rng: np.random.Generator) -> None:
         self.effector = effector
         self.stages = list(stages)
         self.stage = 0
+        self.over: set[str] = set()
+        self._gripper = stages[0].gripper if stages else 1.0
         self._waited = 0
         self._elapsed = 0
         self._setpoint: Array | None = None
@@ -62,10 +74,13 @@ class StagedOperator:
         if self._setpoint is None:
             self._setpoint = here
         while self.stage < len(self.stages) and self._can_skip(driver):
-            self.stage += 1
+            self._finish()
         if self.stage == len(self.stages):
             return None
         stage = self.stages[self.stage]
+        if stage.after and stage.after not in self.over:
+            return self._target()
+        self._gripper = stage.gripper
         goal = stage.goal(driver)
         self._setpoint = self._towards(self._setpoint, goal, self._speed * stage.speed)
         self._elapsed += 1
@@ -75,14 +90,22 @@ class StagedOperator:
         if (near and turned) or self._elapsed > stage.timeout or self._waited:
             self._waited += 1
         if self._waited > stage.dwell:
-            self.stage, self._waited, self._elapsed = self.stage + 1, 0, 0
+            self._finish()
+        return self._target()
+
+    def _target(self) -> TaskTarget:
+        assert self._setpoint is not None
         return TaskTarget(
-            poses={self.effector: self._setpoint}, grippers={self.effector: stage.gripper}
+            poses={self.effector: self._setpoint}, grippers={self.effector: self._gripper}
         )
 
     def _can_skip(self, driver: PyBulletDriver) -> bool:
         unless = self.stages[self.stage].unless
         return unless is not None and self._elapsed == 0 and unless(driver)
+
+    def _finish(self) -> None:
+        self.over.add(self.stages[self.stage].name)
+        self.stage, self._waited, self._elapsed = self.stage + 1, 0, 0
 
     def _towards(self, T: Array, goal: Array, speed: float) -> Array:
         way = goal[:3, 3] - T[:3, 3]
@@ -95,6 +118,51 @@ class StagedOperator:
             se3.exp3(part * turn) @ T[:3, :3],
             T[:3, 3] + (way * step / distance if distance > 1e-9 else 0.0),
         )
+
+
+class Hands:
+    """Operators of several hands at once, which wait for one another's stages.
+
+    Args:
+        hands: Effector -> its operator.
+    """
+
+    def __init__(self, hands: Mapping[str, StagedOperator]) -> None:
+        self.hands = dict(hands)
+        self._asked: dict[str, TaskTarget] = {}
+        over: set[str] = set()
+        for hand in self.hands.values():
+            hand.over = over
+
+    def act(self, driver: PyBulletDriver, observation: Observation) -> TaskTarget | None:
+        """Set-points of all hands for the next step; None when all stages of all are done."""
+        new = {e: hand.act(driver, observation) for e, hand in self.hands.items()}
+        if all(target is None for target in new.values()):
+            return None
+        self._asked |= {e: target for e, target in new.items() if target is not None}
+        return TaskTarget(
+            poses={e: T for target in self._asked.values() for e, T in target.poses.items()},
+            grippers={e: x for target in self._asked.values() for e, x in target.grippers.items()},
+        )
+
+
+def operate(
+    style: type[StagedOperator], effector: str, stages: list[Stage], rng: np.random.Generator
+) -> StagedOperator | Hands:
+    """A plan in a style, by as many hands as it speaks of.
+
+    Args:
+        style: How each hand moves.
+        effector: The hand of the stages that name none.
+        stages: Those of each hand in order.
+        rng: The operator's dice.
+    """
+    own: dict[str, list[Stage]] = {}
+    for stage in stages:
+        own.setdefault(stage.effector or effector, []).append(stage)
+    if set(own) <= {effector}:
+        return style(effector, stages, rng)
+    return Hands({e: style(e, plan, rng) for e, plan in own.items()})
 
 
 def upright_yaw(R: Array) -> float:

@@ -117,12 +117,19 @@ def _wandering(stages: list[Stage], rng: np.random.Generator) -> list[Stage]:
         if free and rng.random() < 0.35:  # past the goal on one side first
             aside = rng.uniform(-0.06, 0.06, 3) * [1.0, 1.0, 0.0] + [0.0, 0.0, 0.05]
             made.append(
-                Stage(_shifted(stage.goal, aside), stage.gripper, tolerance=0.03, speed=stage.speed)
+                Stage(
+                    _shifted(stage.goal, aside),
+                    stage.gripper,
+                    tolerance=0.03,
+                    speed=stage.speed,
+                    after=stage.after,
+                )
             )
         pause = int(rng.integers(4, 13)) if free and rng.random() < 0.3 else 0
         fine = free and stage.tolerance <= 0.008 and rng.random() < 0.5
         if fine:  # not sure of it: down, up again, and once more
-            made += [stage, replace(stage, goal=_shifted(stage.goal, np.array([0, 0, 0.05])))]
+            again = replace(stage, name="")
+            made += [again, replace(again, goal=_shifted(stage.goal, np.array([0, 0, 0.05])))]
         made.append(replace(stage, dwell=stage.dwell + pause))
     return made
 

@@ -49,7 +49,7 @@ class PickPlace:
         objects = tuple(place_apart(workspace, rng, things, zones, gap=0.045, needed=2))
         return Scene(
             objects,
-            {"front": workspace.camera()},
+            workspace.cameras(),
             start=start(workspace, rng),
             seed=int(rng.integers(2**31)),
         )

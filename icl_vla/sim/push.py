@@ -50,7 +50,7 @@ class Push:
             objects = objects[:2]
         return Scene(
             tuple(objects),
-            {"front": workspace.camera()},
+            workspace.cameras(),
             start=start(workspace, rng),
             seed=int(rng.integers(2**31)),
         )

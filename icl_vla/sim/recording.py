@@ -23,8 +23,9 @@ from ..policy.context import index_episodes
 from ..processes import in_processes
 from ..runtime.drivers import ReportingDriver
 from ..runtime.loop import PERIOD
-from ..runtime.record import LONGEST, record_episode
+from ..runtime.record import record_episode
 from ..runtime.session import Session
+from .foreign import ForeignCell
 from .workcell import Workcell, find_task
 
 SCRIPTED = "scripted expert"
@@ -66,8 +67,8 @@ def open_bank(
 def _camera_specs(embodiment: Embodiment) -> dict[str, CameraSpec]:
     from .workspace import Workspace
 
-    camera = Workspace.of(RobotModel(embodiment)).camera()
-    return {"front": CameraSpec(camera.height, camera.width, depth=True)}
+    cameras = Workspace.of(RobotModel(embodiment)).cameras()
+    return {name: CameraSpec(c.height, c.width, depth=True) for name, c in cameras.items()}
 
 
 def record_one(base: Path, embodiment: str, task: str, seed: int) -> Demonstration:
@@ -84,11 +85,11 @@ def record_one(base: Path, embodiment: str, task: str, seed: int) -> Demonstrati
 
 
 def record_in(
-    cell: Workcell,
+    cell: Workcell | ForeignCell,
     act: Callable[[Observation], TaskTarget | None],
     operator: str,
     seed: int,
-    seconds: float = LONGEST,
+    seconds: float | None = None,
 ) -> Demonstration:
     """What somebody does in a cell's task, with the judge's verdict, whatever that is."""
     assert cell.task is not None
@@ -106,7 +107,7 @@ def record_in(
         cell.embodiment.action_space(),
         instruction=cell.task.instruction,
         embodiment=cell.embodiment.name,
-        seconds=seconds,
+        seconds=cell.seconds if seconds is None else seconds,
         provenance=provenance,
         audit=cell.audit,
     )
@@ -208,7 +209,7 @@ def session(
         )
     machine = ReportingDriver(driver, robot, driver_options)
     model = RobotModel(robot)
-    effector = robot.action_space().effectors[0]
+    space = robot.action_space()
     observation = machine.observe()
     cameras = {
         name: CameraSpec(image.rgb.shape[0], image.rgb.shape[1], depth=image.depth is not None)
@@ -218,9 +219,9 @@ def session(
     return Session(
         driver=machine,
         model=model,
-        controller=ArmMpc(model, effector, period=PERIOD),
-        effector=effector,
-        space=robot.action_space(),
+        controller=ArmMpc(model, hands(robot) or space.effectors[0], period=PERIOD),
+        effector=space.effectors[0],
+        space=space,
         bank=open_bank(base, robot, cameras),
         instruction=words,
         source=source,

@@ -136,6 +136,7 @@ class Scene:
         light: Direction that the light comes from.
         seed: Of the sensors' noise.
         inked: Whether fingers leave ink where they all but touch the table.
+        half: Half the edge of the table, or of the floor [m].
     """
 
     objects: tuple[ObjectSpec, ...]
@@ -145,6 +146,7 @@ class Scene:
     light: tuple[float, float, float] = (0.5, 0.3, 1.0)
     seed: int = 0
     inked: bool = False
+    half: float = 1.5
 
     def start_pose(self, effector: str) -> Array | None:
         """``T_base_ee`` ``(4, 4)``, or None where the scene leaves it to the neutral posture."""

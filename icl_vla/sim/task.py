@@ -107,10 +107,13 @@ def distractors(
 
 
 def start(workspace: Workspace, rng: np.random.Generator) -> dict[str, tuple[float, ...]]:
-    """A start pose of the tool above the patch, pointing down, scattered by a few centimetres."""
-    x, y = workspace.point(*rng.uniform(-0.6, 0.6, 2))
-    z = workspace.start_height * rng.uniform(0.9, 1.15)
-    return {workspace.effector: (x, y, z, *se3.log3(workspace.grasp))}
+    """A start pose of each tool above its patch, pointing down, scattered by a few centimetres."""
+    poses: dict[str, tuple[float, ...]] = {}
+    for hand in workspace.hands:
+        x, y = hand.point(*rng.uniform(-0.6, 0.6, 2))
+        z = hand.start_height * rng.uniform(0.9, 1.15)
+        poses[hand.effector] = (x, y, z, *se3.log3(hand.grasp))
+    return poses
 
 
 def footprint(o: ObjectSpec) -> float:

@@ -23,7 +23,7 @@ from . import builtin
 from .driver import PyBulletDriver
 from .scene import Scene
 from .task import Task
-from .workspace import Workspace
+from .workspace import Workspace, hands
 
 _HOLD = 1.0  # [s] that success must last
 _SETTLE = 2.0  # [s] in which that second must begin
@@ -56,8 +56,7 @@ class Workcell(Station):
         def scenes(seed: int | None) -> Scene:
             if scene is not None or chosen is None:
                 laid = scene if scene is not None else Scene((), {})
-                front = {"front": workspace.camera()}
-                return laid if laid.cameras else laid.with_(cameras=front)
+                return laid if laid.cameras else laid.with_(cameras=workspace.cameras())
             return chosen.sample(workspace, np.random.default_rng(seed))
 
         return cls(
@@ -66,12 +65,17 @@ class Workcell(Station):
             effector=workspace.effector,
             driver=PyBulletDriver(model, simulation_urdf(embodiment, store.folder(name)), scenes),
             # wheels stand still, and every run of a seed is the same
-            controller=ArmMpc(model, workspace.effector, period=PERIOD, compiled=False),
+            controller=ArmMpc(model, hands(embodiment), period=PERIOD, compiled=False),
             encoder=ComponentEncoder(model, hulls, reach=1.3 * workspace.far_corner()),
             audit=Audit.of(embodiment),
             workspace=workspace,
             task=chosen,
         )
+
+    @property
+    def coordinates(self) -> tuple[str, ...]:
+        """Names of the numbers of a measured configuration."""
+        return self.embodiment.joints
 
     def lay_out(self, task: Task, scenes: Callable[[int], Scene]) -> None:
         """Go over to another task and its scenes, by seed; the robot stays as it is built."""

@@ -16,7 +16,8 @@ from .scene import CameraSpec, ObjectSpec, Scene
 from .shapes import build
 
 STEP = 1 / 240  # [s] of physics
-_NEAR, _FAR = 0.05, 4.0  # [m] clipping planes of the renderer
+_LEVER = 0.03  # [m] at which turning counts as moving
+_NEAR, _FAR = 0.05, 4.0  # [m] clipping planes of the renderer, for what is at most 2 m away
 
 
 class World:
@@ -42,7 +43,7 @@ class World:
         self.scene = scene
         self.pen = None
         self._noise = np.random.default_rng(scene.seed)
-        half = [1.5, 1.5, 0.05]
+        half = [scene.half, scene.half, 0.05]
         self.table = c.createMultiBody(
             0,
             c.createCollisionShape(pybullet.GEOM_BOX, halfExtents=half),
@@ -98,9 +99,14 @@ class World:
         return se3.pose(se3.from_quat_xyzw(state[5]), state[4])
 
     def speed(self, name: str) -> float:
-        """Linear speed [m/s] plus the angular one times 3 cm."""
-        v, w = self.client.getBaseVelocity(self.bodies[name])
-        return float(np.linalg.norm(v) + 0.03 * np.linalg.norm(w))
+        """Linear speed [m/s] plus the angular one times 3 cm, a fixture's part included."""
+        c, body = self.client, self.bodies[name]
+        v, w = c.getBaseVelocity(body)
+        total = float(np.linalg.norm(v) + _LEVER * np.linalg.norm(w))
+        for joint in range(c.getNumJoints(body)):
+            slides = c.getJointInfo(body, joint)[2] == pybullet.JOINT_PRISMATIC
+            total += (1.0 if slides else _LEVER) * abs(c.getJointState(body, joint)[1])
+        return total
 
     def touching(self, name: str, body: int) -> bool:
         """Whether an object touches another body."""
@@ -109,9 +115,11 @@ class World:
     def image(self, camera: CameraSpec, *, noise: bool = True) -> CameraImage:
         """A calibrated RGB-D picture in the world frame, with the sensor's noise."""
         T = camera.T_world_camera
+        away = float(np.linalg.norm(np.subtract(camera.target, camera.eye)))
+        far = max(_FAR, 2 * away)
         view = self.client.computeViewMatrix(camera.eye, camera.target, camera.up)
         projection = self.client.computeProjectionMatrixFOV(
-            camera.fov, camera.width / camera.height, _NEAR, _FAR
+            camera.fov, camera.width / camera.height, _NEAR, far
         )
         _, _, rgba, buffer, _ = self.client.getCameraImage(
             camera.width,
@@ -126,7 +134,7 @@ class World:
         shape = (camera.height, camera.width)
         rgb = np.asarray(rgba, dtype=np.uint8).reshape(*shape, 4)[..., :3]
         buffer = np.asarray(buffer, dtype=np.float32).reshape(shape)
-        depth = _FAR * _NEAR / (_FAR - (_FAR - _NEAR) * buffer)
+        depth = far * _NEAR / (far - (far - _NEAR) * buffer)
         if noise:
             scale = 255 * camera.color_noise
             speckle = self._noise.standard_normal(rgb.shape, dtype=np.float32) * scale

@@ -1,6 +1,7 @@
 """Demonstrations, the banks that keep them, and finding the moment that matters."""
 
 from .bank import DemoBank
+from .collection import BankCollection
 from .demonstration import CameraTrack, Demonstration, decode_commands
 from .errors import (
     BankError,
@@ -24,6 +25,7 @@ from .spec import BankSpec, CameraSpec
 from .text import TextEncoder, choose_instruction, different_words
 
 __all__ = [
+    "BankCollection",
     "BankError",
     "BankMismatch",
     "BankSpec",

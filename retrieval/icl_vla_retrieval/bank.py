@@ -188,6 +188,10 @@ class DemoBank:
         every = range(len(self))
         return [i for i in every if instruction is None or self._instruction(i) == instruction]
 
+    def source(self, i: int) -> tuple[Path, int]:
+        """Folder of the bank that holds episode ``i``, and its index there."""
+        return self.path, range(len(self))[i]
+
     def digest(self, instruction: str) -> str:
         """Hex digest that changes with the demonstrations of an instruction."""
         digest = hashlib.sha256()

@@ -13,16 +13,17 @@ import numpy as np
 import pytest
 
 from icl_vla.evaluation import benchmark
+from icl_vla.evaluation.attempt import run_trial
 from icl_vla.evaluation.benchmark import plan, run_suite
 from icl_vla.evaluation.benchmark_report import report_suite
-from icl_vla.evaluation.demonstrations import benchmark_path, handed_path
+from icl_vla.evaluation.demonstrations import benchmark_path, open_handed
 from icl_vla.evaluation.suite import Cell, Suite
 from icl_vla.evaluation.trials import Result, ResultLog
 from icl_vla.evaluation.workplace import at_task
 from icl_vla_embodiments import ReportedError
 from icl_vla_embodiments.store import EmbodimentStore
 from icl_vla_embodiments.urdf import embodiment_from_urdf
-from icl_vla_retrieval import DatasetBusy, DemoBank
+from icl_vla_retrieval import DatasetBusy
 
 from .cheats import nearest_thing
 from .conftest import ROBOT, URDF
@@ -94,15 +95,36 @@ def test_a_mixed_bank_catches_who_ignores_language(base):
     method = f"{CHEATS}:IgnoresLanguage"
     chosen = suite("mixed", method, "vote", mixed="mixed", right="right")
     press = replace(chosen.cells[0], family="press")  # comes first in the bank
-    chosen = chosen.with_(cells=(*chosen.cells, press))
+    chosen = chosen.with_(cells=(*chosen.cells, press), mixed_tasks=2)
     found = run_suite(chosen, base, films=0)
     won = {(r["cell"], r["method"]): r["rate"] for r in found["rows"]}
     reach, right = (cell.name for cell in chosen.cells[:2])
     assert won[reach, "vote"] == won[right, "vote"] == won[right, method] == 1.0
     assert won[reach, method] == 0.0
     (mixed,) = {t.setting.handed for t in plan(chosen, base) if t.setting.cell == chosen.cells[0]}
-    bank = DemoBank.open(handed_path(base, mixed))
+    bank = open_handed(base, mixed)
     assert len(bank) == 2 * SHOWN and len(bank.instructions) == 2
+
+
+def test_without_kinematics_the_numbers_alone_are_played(base, monkeypatch):
+    """In the scene that was shown, whoever plays the numbers is right; others are refused."""
+    monkeypatch.setattr(benchmark, "trial_scene", benchmark.shown_scene)
+    cell = replace(suite("x", "vote").cells[0], convention="no kinematics")
+    chosen = suite("bare", "native_knn", "vote", "expert", episodes=2).with_(cells=(cell,))
+    found = run_suite(chosen, base, films=0)
+    won = {r["method"]: r["rate"] for r in found["rows"]}
+    assert won == {"native_knn": 1.0, "vote": 0.0, "expert": 1.0}
+    (handed,) = {t.setting.handed for t in plan(chosen, base)}
+    shown = open_handed(base, handed)[0]
+    assert not shown.poses and not shown.commands
+    refused = next(r for r in found["rows"] if r["method"] == "vote")
+    assert refused["causes"] == {"refused": 2}
+
+
+def test_other_code_than_planned_is_refused(base):
+    trial = plan(suite("again", "nothing"), base)[0]
+    with pytest.raises(ReportedError, match="planned"):
+        run_trial(replace(trial, setting=replace(trial.setting, code="another")), base)
 
 
 def test_what_cannot_be_read_is_a_failure_and_no_crash(base):

@@ -7,12 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from icl_vla.evaluation.context import CONTEXTS, NEUTRAL, respoken
-from icl_vla.evaluation.conventions import CONVENTIONS, misdescribed
+from icl_vla.evaluation.benchmark import _told_apart
+from icl_vla.evaluation.context import CONTEXTS, NEUTRAL, at_rate, respoken
+from icl_vla.evaluation.conventions import CONVENTIONS, REWRITTEN, misdescribed
 from icl_vla.evaluation.distances import Programs, edit_distances
 from icl_vla.evaluation.methods import METHODS, find_method
 from icl_vla.evaluation.methods.lwr_frames import regress
 from icl_vla.evaluation.methods.mean_trajectory import mean_commands
+from icl_vla.evaluation.robots import find_robot
 from icl_vla.evaluation.splits import (
     SHOWN_SCENES,
     TEST_NUMBERS,
@@ -25,9 +27,11 @@ from icl_vla.evaluation.splits import (
 )
 from icl_vla.evaluation.suite import Cell, Suite, find_suite, suite_names
 from icl_vla.evaluation.two_tasks import TwoTasks, unlike
+from icl_vla.sim.conventions import held_out
 from icl_vla.sim.families import draw
 from icl_vla.sim.families.family import Step
 from icl_vla_embodiments import ReportedError, UnknownName
+from icl_vla_embodiments.store import EmbodimentStore
 from icl_vla_embodiments.urdf import embodiment_from_urdf
 from icl_vla_retrieval.example import make_example
 
@@ -54,6 +58,7 @@ def test_suites_that_ship_read_back(name, tmp_path):
         "cells: [{family: reach, context: own of two}]\nmethods: [vote]",
         "cells: [{family: reach, demonstrations: 21}]\nmethods: [vote]",
         "cells: [{family: reach, severity: 6}]\nmethods: [vote]",
+        "cells: [{family: 'json:JSONDecoder'}]\nmethods: [vote]",
         "methods: [vote]",
         "- a list",
         "cells: [",
@@ -193,16 +198,45 @@ def test_shuffling_breaks_what_belongs_together_and_loses_nothing(name):
     assert (garbled.times == d.times).all()
 
 
-@pytest.mark.parametrize("name", [n for n, c in CONVENTIONS.items() if c.told is None])
+@pytest.mark.parametrize("name", REWRITTEN)
 def test_a_convention_that_is_told_changes_the_numbers_and_not_the_motion(name):
     d = make_example()
     # a motion that limits of the example's space do not cut
-    true = CONVENTIONS[name].true(d.action_space)
+    true = REWRITTEN[name](d.action_space)
     spoken = respoken(d, true, true, None)
     assert np.allclose(spoken.commands["hand"], d.commands["hand"], atol=1e-9)
     assert np.allclose(spoken.gripper_commands["hand"], d.gripper_commands["hand"], atol=1e-9)
     # the example counts in millimetres and degrees already
     assert (name in ("plain", "units")) == np.allclose(spoken.actions, d.actions)
+
+
+def test_named_conventions_tell_the_truth_unless_they_hide_it():
+    robot = embodiment_from_urdf(URDF)
+    arm = robot.arms[0].name
+    for name, convention in CONVENTIONS.items():
+        drawn = [convention.of(robot, arm, number) for number in (7, 7, 8)]
+        assert drawn[0] == drawn[1]
+        assert all((c.true == c.told) == ("hidden" not in name) for c in drawn)
+        assert (drawn[0] != drawn[2]) == name.startswith("drawn")
+        assert not drawn[0].factors or held_out(drawn[0].factors)
+
+
+@pytest.mark.parametrize("rate", [5.0, 20.0])
+def test_a_motion_at_another_rate_is_the_same_motion(rate):
+    d = make_example()
+    old = d.action_space.rate
+    other = at_rate(d, rate)
+    assert np.allclose(np.diff(other.times), 1 / rate) and other.action_space.rate == rate
+    assert other.cameras["front"].rgb.shape[0] == len(other)
+    # when a command is due: one step after its frame
+    due, was_due = other.times + 1 / rate, d.times + 1 / old
+    inside = (due >= was_due[0]) & (due <= was_due[-1])
+    for axis in range(3):
+        expected = np.interp(due, was_due, d.commands["hand"][:, axis, 3])
+        got = other.commands["hand"][:, axis, 3]
+        assert np.allclose(got[inside], expected[inside], atol=1e-9)
+    there_and_back = at_rate(other, old)
+    assert np.allclose(there_and_back.q[0], d.q[0])
 
 
 def test_a_wrong_description_is_read_as_another_motion():
@@ -248,6 +282,33 @@ def test_regression_finds_a_line_and_its_residual():
     assert residual[0, 0] < 1e-4
     noisy = y + 0.05 * rng.normal(size=y.shape)
     assert regress(x, noisy, np.ones((1, 400)), at)[1][0, 0] == pytest.approx(3 * 0.05**2, rel=0.2)
+
+
+def test_a_drawn_body_is_the_tasks_own():
+    cell = Cell("reach", body="drawn_arm6")
+    suite = Suite("s", (cell, Cell("reach")), ("vote",), body="robot")
+    names = [suite.body_of(cell, number) for number in (5, 6)]
+    assert names == ["drawn_arm6_5", "drawn_arm6_6"]
+    assert suite.body_of(suite.cells[1], 5) == "robot"
+
+
+def test_drawn_bodies_are_kept_beside_the_results(tmp_path):
+    _, robot = find_robot(tmp_path, "drawn_arm7_12")
+    assert robot.name == "drawn_arm7_12" and len(robot.arms[0].joints) == 7
+    assert find_robot(tmp_path, "drawn_arm7_12")[1] == robot
+    assert robot.name not in EmbodimentStore(tmp_path).names()
+    with pytest.raises(UnknownName):
+        find_robot(tmp_path, "drawn_arm9_12")
+
+
+def test_mixed_banks_tell_tasks_apart():
+    """No two tasks in the same words, the cell's own first, as many as asked for."""
+    cells = tuple(Cell(f, context="mixed") for f in ("reach", "press", "stack"))
+    suite = Suite("s", cells, ("vote",), body="robot", mixed_tasks=50)
+    for number in (900_000, 900_001):
+        tasks = _told_apart(suite, cells[1], number)
+        assert tasks[0] == ("press", number) and len(tasks) == len(set(tasks)) == 50
+        assert len({draw(*t).instruction for t in tasks}) == 50
 
 
 def test_cells_are_named_by_what_is_unusual():

@@ -39,13 +39,13 @@ def test_a_drawn_convention_says_where_to_go(cell, split: str) -> None:
     state = SpaceState(poses={arm: T}, q=model.neutral, grippers={arm: 0.5})
     for seed in range(20):
         drawn = draw_convention(robot, arm, seed, split)
-        assert held_out(drawn.factors) == (split == "test") and drawn.told == drawn.space
+        assert held_out(drawn.factors) == (split == "test") and drawn.told == drawn.true
         assert set(drawn.factors) == set(FACTORS)
         target = TaskTarget(poses={arm: goal}, grippers={arm: 0.3})
-        native = drawn.space.encode([target], state, model)
-        assert (native >= drawn.space.lower - 1e-9).all()
-        assert (native <= drawn.space.upper + 1e-9).all()
-        (back,) = drawn.space.decode(native, state, model)
+        native = drawn.true.encode([target], state, model)
+        assert (native >= drawn.true.lower - 1e-9).all()
+        assert (native <= drawn.true.upper + 1e-9).all()
+        (back,) = drawn.true.decode(native, state, model)
         np.testing.assert_allclose(back.poses[arm], goal, atol=1e-5)
         assert back.grippers[arm] == pytest.approx(0.3)
 
@@ -55,7 +55,7 @@ def test_a_hidden_convention_differs_in_signs_alone(cell) -> None:
     signs = 0
     for seed in range(10):
         drawn = draw_convention(at_task.embodiment, at_task.effector, seed, "test", hidden=True)
-        for told, true in zip(drawn.told.dimensions, drawn.space.dimensions, strict=True):
+        for told, true in zip(drawn.told.dimensions, drawn.true.dimensions, strict=True):
             assert (told.name, told.unit, told.scale) == (true.name, true.unit, true.scale)
             signs += told.sign != true.sign
     assert signs >= 10

@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from icl_vla_embodiments import ActionChunk, Observation, se3
 from icl_vla_embodiments.types import Array
 
-from ...policy.frames import frames_now
 from ...policy.retrieval import RetrievalEpisode, RetrievalPolicy, demonstrated
 from ...policy.vote import consensus, weighted_median
 from .retrieval import Retrieval
@@ -38,7 +37,7 @@ class LwrEpisode(RetrievalEpisode):
         assert self.tokens is not None and self.correspondence is not None
         config = self.policy.config
         commands, gripper = demonstrated(self.contexts, pointers, config.horizon)
-        frames = list(frames_now(self.contexts, pointers, tcp, self.tokens, self.correspondence))
+        frames = list(self.frames(pointers, tcp))
         poses = consensus(frames, commands, weights, tcp, config).poses
         X = np.stack([f.X for f in frames])  # (F, K, 4, 4)
         valid = np.stack([f.valid for f in frames])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from icl_vla_embodiments import ActionChunk, Observation, TaskTarget, se3
@@ -27,34 +29,34 @@ class MeanTrajectory(Method):
         """See :meth:`Method.start`."""
         known = choose_instruction(instruction, bank.instructions)
         shown = [bank[i] for i in bank.select(known)]
-        effector = bank.action_space.effectors[0]
-        poses, openings = mean_commands(shown, effector)
-        return MeanTrajectoryEpisode(station, effector, poses, openings, bank.action_space.rate)
+        hands = [e for e in bank.action_space.effectors if all(e in d.commands for d in shown)]
+        means = {e: mean_commands(shown, e) for e in hands}
+        return MeanTrajectoryEpisode(station, means, bank.action_space.rate)
 
 
 class MeanTrajectoryEpisode:
-    """Plays poses ``(T, 4, 4)`` and openings ``(T,)`` by the clock."""
+    """Plays each effector's poses ``(T, 4, 4)`` and openings ``(T,)`` by the clock."""
 
     def __init__(
-        self, station: Station, effector: str, poses: Array, openings: Array, rate: float
+        self, station: Station, means: Mapping[str, tuple[Array, Array]], rate: float
     ) -> None:
-        self.station, self.effector, self.rate = station, effector, rate
-        self.poses, self.openings = poses, openings
+        self.station, self.means, self.rate = station, means, rate
+        self.length = min(len(openings) for _, openings in means.values())
         self.begin: float | None = None
 
     def act(self, observation: Observation) -> ActionChunk:
         """The steps that are due."""
         self.begin = observation.time if self.begin is None else self.begin
         t = round((observation.time - self.begin) * self.rate)
-        rows = np.minimum(np.arange(t, t + _STEPS), len(self.poses) - 1)
+        rows = np.minimum(np.arange(t, t + _STEPS), self.length - 1)
         targets = [
             TaskTarget(
-                poses={self.effector: self.poses[i]},
-                grippers={self.effector: float(self.openings[i])},
+                poses={e: poses[i] for e, (poses, _) in self.means.items()},
+                grippers={e: float(openings[i]) for e, (_, openings) in self.means.items()},
             )
             for i in rows
         ]
-        done = t >= len(self.poses) + 2
+        done = t >= self.length + 2
         return chunk_of(self.station, observation, targets, 1 / self.rate, done=done)
 
 

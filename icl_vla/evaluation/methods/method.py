@@ -11,11 +11,11 @@ from icl_vla_retrieval import DemoBank
 
 from ...policy.interface import Episode
 from ...runtime.loop import Outcome, run_episode
+from ...runtime.mobile import BASE, drivable
 from ...runtime.station import Station
 from ...runtime.weights import Weights
 
 Watch = Callable[[Observation, ActionChunk], None]
-SECONDS = 30.0  # [s] that every method has
 
 
 class Method(ABC):
@@ -27,6 +27,7 @@ class Method(ABC):
         sees: Whether it looks at pictures; they need not be drawn for one that does not.
         sees_truth: Whether it knows what no policy may know; a reference, not a competitor.
         spreads: Whether its chunks tell how the demonstrations differ.
+        kinematics: Whether it needs the robot's model; where nobody tells it, it has failed.
     """
 
     name: ClassVar[str]
@@ -34,6 +35,7 @@ class Method(ABC):
     sees: ClassVar[bool] = True
     sees_truth: ClassVar[bool] = False
     spreads: ClassVar[bool] = False
+    kinematics: ClassVar[bool] = True
 
     @abstractmethod
     def start(self, station: Station, bank: DemoBank, instruction: str, seed: int) -> Episode:
@@ -49,6 +51,10 @@ class Method(ABC):
             ReportedError: It cannot work with these demonstrations.
         """
 
+    def learned_before(self) -> str:
+        """Fingerprint of weights that were trained before any test; empty where there are none."""
+        return ""
+
     def run(
         self,
         station: Station,
@@ -63,7 +69,7 @@ class Method(ABC):
             station.driver,
             station.controller,
             self.start(station, bank, instruction, seed),
-            seconds=SECONDS,
+            seconds=station.seconds,
             watch=watch,
             audit=station.audit,
             cameras=self.sees,
@@ -75,11 +81,10 @@ def hold(station: Station, observation: Observation, dt: float, *, done: bool) -
     """One step in which the robot stays where it is."""
     assert observation.q is not None
     poses = station.model.poses(observation.q)
-    effector = station.effector
-    opening = observation.effectors[effector].gripper
+    states = {e: observation.effectors.get(e) for e in station.effectors}
     target = TaskTarget(
-        poses={effector: poses[effector]},
-        grippers={} if opening is None else {effector: opening},
+        poses={e: poses[e] for e in station.effectors},
+        grippers={e: x.gripper for e, x in states.items() if x and x.gripper is not None},
     )
     return chunk_of(station, observation, [target], dt, done=done)
 
@@ -98,12 +103,17 @@ def chunk_of(
     assert observation.q is not None
     measured = station.model.poses(observation.q)
     effectors = list(targets[0].poses)
+    poses = {e: np.stack([t.poses[e] for t in targets]) for e in effectors}
     twists = [t.base_twist for t in targets]
+    if BASE in poses and twists[0] is None:
+        sideways = station.embodiment.base == "planar_holo"
+        poses[BASE], driven = drivable(measured[BASE], poses[BASE], dt, sideways=sideways)
+        twists = list(driven)
     return ActionChunk.from_poses(
         observation.time,
         dt,
         {e: measured[e] for e in effectors},
-        {e: np.stack([t.poses[e] for t in targets]) for e in effectors},
+        poses,
         grippers={e: np.array([t.grippers[e] for t in targets]) for e in targets[0].grippers},
         base_twists=None
         if any(x is None for x in twists)

@@ -24,6 +24,7 @@ TRAINED = {
 HELD_OUT = {
     "stack": "Stack",
     "swap": "Swap",
+    "handover": "Handover",
     "sweep": "Sweep",
     "drawer": "Drawer",
     "insert": "Insert",
@@ -32,7 +33,10 @@ HELD_OUT = {
 }
 """The same for families that nothing is ever trained or tuned on."""
 
-FAMILIES = {**TRAINED, **HELD_OUT}
+ON_BASES = {"go_to": "GoTo", "fetch": "Fetch", "base_push": "BasePush"}
+"""The same for robots whose base moves; policies may be trained on these."""
+
+FAMILIES = {**TRAINED, **HELD_OUT, **ON_BASES}
 
 
 def draw(family: str, number: int = 0, tag: str = "") -> TableTask:

@@ -6,7 +6,7 @@ import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
@@ -15,10 +15,14 @@ from icl_vla_embodiments.types import Array
 
 from ..driver import PyBulletDriver
 from ..looks import PALETTE, Look
-from ..operator import Stage, StagedOperator
+from ..operator import Stage, operate
+from ..operators import find_operator
 from ..scene import ObjectSpec, Scene, Shape
-from ..task import place_apart, start
+from ..task import Expert, place_apart, start
 from ..workspace import Workspace
+
+if TYPE_CHECKING:
+    from ..floor import Mover
 
 Mechanism = Literal["", "slide", "insert", "tool"]
 Zone = tuple[float, float, float, float]
@@ -68,11 +72,14 @@ class TableTask(ABC):
         named: Things whose look the instruction says; the others may look like anything.
         steps: Signature of what is done.
         mechanism: Contact that no trained program has; empty for none.
+        mover: What does it: an arm at a table, or a base on a floor, alone or with an arm.
     """
 
     family: ClassVar[str]
     mechanism: ClassVar[Mechanism] = ""
+    mover: ClassVar[Mover] = "arm"
     gap: ClassVar[float] = 0.045  # [m] between things: a hand needs room
+    seconds: ClassVar[float] = 30.0  # that an attempt or a demonstration may take
 
     def __init__(self, seed: int = 0, tag: str = "") -> None:
         self.seed, self.tag = seed, tag
@@ -141,16 +148,21 @@ class TableTask(ABC):
             return (1.6 * edge, 1.6 * edge, 0.6 * edge)
         return (edge, edge, edge)
 
-    def expert(self, workspace: Workspace, rng: np.random.Generator) -> StagedOperator:
+    def expert(self, workspace: Workspace, rng: np.random.Generator) -> Expert:
         """An operator of the usual style."""
-        return StagedOperator(workspace.effector, self.stages(workspace, rng), rng)
+        return self.operator("straight", workspace, rng)
+
+    def operator(self, style: str, workspace: Workspace, rng: np.random.Generator) -> Expert:
+        """An operator of a style (:mod:`icl_vla.sim.operators`)."""
+        stages = self.stages(workspace, rng)
+        return operate(find_operator(style), workspace.effector, stages, rng)
 
     def sample(self, workspace: Workspace, rng: np.random.Generator) -> Scene:
         """A new scene with everything that has a role, and one to three other things."""
         objects = self._objects(workspace, rng)
         return Scene(
             tuple(objects),
-            {"front": workspace.camera()},
+            workspace.cameras(),
             start=start(workspace, rng),
             table_color=tuple(rng.uniform(0.45, 0.85) * np.array([1.0, 0.98, 0.94])),
             light=(rng.uniform(-0.8, 0.8), rng.uniform(-0.8, 0.8), 1.0),

@@ -18,6 +18,7 @@ class Swap(TableTask):
     """Each of two named things stands where the other did."""
 
     family = "swap"
+    seconds = 60.0
 
     def draw(self, rng: np.random.Generator) -> None:
         one, two = draw_looks(rng, (GRASPABLE, GRASPABLE))

@@ -60,10 +60,13 @@ class Aims:
         stage_times: Array,
         config: MobileConfig,
         period: float,
+        compiled: bool = True,
     ) -> None:
         self._model, self._drive, self._program, self._joints = model, drive, program, joints
         self._times = stage_times
-        self._governors = {e: Governor(config.governor, period, stage_times) for e in effectors}
+        self._governors = {
+            e: Governor(config.governor, period, stage_times, compiled) for e in effectors
+        }
         self._guide = Guide(drive, period, stage_times)
         self._standstill = Standstill(period)
         self._matrix = InPlace(quaternion.pose_matrix())

@@ -64,6 +64,7 @@ class MobileMpc:
         *,
         config: MobileConfig = MobileConfig(),  # noqa: B008 - frozen
         period: float = 0.02,
+        compiled: bool = True,
     ) -> None:
         """Build the symbolic kinematics and the constant parts of the program.
 
@@ -72,6 +73,8 @@ class MobileMpc:
             effectors: Arms to control; None for all. A base without arms has none.
             config: Settings.
             period: Time between calls of :meth:`track` [s].
+            compiled: Whether machine code is made in the background and takes over when it is
+                ready; without, every run is the same to the last bit.
 
         Raises:
             WbcError: The base does not roll, limits are missing, or the period is too long.
@@ -106,6 +109,7 @@ class MobileMpc:
             self._limits.subset(self._inside),
             self._horizon,
             config,
+            compiled,
         )
         self._aims = Aims(
             model,
@@ -116,6 +120,7 @@ class MobileMpc:
             self._horizon.times,
             config,
             period,
+            compiled,
         )
         self._slip = Slip(self.drive, period)
         self._footing = InPlace(footing(self.drive.T_base_centre))

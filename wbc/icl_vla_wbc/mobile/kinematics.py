@@ -23,6 +23,7 @@ class Hand:
         joints: ``(n,)`` indices of the controlled joints.
         inputs: Number ``b`` of the drive's integrators.
         P: ``(N, 2 + K)`` positions by the plan, see :class:`Horizon`.
+        compiled: Whether machine code takes over when it is ready.
     """
 
     def __init__(
@@ -32,6 +33,7 @@ class Hand:
         joints: NDArray[np.intp],
         inputs: int,
         P: Array,
+        compiled: bool = True,
     ) -> None:
         self._joints = joints
         kinematics = FrameKinematics.of(model, model.tcp_id(effector))
@@ -39,7 +41,7 @@ class Hand:
         residual = _residual(kinematics, joints)
         self._here = InPlace(residual)
         planned = _planned(residual, inputs, P.shape[1] - 2)
-        self._planned = CompiledInPlace(planned.map(len(P)))
+        self._planned = CompiledInPlace(planned.map(len(P)), wanted=compiled)
         self._planned.inputs[5][:] = P[:, 2:]
 
     def pose(self, centre: Array, lift: Array, posture: Array) -> Array:

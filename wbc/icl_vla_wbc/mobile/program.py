@@ -80,6 +80,7 @@ class MobileProgram:
         limits: Of the drive's integrators and the controlled joints.
         horizon: Stages and knots.
         config: Weights.
+        compiled: Whether machine code takes over when it is ready.
     """
 
     def __init__(
@@ -91,11 +92,12 @@ class MobileProgram:
         limits: ViableLimits,
         horizon: Horizon,
         config: MobileConfig,
+        compiled: bool = True,
     ) -> None:
         self._joints, self._drive, self._limits = joints, drive, limits
         self._horizon, self._config = horizon, config
-        self._hands = {e: Hand(model, e, joints, drive.n, horizon.P) for e in effectors}
-        self._rollout = Rollout(drive, horizon, config.dt)
+        self._hands = {e: Hand(model, e, joints, drive.n, horizon.P, compiled) for e in effectors}
+        self._rollout = Rollout(drive, horizon, config.dt, compiled)
         b, n = drive.n, drive.n + len(joints)
         P, V, A = horizon.P, horizon.V, horizon.A
         velocity = np.repeat([config.base_velocity_weight, config.velocity_weight], [b, n - b])

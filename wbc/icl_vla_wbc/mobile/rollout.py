@@ -25,11 +25,12 @@ class Rollout:
         drive: The base.
         horizon: Stages and knots.
         dt: Between stages [s].
+        compiled: Whether machine code takes over when it is ready.
     """
 
-    def __init__(self, drive: Drive, horizon: Horizon, dt: float) -> None:
+    def __init__(self, drive: Drive, horizon: Horizon, dt: float, compiled: bool = True) -> None:
         self._shape = (len(horizon.times), 3, horizon.P.shape[1] - 2, drive.n)
-        self._function = CompiledInPlace(_rollout(drive, horizon, dt))
+        self._function = CompiledInPlace(_rollout(drive, horizon, dt), wanted=compiled)
 
     def __call__(self, centre: Array, X: Array) -> tuple[Array, Array, Array, Array]:
         """Poses ``(N, 3)``, their derivatives ``(N, 3, K, b)`` by the plan; twists, the same.

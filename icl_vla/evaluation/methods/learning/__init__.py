@@ -1,0 +1,1 @@
+"""What the learned baselines share: their inputs, networks, training and storage."""

@@ -1,0 +1,210 @@
+"""Demonstrations and observations as a network's numbers, and its answers as motion.
+
+A moment is what was seen and measured in one frame, and what was commanded in the ``H`` steps after
+it. Motions are relative to the measured hand: ``p_h - p`` and ``R_h R^T``, in the base's axes, with
+the first two columns of the rotation (Zhou et al. 2019).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from icl_vla_embodiments import Observation, ReportedError, se3
+from icl_vla_embodiments.types import Array
+from icl_vla_retrieval import Demonstration
+
+from ....perception.components import points_in_base
+from ....perception.memory import SceneMemory
+from ....policy.context import DemoContext
+from ....runtime.station import Station
+
+if TYPE_CHECKING:
+    import torch
+
+Moments = dict[str, "torch.Tensor"]
+"""``state`` (N, 10), ``motion`` (N, H, 9), ``flags`` (N, H, 2), and what is seen: ``pictures``
+(N, C, 6, S, S), or ``positions`` (N, M, 3), ``features`` (N, M, F) and ``there`` (N, M)."""
+
+HORIZON = 16  # steps in a chunk
+STATE = 10  # position, two columns of the rotation, opening
+MOTION = 9
+SIDE = 96  # [px] of a picture
+THINGS = 16  # scene tokens at most
+FEATURES = 8  # of a scene token: the encoder's, and how far it was moved
+
+
+def states(tcp: Array, opening: Array) -> Array:
+    """``(N, 10)`` of measured poses ``(N, 4, 4)`` and openings ``(N,)``."""
+    return np.concatenate([tcp[:, :3, 3], _columns(tcp[:, :3, :3]), opening[:, None]], axis=1)
+
+
+def motions(tcp: Array, commands: Array, gripper: Array) -> tuple[Array, Array]:
+    """What each frame's next steps were.
+
+    Args:
+        tcp: ``(T, 4, 4)`` measured.
+        commands: ``(T, 4, 4)``; row t is due one step after frame t.
+        gripper: ``(T,)`` commanded openings.
+
+    Returns:
+        Motions ``(T, H, 9)``, and ``(T, H, 2)``: whether the gripper is to be open, whether the
+        demonstration has ended. The last command is repeated after the end.
+    """
+    last = len(tcp) - 1
+    due = np.arange(last + 1)[:, None] + np.arange(HORIZON)
+    steps = np.minimum(due, last)
+    offset = commands[steps][..., :3, 3] - tcp[:, None, :3, 3]
+    turn = commands[steps][..., :3, :3] @ tcp[:, None, :3, :3].swapaxes(-1, -2)
+    flags = np.stack([gripper[steps] > 0.5, due >= last - 1], axis=-1)
+    return np.concatenate([offset, _columns(turn)], axis=-1), flags.astype(float)
+
+
+def poses(motion: Array, tcp: Array) -> Array:
+    """Poses ``(H, 4, 4)`` of motions ``(H, 9)`` from a measured pose; undoes :func:`motions`."""
+    a, b = motion[:, 3:6], motion[:, 6:9]
+    a = a / np.linalg.norm(a, axis=-1, keepdims=True)
+    b = b - (a * b).sum(-1, keepdims=True) * a
+    b = b / np.linalg.norm(b, axis=-1, keepdims=True)
+    turn = np.stack([a, b, np.cross(a, b)], axis=-1)
+    return se3.pose(turn @ tcp[:3, :3], motion[:, :3] + tcp[:3, 3])
+
+
+def _columns(R: Array) -> Array:
+    """First and second column ``(..., 6)``."""
+    return np.concatenate([R[..., 0], R[..., 1]], axis=-1)
+
+
+def pictures(observation: Observation, station: Station) -> Array:
+    """``(C, 6, S, S)`` colours (0 to 1) and points [m] in the base frame, of every camera.
+
+    Raises:
+        ReportedError: There is no camera with depth and calibration.
+    """
+    assert observation.q is not None
+    links = station.model.link_poses(observation.q)
+    seen = []
+    for name in sorted(observation.cameras):
+        camera = observation.cameras[name]
+        if camera.rgb is None or camera.depth is None or camera.intrinsics is None:
+            continue
+        color: NDArray[np.float32] = camera.rgb.astype(np.float32) / np.float32(255)
+        image = np.concatenate([_small(color), _small(points_in_base(camera, links))], axis=-1)
+        seen.append(image.transpose(2, 0, 1))
+    if not seen:
+        raise ReportedError(
+            "this method learns from pictures with depth",
+            value=list(observation.cameras),
+            valid=["a calibrated camera with colour and depth"],
+        )
+    return np.stack(seen)
+
+
+def _small(image: NDArray[np.float32]) -> NDArray[np.float32]:
+    """``(S, S, 3)`` of a picture of any size."""
+    import cv2
+
+    if image.shape[:2] == (SIDE, SIDE):
+        return image
+    made = cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    return np.asarray(made, dtype=np.float32)
+
+
+def things(now: Array, first: Array, features: Array) -> dict[str, Array]:
+    """Scene tokens of ``T`` frames, filled up to :data:`THINGS`.
+
+    Args:
+        now: ``(T, M, 3)``.
+        first: ``(M, 3)`` where they were first seen.
+        features: ``(M, F)`` of the encoder.
+    """
+    T, M = len(now), min(now.shape[1], THINGS)
+    told = np.concatenate(
+        [np.broadcast_to(features[:M], (T, M, features.shape[1])), now[:, :M] - first[:M]], axis=-1
+    )
+    room = ((0, 0), (0, THINGS - M), (0, 0))
+    there = np.broadcast_to(np.arange(THINGS) < M, (T, THINGS))
+    return {
+        "positions": np.pad(now[:, :M], room),
+        "features": np.pad(told, room),
+        "there": there,
+    }
+
+
+def from_pictures(
+    shown: Sequence[Demonstration], station: Station, effector: str, stride: int = 1
+) -> list[Moments]:
+    """Moments of each demonstration, with pictures; every ``stride``-th frame."""
+    made = []
+    for d in shown:
+        frames = range(0, len(d), stride)
+        seen = np.stack([pictures(d.observation(t), station) for t in frames])
+        arrays = _moved(d.poses[effector], d.grippers[effector], d.commands[effector],
+                        d.gripper_commands[effector])  # fmt: skip
+        made.append(
+            tensors({k: x[::stride] for k, x in arrays.items()})
+            | {"pictures": tensors({"": seen})[""].half()}
+        )
+    return made
+
+
+def from_tokens(contexts: Sequence[DemoContext], stride: int = 1) -> list[Moments]:
+    """The same with scene tokens."""
+    made = []
+    for c in contexts:
+        arrays = _moved(c.tcp, c.opening, c.commands, c.gripper)
+        arrays |= things(c.tokens, c.first, c.features)
+        made.append(tensors({k: x[::stride] for k, x in arrays.items()}))
+    return made
+
+
+def _moved(tcp: Array, opening: Array, commands: Array, gripper: Array) -> dict[str, Array]:
+    motion, flags = motions(tcp, commands, gripper)
+    return {"state": states(tcp, opening), "motion": motion, "flags": flags}
+
+
+def tensors(arrays: dict[str, Array]) -> Moments:
+    """The same as tensors; numbers as float32."""
+    import torch
+
+    made = {name: torch.tensor(np.asarray(x)) for name, x in arrays.items()}
+    return {name: x if x.dtype == torch.bool else x.float() for name, x in made.items()}
+
+
+def together(each: Sequence[Moments]) -> Moments:
+    """All demonstrations' moments in one."""
+    import torch
+
+    return {name: torch.cat([m[name] for m in each]) for name in each[0]}
+
+
+class Eyes:
+    """What an episode sees, as a network takes it.
+
+    Args:
+        station: Its encoder and kinematics.
+        kind: ``pictures`` or ``tokens``.
+        effector: Name of the hand.
+    """
+
+    def __init__(self, station: Station, kind: str, effector: str) -> None:
+        self.station, self.kind, self.effector = station, kind, effector
+        self.memory = SceneMemory()
+
+    def look(self, observation: Observation) -> tuple[Moments, Array]:
+        """One moment ``(1, ...)`` without motion, and the measured pose."""
+        assert observation.q is not None
+        tcp = self.station.model.poses(observation.q)[self.effector]
+        opening = float(observation.effectors[self.effector].gripper or 0.0)
+        seen: dict[str, Any] = {"state": states(tcp[None], np.array([opening]))}
+        if self.kind == "pictures":
+            seen["pictures"] = pictures(observation, self.station)[None]
+        else:
+            tracked = self.memory.update(self.station.encoder.encode(observation))
+            seen |= things(
+                tracked.now.positions[None], tracked.first.positions, tracked.first.features
+            )
+        return tensors(seen), tcp
