@@ -36,9 +36,9 @@ from icl_vla_retrieval import DemoBank  # noqa: E402
 
 TASK = "place_in:42"
 CAMERAS = {1: "single", 2: "pair", 3: "three"}
-PIXELS = (48, 96, 144, 240)
-EPISODES = 4
-LONG = 60  # episodes of the process that is watched for growth
+PIXELS = (48, 96, 192)
+EPISODES = 3
+LONG = 40  # episodes of the process that is watched for growth
 SECONDS = 30.0
 BAR = 25.0  # episodes a minute on two cores
 

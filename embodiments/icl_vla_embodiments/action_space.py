@@ -361,7 +361,9 @@ class ActionSpace:
         )
         for h, target in enumerate(targets):
             asked = {**target.poses, **target.twists}
-            idle = {e: T for e, T in previous.poses.items() if e in self.effectors and e not in asked}
+            idle = {
+                e: T for e, T in previous.poses.items() if e in self.effectors and e not in asked
+            }
             target = replace(target, poses={**idle, **target.poses})
             wants_joints = any(d.kind is Kind.JOINT_POSITION for d in self.dimensions)
             if wants_joints and target.posture is None and model is not None:

@@ -126,16 +126,19 @@ def _handed(suite: Suite, cell: Cell, number: int, group: int) -> Handed:
 
 
 def _told_apart(suite: Suite, cell: Cell, number: int) -> list[tuple[str, int]]:
-    """Tasks of a mixed bank, the cell's own first: no two are asked for in the same words."""
+    """Tasks of a mixed bank, the cell's among them: no two are asked for in the same words.
+
+    Their order does not tell which is the cell's.
+    """
     families = sorted({c.family for c in suite.cells if c.body == cell.body})
     found = {_words(cell.family, number): (cell.family, number)}
     for i in range(OTHER):
         for family in families:
             if len(found) >= suite.mixed_tasks:
-                return list(found.values())
+                return sorted(found.values())
             other = family, task_number(suite.seed, i)
             found.setdefault(_words(*other), other)
-    return list(found.values())
+    return sorted(found.values())
 
 
 def _words(family: str, number: int) -> str:
@@ -144,7 +147,8 @@ def _words(family: str, number: int) -> str:
 
 def _seeds(suite: Suite, cell: Cell, family: str, group: int) -> tuple[int, ...]:
     """Scenes that are demonstrated in: as many as the cell that needs most of them."""
-    alike = [c for c in suite.cells if (c.family, c.operator) == (family, cell.operator)]
+    kind = (family, cell.operator, cell.body)
+    alike = [c for c in suite.cells if (c.family, c.operator, c.body) == kind]
     if CONTEXTS[cell.context].mixed:
         alike = []  # so many sets are recorded that each has only what is needed
     most = max(c.demonstrations for c in (cell, *alike))

@@ -116,7 +116,7 @@ def respoken(
         actions.append(true.encode([last], state, model)[0])
     spoken = replace(d, actions=np.stack(actions), action_space=told)
     commands, openings = decode_commands(spoken, model)
-    return replace(spoken, commands=commands, gripper_commands=openings)
+    return replace(spoken, commands=commands, gripper_commands={**d.gripper_commands, **openings})
 
 
 def at_rate(d: Demonstration, rate: float) -> Demonstration:

@@ -76,6 +76,7 @@ class Handed:
                 shown=(s,),
                 context="right",
                 convention=self.convention if s.body == own else "plain",
+                number=0 if self.convention == "plain" or s.body != own else self.number,
             )
             for s in self.shown
         )

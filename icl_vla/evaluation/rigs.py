@@ -17,7 +17,15 @@ _SMALL = 96  # [px]
 
 
 def _front(cell: Workcell) -> dict[str, CameraSpec]:
-    return {"front": cell.workspace.camera()}
+    """A camera for each patch: ``front``, and ``other`` for a second arm's."""
+    workspace = cell.workspace
+    return (
+        workspace.cameras() if isinstance(workspace, Workspace) else {"front": workspace.camera()}
+    )
+
+
+def _fronts(cell: Workcell) -> dict[str, CameraSpec]:
+    return {n: replace(c, width=_SMALL, height=_SMALL) for n, c in _front(cell).items()}
 
 
 def _small(workspace: Workspace) -> CameraSpec:
@@ -66,9 +74,9 @@ def _base(cell: Workcell) -> dict[str, CameraSpec]:
 
 RIGS: Mapping[str, Callable[[Workcell], dict[str, CameraSpec]]] = {
     "front": _front,
-    "single": lambda s: {"front": _small(s.workspace)},
-    "pair": lambda s: {"front": _small(s.workspace), "side": _side(s.workspace)},
-    "wrist": lambda s: {"front": _small(s.workspace), "wrist": _wrist(s)},
+    "single": _fronts,
+    "pair": lambda s: {**_fronts(s), "side": _side(s.workspace)},
+    "wrist": lambda s: {**_fronts(s), "wrist": _wrist(s)},
     "base": lambda s: {"front": _small(s.workspace), **_base(s)},
     "base and wrist": lambda s: {**RIGS["base"](s), "wrist": _wrist(s)},
     "three": lambda s: {**RIGS["pair"](s), "wrist": _wrist(s)},

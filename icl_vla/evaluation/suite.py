@@ -85,6 +85,7 @@ class Cell:
         for field_ in fields(self)[1:]:
             value = getattr(self, field_.name)
             words = {"demonstrations": f"{value} shown", "severity": f"severity {value}"}
+            words["body"] = f"body {value}".replace("_", " ")
             if value != field_.default and field_.name != "other":
                 parts.append(words.get(field_.name, str(value).replace("_", " ")))
         return ", ".join(parts)

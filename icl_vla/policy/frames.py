@@ -2,9 +2,9 @@
 
 A frame carries a motion by ``T_now <- X @ T_then`` with ``X = [R | p_now - R p_then]``: origins
 coincide and axes are turned by ``R``. Origins are scene tokens (where they are and where they
-were first seen), the base, the end effector and the robot's other hands. Rotations are none, the token's registered turn,
-and the turn of the direction from one token to another, which makes a pair of round things into a
-frame with a heading.
+were first seen), the base, the end effector and the robot's other hands. Rotations are none, the
+token's registered turn, and the turn of the direction from one token to another, which makes a pair
+of round things into a frame with a heading.
 """
 
 from __future__ import annotations

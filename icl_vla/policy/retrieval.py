@@ -86,7 +86,9 @@ class RetrievalPolicy:
     ) -> RetrievalEpisode | HandsEpisode:
         """Read the demonstrations of ``instruction`` and begin."""
         hands = read_hands(bank, instruction, self.encoder, action_space.effectors)
-        episodes = [self.episode_type(self, contexts, action_space, e) for e, contexts in hands.items()]
+        episodes = [
+            self.episode_type(self, contexts, action_space, e) for e, contexts in hands.items()
+        ]
         return episodes[0] if len(episodes) == 1 else HandsEpisode(episodes)
 
 
@@ -314,8 +316,9 @@ def moment_costs(
 ) -> Array:
     """How unlike each of ``T`` moments each frame of a demonstration is: ``(T, T_k)``.
 
-    Places of the shared tokens and of the other hands as seen from the hand, by horizontal distance and height, which
-    do not change when the whole scene is turned; then the hand's place and the gripper.
+    Places of the shared tokens and of the other hands as seen from the hand, by horizontal distance
+    and height, which do not change when the whole scene is turned; then the hand's place and the
+    gripper.
 
     Args:
         places: ``(T, M, 3)`` of the shared tokens.

@@ -27,6 +27,7 @@ from .loop import PERIOD
 BASE = "base"
 PLACE = ("base_x", "base_y", "base_z", "base_roll", "base_pitch", "base_yaw")
 FARTHEST = 5.0  # [m] from the floor's middle that a hand may be sent
+FASTEST = np.array([0.4, 0.4, 1.5])  # [m/s, m/s, rad/s] of a base that a policy moves
 
 
 class MobileModel(RobotModel):
@@ -66,6 +67,38 @@ class MobileModel(RobotModel):
         return links if T is None else {link: T @ X for link, X in links.items()}
 
 
+class Walking:
+    """Velocities for a robot that balances by itself; a :class:`~.loop.Controller`.
+
+    Args:
+        model: A robot on legs.
+    """
+
+    def __init__(self, model: MobileModel) -> None:
+        self.model = model
+
+    def reset(self, observation: Observation) -> None:
+        """See :class:`~.loop.Controller`."""
+
+    def track(
+        self,
+        targets: Sequence[TaskTarget],
+        observation: Observation,
+        *,
+        times: ArrayLike | None = None,
+        weights: Weights | None = None,
+    ) -> Command:
+        """The velocity asked for next; back to the place asked for, where there is only that."""
+        due = np.zeros(len(targets)) if times is None else np.asarray(times, dtype=float)
+        target = targets[min(int(np.searchsorted(due, 1e-9)), len(targets) - 1)]
+        twist = target.base_twist
+        if twist is None and BASE in target.poses and observation.q is not None:
+            here = self.model.poses(observation.q)[BASE]
+            _, twists = drivable(here, target.poses[BASE][None], 1.0, sideways=True)
+            twist = twists[0]
+        return Command(mode="velocity", base_twist=np.zeros(6) if twist is None else twist)
+
+
 def upright(T: Array) -> Array:
     """``(4, 4)``: where a body's origin is above the floor, with its heading."""
     return se3.pose(se3.yaw(np.arctan2(T[1, 0], T[0, 0])), [T[0, 3], T[1, 3], 0.0])
@@ -97,7 +130,8 @@ def drivable(T: Array, poses: Array, dt: float, *, sideways: bool) -> tuple[Arra
     Returns:
         ``(H, 4, 4)`` poses that are reached, and ``(H, 6)`` twists that lead there.
     """
-    places, twists = drive_along(planar(T), planar(poses), dt, sideways=sideways)
+    way = drive_along(planar(T), planar(poses), dt, sideways=sideways, fastest=FASTEST)
+    places, twists = way
     points = np.column_stack([places[:, :2], np.zeros(len(places))])
     planes = np.zeros((len(twists), 6))
     planes[:, [0, 1, 5]] = twists

@@ -19,6 +19,7 @@ from .scene import CameraSpec, Scene
 from .world import STEP, World
 
 _FINGER_FRICTION = 1.2
+_GRIP = 40.0  # [N] of a fingertip at most; a URDF may state a motor's torque before its gears
 _SETTLE = 60  # physics steps in which dropped things come to rest
 
 
@@ -90,16 +91,28 @@ class PyBulletDriver:
             master = int(np.argmax(np.abs(self.model.G[rows[name]])))
             self._indices.append(index)
             self._rows.append(rows[name])
-            self._forces.append(float(efforts[master]))
+            most = self._grip(name, info[2] == pybullet.JOINT_PRISMATIC)
+            self._forces.append(min(float(efforts[master]), most))
         self._servos = list(range(len(self._indices)))  # of them, those that hold positions
         pick = self.model.G[self._rows]
         if self.world.scene.inked:
-            self.world.pen = Pen(c, self.world.table, self.body, self.fingers)
+            self.world.pen = Pen(c, self.world.table, self.body, self.fingers, self._tools)
         self._unmap = np.linalg.pinv(pick)
         for gripper in self.model.embodiment.of_kind("gripper"):
             self._couple(gripper)
         if len(self.model.embodiment.arms) > 1:
             self._let_arms_collide()
+
+    def _grip(self, joint: str, slides: bool) -> float:
+        """Force [N] or torque [N m] of a finger's joint at which its tip presses by _GRIP."""
+        robot, kinematics = self.model.embodiment, self.model.model
+        masters = {m.joint: m.master for m in robot.mimic}
+        for gripper in robot.of_kind("gripper"):
+            if joint in gripper.joints or masters.get(joint) in gripper.joints:
+                tool = self.model.poses(self.model.neutral)[gripper.effector][:3, 3]
+                pivot = self.model.data.oMi[kinematics.getJointId(joint)].translation
+                return _GRIP * (1.0 if slides else float(np.linalg.norm(tool - pivot)))
+        return np.inf
 
     def _let_arms_collide(self) -> None:
         """Of all pairs of the robot's own links, only those of different arms touch."""
@@ -131,6 +144,7 @@ class PyBulletDriver:
         moved[rows] = np.subtract(gripper.open, gripper.closed)
         travel = (self.model.G @ moved)[self._rows]
         joints = [i for i in np.argsort(-np.abs(travel), kind="stable") if abs(travel[i]) > 1e-9]
+        effort = max(self.model.embodiment.limits[j].effort for j in gripper.joints)
         for other in joints[1:]:
             first = joints[0]
             gear = c.createConstraint(
@@ -146,8 +160,14 @@ class PyBulletDriver:
             ratio = float(travel[first] / travel[other])  # of the two joints' speeds
             same = abs(ratio - 1) < 1e-6  # only then does PyBullet correct drift rightly
             c.changeConstraint(
-                gear, gearRatio=-ratio, erp=0.1 if same else 0.0, maxForce=5 * self._forces[first]
+                gear, gearRatio=-ratio, erp=0.1 if same else 0.0, maxForce=5 * effort
             )
+
+    def _tools(self) -> Array:
+        """``T_world_ee`` ``(n, 4, 4)`` of the hands, as they are now."""
+        angles, _ = self._states()
+        poses = self.model.poses(self._unmap @ (angles - self.model.c[self._rows]))
+        return self.model.embodiment.mount.matrix @ np.stack(list(poses.values()))
 
     def _start(self, scene: Scene) -> Array:
         q = self.model.neutral.copy()

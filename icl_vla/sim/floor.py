@@ -7,19 +7,21 @@ from typing import Literal
 
 import numpy as np
 
-from icl_vla_embodiments import ReportedError, se3
+from icl_vla_embodiments import Embodiment, ReportedError, se3
 from icl_vla_embodiments.geometry import LinkHulls
 from icl_vla_embodiments.store import EmbodimentStore
 from icl_vla_embodiments.types import Array
 from icl_vla_embodiments.urdf.simulation import simulation_urdf
+from icl_vla_embodiments.urdf.spaces import WALKING
 from icl_vla_wbc.mobile import Drive, MobileConfig
 from icl_vla_wbc.mobile.drive import PLANAR
 
 from ..perception.components import ComponentEncoder
 from ..runtime.loop import Audit
-from ..runtime.mobile import BASE, MobileModel, OnFloor, floor_space
-from .rolling import RollingDriver
+from ..runtime.mobile import BASE, MobileModel, OnFloor, Walking, floor_space
+from .rolling import MovingDriver, RollingDriver
 from .scene import CameraSpec, Scene
+from .walking import WalkingDriver
 from .workcell import Workcell
 from .workspace import Workspace, closing_of, pointing_down
 
@@ -36,24 +38,20 @@ class Floor(Workspace):
     Attributes:
         drive: How its wheels move it, at the demonstrators' speed.
         outline: Lowest and highest x and y of the body in its frame ``(2, 2)`` [m].
+        feet: Where legs end, in the body's frame ``(L, 2)`` [m].
     """
 
     drive: Drive = field(kw_only=True)
     outline: Array = field(kw_only=True)
+    feet: Array = field(kw_only=True)
 
     @classmethod
     def around(cls, model: MobileModel, hulls: LinkHulls, effector: str) -> Floor:
         """For a base, or for a hand that it carries.
 
         Raises:
-            ReportedError: The base does not roll, or the hand has no gripper.
+            ReportedError: The base neither rolls nor walks.
         """
-        robot = model.embodiment
-        if robot.base not in PLANAR:
-            raise ReportedError(
-                "the robot does not roll", where=robot.name, value=robot.base, valid=PLANAR
-            )
-        config = MobileConfig(linear_speed=SPEED, angular_speed=TURN)
         outline = _outline(model, hulls)
         if effector == BASE:
             wide, grasp, lift, half = THING, np.eye(3), 0.0, REACH
@@ -67,8 +65,9 @@ class Floor(Workspace):
             aperture=wide,
             grasp=grasp,
             start_height=lift,
-            drive=Drive.of(model, config),
+            drive=_drive(model),
             outline=outline,
+            feet=_feet(model),
         )
 
     @property
@@ -85,6 +84,34 @@ class Floor(Workspace):
             target=(0.1 * span, 0.05 * span, 0.0),
             fov=46.0,
         )
+
+
+def _feet(model: MobileModel) -> Array:
+    links = model.link_poses(model.neutral)
+    legs = model.embodiment.of_kind("leg")
+    return np.array([links[leg.tip_link][:2, 3] for leg in legs]).reshape(-1, 2)
+
+
+def _drive(model: MobileModel) -> Drive:
+    """How a base moves, at the demonstrators' speed; what walks goes every way.
+
+    Raises:
+        ReportedError: It neither rolls nor walks.
+    """
+    robot = model.embodiment
+    if robot.base in PLANAR:
+        return Drive.of(model, MobileConfig(linear_speed=SPEED, angular_speed=TURN))
+    if not walks(robot):
+        raise ReportedError(
+            "the robot neither rolls nor walks", where=robot.name, value=robot.base, valid=PLANAR
+        )
+    endless, fastest = np.full(3, np.inf), np.array([0.4, 0.3, 0.8])
+    return Drive("planar_holo", np.eye(4), -endless, endless, fastest, fastest, fastest, fastest)
+
+
+def walks(robot: Embodiment) -> bool:
+    """Whether a robot has legs that carry it along."""
+    return robot.base == "floating" and len(robot.of_kind("leg")) >= WALKING
 
 
 def _outline(model: MobileModel, hulls: LinkHulls) -> Array:
@@ -106,7 +133,7 @@ class FloorCell(Workcell):
     """A :class:`Workcell` on a floor."""
 
     model: MobileModel
-    driver: RollingDriver
+    driver: MovingDriver
     workspace: Floor
 
     @property
@@ -130,15 +157,16 @@ class FloorCell(Workcell):
                 raise ReportedError("the robot has no hand to fetch with", where=embodiment.name)
             effector = hands[0]
         floor = Floor.around(model, hulls, effector)
+        kind = WalkingDriver if walks(embodiment) else RollingDriver
         return cls(
             # a policy's numbers are those of the floor
             embodiment=replace(embodiment, action_spaces=(floor_space(embodiment, effector),)),
             model=model,
             effector=effector,
-            driver=RollingDriver(
+            driver=kind(
                 model, simulation_urdf(embodiment, store.folder(name)), lambda _: Scene((), {})
             ),
-            controller=OnFloor(model, effector),
+            controller=Walking(model) if walks(embodiment) else OnFloor(model, effector),
             # a picture of a floor has few and large pixels
             encoder=ComponentEncoder(
                 model,

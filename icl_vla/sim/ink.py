@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,24 +34,37 @@ class Dot:
 
 
 class Pen:
-    """Fingers that write where they all but touch the table.
+    """Hands that write where they point, while their fingers all but touch the table.
 
     Args:
         client: PyBullet.
         table: Its body.
         body: The robot's.
         fingers: Links of it.
+        tools: Asked for ``T_world_ee`` ``(n, 4, 4)`` of the hands, which point along their z axes.
 
     Attributes:
         dots: The ink so far, in the order in which it was left.
     """
 
-    def __init__(self, client: Any, table: int, body: int, fingers: Sequence[int]) -> None:
+    def __init__(
+        self,
+        client: Any,
+        table: int,
+        body: int,
+        fingers: Sequence[int],
+        tools: Callable[[], Array],
+    ) -> None:
         self._client, self._table, self._body, self._fingers = client, table, body, fingers
+        self._tools = tools
         self.dots: list[Dot] = []
 
     def place(self) -> Array | None:
-        """``(2,)`` [m] where it writes now, or None: the middle of what is near the table."""
+        """``(2,)`` [m] where it writes now, or None.
+
+        Fingers are wide, and which point of a flat fingertip is the nearest is chance: the hand
+        writes where its axis meets the table.
+        """
         near = [
             contact[6][:2]
             for finger in self._fingers
@@ -59,7 +72,12 @@ class Pen:
                 self._body, self._table, _NEAR, linkIndexA=finger
             )
         ]
-        return np.mean(near, axis=0) if near else None
+        if not near:
+            return None
+        T = self._tools()
+        down = np.minimum(T[:, 2, 2], -0.1)  # of a hand that points up nothing can be said
+        meets = T[:, :2, 3] - (T[:, 2, 3] / down)[:, None] * T[:, :2, 2]
+        return np.asarray(meets[np.linalg.norm(meets - np.mean(near, axis=0), axis=1).argmin()])
 
     def write(self, duration: float) -> None:
         """Leave the ink of ``duration`` [s]."""

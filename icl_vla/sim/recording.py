@@ -27,6 +27,7 @@ from ..runtime.record import record_episode
 from ..runtime.session import Session
 from .foreign import ForeignCell
 from .workcell import Workcell, find_task
+from .workspace import Workspace, hands
 
 SCRIPTED = "scripted expert"
 OPERATOR_SEED = 7_919
@@ -65,8 +66,6 @@ def open_bank(
 
 
 def _camera_specs(embodiment: Embodiment) -> dict[str, CameraSpec]:
-    from .workspace import Workspace
-
     cameras = Workspace.of(RobotModel(embodiment)).cameras()
     return {name: CameraSpec(c.height, c.width, depth=True) for name, c in cameras.items()}
 

@@ -125,6 +125,23 @@ class CameraSpec:
 
 
 @dataclass(frozen=True)
+class Walk:
+    """A thing that moves along places while the robot's base is near it, and waits otherwise.
+
+    Attributes:
+        name: The thing.
+        places: ``(x, y)`` one after the other [m].
+        speed: [m/s].
+        near: [m].
+    """
+
+    name: str
+    places: tuple[tuple[float, float], ...]
+    speed: float
+    near: float
+
+
+@dataclass(frozen=True)
 class Scene:
     """Everything needed to lay a world out again.
 
@@ -137,6 +154,7 @@ class Scene:
         seed: Of the sensors' noise.
         inked: Whether fingers leave ink where they all but touch the table.
         half: Half the edge of the table, or of the floor [m].
+        walk: A thing that leads a robot which moves about.
     """
 
     objects: tuple[ObjectSpec, ...]
@@ -147,6 +165,7 @@ class Scene:
     seed: int = 0
     inked: bool = False
     half: float = 1.5
+    walk: Walk | None = None
 
     def start_pose(self, effector: str) -> Array | None:
         """``T_base_ee`` ``(4, 4)``, or None where the scene leaves it to the neutral posture."""
@@ -178,9 +197,11 @@ class Scene:
                 n: CameraSpec(**_numbers(c, {"eye": 3, "target": 3, "up": 3})) for n, c in given
             }
             start = {e: _vector(e, x, 6) for e, x in (data.pop("start", None) or {}).items()}
+            led = data.pop("walk", None)
+            walk = led and Walk(**led | {"places": tuple(tuple(p) for p in led["places"])})
             rest = _numbers(data, {"table_color": 3, "light": 3})
-            scene = cls(objects=objects, cameras=cameras, start=start, **rest)
-        except (TypeError, ValueError, AttributeError) as error:
+            scene = cls(objects=objects, cameras=cameras, start=start, walk=walk, **rest)
+        except (TypeError, ValueError, AttributeError, KeyError) as error:
             raise ReportedError("a scene is malformed", where=path, value=str(error)) from error
         names = [o.name for o in scene.objects]
         if len(set(names)) < len(names):

@@ -8,7 +8,7 @@ import numpy as np
 
 from .bodies import Body, draw_body
 
-KINDS = ("arm6", "arm7")
+KINDS = ("two_arm6", "two_arm7")
 _THICK = 0.02  # [m] of the plate that both arms stand on
 
 
@@ -23,11 +23,11 @@ def draw_two_armed(seed: int, kind: str | None = None) -> Body:
     drawn = str(rng.choice(KINDS))
     kind = drawn if kind is None else kind
     half = float(rng.uniform(0.42, 0.52))  # [m] of the distance between the shoulders
-    name = f"two_{kind}_{seed}"
+    name = f"{kind}_{seed}"
     robot = ET.Element("robot", name=name)
     robot.append(_plate(2 * half + 0.2))
     for side, sign in (("right", -1.0), ("left", 1.0)):
-        arm = ET.fromstring(draw_body(seed, kind).urdf)
+        arm = ET.fromstring(draw_body(seed, kind.removeprefix("two_")).urdf)
         for part in arm:
             _rename(part, side)
             robot.append(part)

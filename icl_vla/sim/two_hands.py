@@ -64,11 +64,11 @@ def side_by_side(model: RobotModel, hulls: LinkHulls, arms: tuple[str, str]) -> 
         for patch in _patches(model, arm, reaches[arm], down, aperture, -way, ahead):
             if not patch.is_reachable(model, _ITERATIONS) or _reaches(model, other, patch):
                 continue
-            meetings = {i: _meeting(model, patch, down, places[i], gap * way) for i in sorted(common)}
-            there = {i: T for i, T in meetings.items() if T is not None}
-            if there:
-                found.append((patch, there))
-                common &= set(there)
+            tried = {i: _meeting(model, patch, down, places[i], gap * way) for i in sorted(common)}
+            met = {i: T for i, T in tried.items() if T is not None}
+            if met:
+                found.append((patch, met))
+                common &= set(met)
                 break
         else:
             return None

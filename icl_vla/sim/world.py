@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -25,13 +26,20 @@ class World:
 
     The truth (:meth:`pose`, :meth:`speed`, :meth:`touching`) is for judges and scripted experts;
     policies get :meth:`image` through a driver.
+
+    Attributes:
+        substeps: Into which a step of physics is divided, from the next :meth:`reset` on.
+        actuate: Called before each of them, for a robot that needs its motors all the time.
     """
+
+    actuate: Callable[[], None] | None
 
     def __init__(self) -> None:
         self.client = connect()
         self.bodies: dict[str, int] = {}
         self.scene = Scene((), {})
         self.pen: Pen | None = None
+        self.substeps, self.actuate = 1, None
         self._noise = np.random.default_rng(0)
 
     def reset(self, scene: Scene) -> None:
@@ -39,7 +47,7 @@ class World:
         c = self.client
         c.resetSimulation()
         c.setGravity(0, 0, -9.81)
-        c.setTimeStep(STEP)
+        c.setTimeStep(STEP / self.substeps)
         self.scene = scene
         self.pen = None
         self._noise = np.random.default_rng(scene.seed)
@@ -79,7 +87,9 @@ class World:
 
     def step(self, steps: int) -> None:
         """Advance physics by ``steps`` of :data:`STEP`."""
-        for _ in range(steps):
+        for _ in range(steps * self.substeps):
+            if self.actuate is not None:
+                self.actuate()
             self.client.stepSimulation()
         if self.pen is not None:
             self.pen.write(steps * STEP)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable, Sequence
 from difflib import SequenceMatcher
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +96,12 @@ class TextEncoder:
         return HUB, True  # nobody asked for a download
 
 
+@lru_cache(maxsize=1)
+def _default() -> TextEncoder:
+    """Loaded once a process."""
+    return TextEncoder()
+
+
 def choose_instruction(
     asked: str,
     known: Sequence[str],
@@ -129,7 +135,7 @@ def choose_instruction(
     if not known or not asked.strip():
         raise InstructionError(problem, value=asked, valid=known, remedy=remedy)
     try:
-        vectors = (embed or TextEncoder())([asked, *known])
+        vectors = (embed or _default())([asked, *known])
     except TextEncoderError as error:
         raise InstructionError(
             problem,

@@ -117,4 +117,6 @@ class IgnoresDemonstrations(Expert):
         task = station.task
         own = task.parts[0] if isinstance(task, TwoTasks) else task
         operator = own.expert(station.workspace, np.random.default_rng(seed))
-        return ExpertEpisode(station, operator, 1 / bank.action_space.rate)
+        driver = station.driver
+        dt = 1 / bank.action_space.rate
+        return ExpertEpisode(station, lambda o: operator.act(driver, o), dt)

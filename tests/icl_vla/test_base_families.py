@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pybullet_data
 import pytest
 
 from icl_vla.evaluation.benchmark import run_suite
@@ -13,31 +14,47 @@ from icl_vla.evaluation.demonstrations import Shown, record_into
 from icl_vla.evaluation.robots import find_robot
 from icl_vla.evaluation.suite import Cell, Suite, find_suite
 from icl_vla.runtime.loop import execute
-from icl_vla.runtime.mobile import BASE, MobileModel, drivable, floor_space
+from icl_vla.runtime.mobile import BASE, drivable, floor_space
 from icl_vla.sim.carts import KINDS, draw_cart
 from icl_vla.sim.driving import MANNERS
 from icl_vla.sim.families import ON_BASES, draw
 from icl_vla.sim.families.driven import base_place, on_floor
+from icl_vla.sim.families.family import TableTask
+from icl_vla.sim.families.go_to import GoTo
 from icl_vla.sim.floor import FloorCell
 from icl_vla.sim.operators import OPERATORS
-from icl_vla_embodiments import SpaceState, TaskTarget, se3
+from icl_vla.sim.scene import Scene
+from icl_vla.sim.workcell import Workcell
+from icl_vla_embodiments import Command, ReportedError, SpaceState, TaskTarget, se3
+from icl_vla_embodiments.store import EmbodimentStore
 from icl_vla_embodiments.types import Array
+from icl_vla_embodiments.urdf import embodiment_from_urdf
 from icl_vla_retrieval import DemoBank
 from icl_vla_wbc.mobile.follow import drive_along
-from icl_vla_wbc.mobile.path import between
+from icl_vla_wbc.mobile.path import between, exp2
 
 ANALYSED = {
     "differential": "planar_diff",
     "holonomic": "planar_holo",
     "ackermann": "planar_ackermann",
 }
-DRAWN = {"go_to": "drawn_differential_1", "base_push": "drawn_differential_1"}
+LEGGED = "a1"
+BODIES = {
+    "go_to": "drawn_differential_1",
+    "base_push": "drawn_differential_1",
+    "fetch": "drawn_holonomic_arm_1",
+    "press_foot": LEGGED,
+    "base_follow": "drawn_differential_2",
+}
+URDF = Path(pybullet_data.getDataPath()) / "a1/a1.urdf"
 Laid = Callable[[str, int, int], FloorCell]
 
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("floor")
+    home = tmp_path_factory.mktemp("floor")
+    EmbodimentStore(home).add(embodiment_from_urdf(URDF, name=LEGGED))
+    return home
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +64,7 @@ def laid(base: Path) -> Laid:
 
     def lay(family: str, number: int, seed: int) -> FloorCell:
         task = draw(family, number)
-        name = DRAWN.get(family, "drawn_holonomic_arm_1")
+        name = BODIES[family]
         if family not in cells:
             store, _ = find_robot(base, name)
             cells[family] = FloorCell.on_floor(store, name, task.mover)
@@ -60,7 +77,7 @@ def laid(base: Path) -> Laid:
 
 
 def won_by(style: str, place: FloorCell, seed: int) -> bool:
-    assert place.task is not None
+    assert isinstance(place.task, TableTask)
     operator = place.task.operator(style, place.workspace, np.random.default_rng(seed))
     while place.driver.clock() < 30.0:
         target = operator.act(place.driver, place.driver.observe(cameras=False))
@@ -76,7 +93,7 @@ def put(place: FloorCell, to: Array) -> None:
     T, _ = place.driver.base()
     driver = place.driver
     p, o = driver.world.client.multiplyTransforms(
-        [to[0], to[1], T[2, 3]], se3.quat_xyzw(se3.yaw(to[2])), *driver._inertial
+        [to[0], to[1], T[2, 3]], se3.quat_xyzw(se3.yaw(to[2])), *driver._inertial()
     )
     driver.world.client.resetBasePositionAndOrientation(driver.body, p, o)
     driver.stop()
@@ -142,7 +159,7 @@ def test_a_base_beside_its_way_comes_back_to_it(sideways: bool) -> None:
 def test_scenes_and_words_follow_from_seeds(family: str, laid: Laid) -> None:
     place = laid(family, 2, 5)
     task = place.task
-    assert task is not None
+    assert isinstance(task, TableTask)
 
     def scene(number: int, seed: int) -> str:
         return draw(family, number).sample(place.workspace, np.random.default_rng(seed)).to_yaml()
@@ -156,8 +173,10 @@ def test_scenes_and_words_follow_from_seeds(family: str, laid: Laid) -> None:
 
 @pytest.mark.parametrize("family", ON_BASES)
 def test_doing_nothing_fails(family: str, laid: Laid) -> None:
-    for seed in range(3):
-        assert not laid(family, 1, seed).judge()
+    for seed in range(1 if family == "press_foot" else 3):
+        place = laid(family, 1, seed)
+        assert not place.judge()
+        assert place.driver.base()[0][2, 2] > 0.95  # what walks goes on balancing meanwhile
 
 
 @pytest.mark.parametrize(
@@ -168,7 +187,7 @@ def test_the_base_must_stand_where_and_as_it_was_asked_to(
     off: tuple[float, float, float], done: bool, laid: Laid
 ) -> None:
     place = laid("go_to", 3, 2)
-    assert place.task is not None
+    assert isinstance(place.task, GoTo)
     (goal,) = place.task.route(on_floor(place.driver), place.workspace)
     put(place, goal + off)
     assert place.judge() is done
@@ -186,7 +205,25 @@ def test_pushed_things_must_be_left_and_close(laid: Laid) -> None:
         assert place.judge() is done
 
 
-@pytest.mark.parametrize("family", ["go_to", "base_push"])
+def test_who_is_followed_waits_for_the_robot(laid: Laid) -> None:
+    place = laid("base_follow", 1, 1)
+    driver, walk = place.driver, place.driver.world.scene.walk
+    assert walk is not None and Scene.from_yaml(_file(place)) == driver.world.scene
+    here = on_floor(driver)(walk.name)
+    for away, moves in ((walk.near + 0.1, False), (walk.near - 0.1, True)):
+        put(place, np.array([here[0] - away, here[1], 0.0]))
+        driver.command(Command(base_twist=np.zeros(6)), 1.0)
+        gone = float(np.linalg.norm(on_floor(driver)(walk.name) - here))
+        assert gone == pytest.approx(walk.speed if moves else 0.0, abs=2e-3)
+
+
+def _file(place: FloorCell) -> Path:
+    file = place.driver._urdf.with_name("scene.yaml")
+    file.write_text(place.driver.world.scene.to_yaml())
+    return file
+
+
+@pytest.mark.parametrize("family", ["go_to", "base_push", "base_follow"])
 def test_experts_win(family: str, laid: Laid) -> None:
     place = laid(family, 1, 0)
     start = base_place(place.driver)
@@ -200,7 +237,7 @@ def test_a_style_that_arms_have_drives_too(laid: Laid) -> None:
 
 
 def test_recorded_velocities_are_those_that_were_driven(base: Path, tmp_path: Path) -> None:
-    shown = Shown(DRAWN["go_to"], "go_to:2", "keyboard", "base", (7,))
+    shown = Shown(BODIES["go_to"], "go_to:2", "keyboard", "base", (7,))
     assert record_into(tmp_path / "bank", base, shown)["succeeded"] == 1
     bank = DemoBank.open(tmp_path / "bank")
     demonstration = bank[0]
@@ -215,9 +252,28 @@ def test_recorded_velocities_are_those_that_were_driven(base: Path, tmp_path: Pa
     assert demonstration.commands[BASE].shape == T.shape
 
 
-def test_the_suite_of_bases_is_there() -> None:
-    suite = find_suite("bases")
-    assert {cell.family for cell in suite.cells} == set(ON_BASES)
+def test_a_task_for_bases_refuses_a_table(cell: Callable[[str], Workcell]) -> None:
+    for family in ON_BASES:
+        with pytest.raises(ReportedError, match="on a floor"):
+            draw(family).sample(cell("reach").workspace, np.random.default_rng(0))
+
+
+def test_suites_have_all_families() -> None:
+    cells = [cell for name in ("bases", "legs") for cell in find_suite(name).cells]
+    assert {cell.family for cell in cells} == set(ON_BASES)
+
+
+def test_a_walking_robot_goes_the_way_that_it_is_told_to(laid: Laid) -> None:
+    place = laid("press_foot", 1, 0)
+    begin = base_place(place.driver)
+    twist = np.array([0.2, 0.1, 0.0, 0.0, 0.0, 0.4])
+    target = TaskTarget(base_twist=twist, poses={BASE: np.eye(4)})
+    execute(place.driver, place.controller, [target], [2.0], 2.0)
+    way = between(begin, base_place(place.driver))
+    assert abs(way[2] - 0.8) < 0.25
+    ahead = exp2(2.0 * twist[None, [0, 1, 5]])[0]
+    assert np.linalg.norm(way[:2] - ahead[:2]) < 0.12  # it speeds up within a step
+    assert place.driver.base()[0][2, 2] > 0.95
 
 
 @pytest.mark.slow

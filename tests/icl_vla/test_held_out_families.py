@@ -19,6 +19,7 @@ from icl_vla.sim.workspace import Workspace
 from icl_vla_embodiments import ReportedError, TaskTarget, se3
 from icl_vla_embodiments.types import Array
 
+ONE_ARMED = [family for family in HELD_OUT if family != "handover"]  # see test_two_arms.py
 Laid = Callable[[str, int, int], tuple[Workcell, TableTask]]
 
 
@@ -59,7 +60,7 @@ def at(driver: PyBulletDriver, name: str) -> Array:
     return driver.world.pose(name)[:3, 3].copy()
 
 
-@pytest.mark.parametrize("family", list(HELD_OUT))
+@pytest.mark.parametrize("family", ONE_ARMED)
 def test_scenes_follow_from_seeds(family: str, laid: Laid) -> None:
     place, task = laid(family, 2, 5)
 
@@ -83,7 +84,7 @@ def test_only_held_out_families_have_the_three_mechanisms() -> None:
     assert {draw(family).mechanism for family in TRAINED} == {""}
 
 
-@pytest.mark.parametrize("family", list(HELD_OUT))
+@pytest.mark.parametrize("family", ONE_ARMED)
 def test_doing_nothing_loses_and_the_expert_wins(family: str, laid: Laid) -> None:
     for number in (0, 1):
         place, task = laid(family, number, 40 + number)
@@ -93,7 +94,7 @@ def test_doing_nothing_loses_and_the_expert_wins(family: str, laid: Laid) -> Non
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", list(HELD_OUT))
+@pytest.mark.parametrize("family", ONE_ARMED)
 def test_the_expert_wins_in_new_scenes(family: str, laid: Laid) -> None:
     for number in (4, 5):
         for seed in (50, 51):

@@ -26,6 +26,7 @@ from icl_vla.evaluation.methods.learning.moments import (
     THINGS,
     motions,
     poses,
+    things,
 )
 from icl_vla.evaluation.methods.learning.networks import (
     WORDS,
@@ -115,6 +116,19 @@ def test_goes_to_the_thing_that_was_shown(answers):
     way = (new["motion"][:, -1, :3]).norm(dim=-1).median()
     assert missed < 0.3 * way  # measured: 0.13 (chunk), 0.20 (flow) after 4 s
     assert ((flags > 0.5) == (new["flags"] > 0.5)).float().mean() > 0.9
+
+
+def test_things_keep_their_places_whatever_their_order():
+    rng = np.random.default_rng(0)
+    reference = np.eye(FEATURES - 3)[:4]
+    now = rng.normal(size=(6, 5, 3))
+    looks = np.concatenate([reference + 0.05, [[5.0] * (FEATURES - 3)]])  # the last is a stranger
+    order = np.array([3, 4, 0, 2, 1])
+    made = things(now[:, order], now[0, order], looks[order], reference)
+    np.testing.assert_array_equal(made["positions"][:, :4], now[:, :4])
+    assert made["there"][:, :4].all() and not made["there"][:, 4:].any()
+    nothing = things(np.zeros((1, 0, 3)), np.zeros((0, 3)), np.zeros((0, FEATURES - 3)), reference)
+    assert not nothing["there"].any() and nothing["features"].shape == (1, THINGS, FEATURES)
 
 
 def test_a_moment_elsewhere_asks_for_the_same_motion_turned():

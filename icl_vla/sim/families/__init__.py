@@ -33,7 +33,13 @@ HELD_OUT = {
 }
 """The same for families that nothing is ever trained or tuned on."""
 
-ON_BASES = {"go_to": "GoTo", "fetch": "Fetch", "base_push": "BasePush"}
+ON_BASES = {
+    "go_to": "GoTo",
+    "fetch": "Fetch",
+    "base_push": "BasePush",
+    "press_foot": "PressFoot",
+    "base_follow": "BaseFollow",
+}
 """The same for robots whose base moves; policies may be trained on these."""
 
 FAMILIES = {**TRAINED, **HELD_OUT, **ON_BASES}

@@ -13,7 +13,7 @@ from ..floor import Floor
 from ..operator import Stage
 from ..scene import ObjectSpec
 from ..workspace import Workspace
-from .driven import DrivenTask, Where, base_place, heading, on_floor, pose
+from .driven import DrivenTask, Where, base_place, floor_of, heading, on_floor, pose
 from .family import Step, apart, draw_looks, offset
 from .motions import corridor_is_free
 
@@ -77,8 +77,7 @@ class BasePush(DrivenTask):
         return self.there(driver) and apart(driver, self.thing)
 
     def stages(self, workspace: Workspace, rng: np.random.Generator) -> list[Stage]:
-        assert isinstance(workspace, Floor)
-        floor = workspace
+        floor = floor_of(workspace)
 
         def done(driver: PyBulletDriver) -> bool:
             return self.there(driver, _AIM)

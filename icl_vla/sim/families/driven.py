@@ -24,8 +24,8 @@ from ..workspace import Workspace
 from .family import TableTask
 
 NEAR, TURNED = 0.05, np.deg2rad(10)  # [m], [rad] of the base's own place
-_MARGIN = 0.05  # [m] between the body and things on a way
-_STARTS, _LAYOUTS = 60, 30
+MARGIN = 0.05  # [m] between the body and things on a way
+_STARTS, LAYOUTS = 60, 30
 _AWAY = 0.4  # [m] at least from the start to the first place
 Where = Callable[[str], Array]  # thing -> its place ``(2,)`` on the floor
 
@@ -46,58 +46,86 @@ class DrivenTask(TableTask):
 
     def operator(self, style: str, workspace: Workspace, rng: np.random.Generator) -> BaseOperator:
         """Who drives in a style."""
-        assert isinstance(workspace, Floor)
-        return BaseOperator(workspace, self.stages(workspace, rng), rng, find_manner(style))
+        floor = floor_of(workspace)
+        return BaseOperator(floor, self.stages(floor, rng), rng, find_manner(style))
 
     def stages(self, workspace: Workspace, rng: np.random.Generator) -> list[Stage]:
-        assert isinstance(workspace, Floor)
+        floor = floor_of(workspace)
 
         def goal(index: int) -> Callable[[PyBulletDriver], Array]:
-            return lambda driver: pose(self.route(on_floor(driver), workspace)[index])
+            return lambda driver: pose(self.route(on_floor(driver), floor)[index])
 
-        count = len(self.route(lambda name: np.zeros(2), workspace))
+        count = len(self.route(lambda name: np.zeros(2), floor))
         return [Stage(goal(i), 1.0, tolerance=0.02) for i in range(count)]
 
     def sample(self, workspace: Workspace, rng: np.random.Generator) -> Scene:
         """A scene in which the base stands where there is a free way to where it has to go.
 
         Raises:
-            ReportedError: None was found.
+            ReportedError: None was found, or the robot is at a table.
         """
-        assert isinstance(workspace, Floor)
-        for _ in range(_LAYOUTS):
-            objects = self._objects(workspace, rng)
-            start = self._start(objects, workspace, rng)
+        floor = floor_of(workspace)
+        for _ in range(LAYOUTS):
+            objects = self._objects(floor, rng)
+            start = self._start(objects, floor, rng)
             if start is not None:
-                shade = rng.uniform(0.45, 0.85)
-                return Scene(
-                    tuple(objects),
-                    {"front": workspace.camera()},
-                    start={BASE: (start[0], start[1], 0.0, 0.0, 0.0, start[2])},
-                    table_color=(shade, 0.98 * shade, 0.94 * shade),
-                    light=(rng.uniform(-0.8, 0.8), rng.uniform(-0.8, 0.8), 1.0),
-                    seed=int(rng.integers(2**31)),
-                    half=max(workspace.half) + 4 * workspace.radius,
-                )
+                return laid(objects, floor, start, rng)
         raise ReportedError("there is no free way on the floor", where=self.name)
 
     def _start(
         self, objects: Sequence[ObjectSpec], floor: Floor, rng: np.random.Generator
-    ) -> tuple[float, float, float] | None:
+    ) -> Array | None:
         places = {o.name: np.array(o.position[:2]) for o in objects}
         route = self.route(lambda name: places[name], floor)
         solid = [o for o in objects if o.name not in self.pushed()]
         for a, b in pairwise(route):
-            if not way_is_free(floor, a, b, solid, _MARGIN):
+            if not way_is_free(floor, a, b, solid, MARGIN):
                 return None
-        for _ in range(_STARTS):
-            p = floor.point(*rng.uniform(-0.8, 0.8, 2))
-            start = np.array([*p, rng.uniform(-np.pi, np.pi)])
-            if np.linalg.norm(start[:2] - route[0][:2]) < _AWAY:
-                continue
-            if way_is_free(floor, start, route[0], objects, _MARGIN):
-                return float(start[0]), float(start[1]), float(start[2])
-        return None
+        return standing(objects, floor, route[0], rng)
+
+
+def standing(
+    objects: Sequence[ObjectSpec], floor: Floor, goal: Array, rng: np.random.Generator
+) -> Array | None:
+    """A place ``(3,)`` from which there is a free way to a place; None where none was found."""
+    for _ in range(_STARTS):
+        p = floor.point(*rng.uniform(-0.8, 0.8, 2))
+        start = np.array([*p, rng.uniform(-np.pi, np.pi)])
+        away = np.linalg.norm(start[:2] - goal[:2]) > _AWAY
+        if away and way_is_free(floor, start, goal, objects, MARGIN):
+            return start
+    return None
+
+
+def laid(
+    objects: Sequence[ObjectSpec], floor: Floor, start: Array, rng: np.random.Generator
+) -> Scene:
+    """A floor with things on it, and the base at a place ``(3,)``."""
+    shade = rng.uniform(0.45, 0.85)
+    return Scene(
+        tuple(objects),
+        {"front": floor.camera()},
+        start={BASE: (float(start[0]), float(start[1]), 0.0, 0.0, 0.0, float(start[2]))},
+        table_color=(shade, 0.98 * shade, 0.94 * shade),
+        light=(rng.uniform(-0.8, 0.8), rng.uniform(-0.8, 0.8), 1.0),
+        seed=int(rng.integers(2**31)),
+        half=max(floor.half) + 4 * floor.radius,
+    )
+
+
+def floor_of(workspace: Workspace) -> Floor:
+    """The floor that a task is done on.
+
+    Raises:
+        ReportedError: The robot stands at a table.
+    """
+    if not isinstance(workspace, Floor):
+        raise ReportedError(
+            "this task is for robots that drive or walk about, on a floor",
+            value=f"{workspace.effector}, at a table",
+            remedy="icl-vla benchmark run bases",
+        )
+    return workspace
 
 
 def pose(place: Array) -> Array:

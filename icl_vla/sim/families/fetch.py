@@ -9,11 +9,12 @@ from typing import ClassVar
 import numpy as np
 
 from ...runtime.mobile import BASE
-from ..floor import Floor, Mover
+from ..floor import Mover
 from ..operator import Stage
 from ..scene import ObjectSpec, Scene
 from ..task import footprint
 from ..workspace import Workspace
+from .driven import floor_of
 from .place_in import PlaceIn
 
 _FAR = 0.7  # [m] at least between thing and bowl: no arm reaches both from one place
@@ -47,14 +48,14 @@ class Fetch(PlaceIn):
 
     def sample(self, workspace: Workspace, rng: np.random.Generator) -> Scene:
         """A scene in which the base stands in a free place."""
-        assert isinstance(workspace, Floor)
-        scene = super().sample(workspace, rng)
-        room = workspace.radius + _MARGIN
+        floor = floor_of(workspace)
+        scene = super().sample(floor, rng)
+        room = floor.radius + _MARGIN
         while True:
-            p = workspace.point(*rng.uniform(-1.0, 1.0, 2))
+            p = floor.point(*rng.uniform(-1.0, 1.0, 2))
             away = [np.linalg.norm(p - o.position[:2]) - footprint(o) for o in scene.objects]
             if min(away) > room:
                 break
             room *= 0.99  # on a crowded floor a little nearer
         start = (float(p[0]), float(p[1]), 0.0, 0.0, 0.0, float(rng.uniform(-np.pi, np.pi)))
-        return scene.with_(start={BASE: start}, half=max(workspace.half) + 4 * workspace.radius)
+        return scene.with_(start={BASE: start}, half=max(floor.half) + 4 * floor.radius)

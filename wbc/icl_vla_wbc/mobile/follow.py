@@ -40,7 +40,9 @@ def follow(here: Array, due: Array, rate: Array, *, sideways: bool) -> Array:
     return np.array([v * c + AHEAD * x, 0.0, rate[2] + v * ASIDE * y + pull * TURN * s])
 
 
-def drive_along(here: Array, places: Array, dt: float, *, sideways: bool) -> tuple[Array, Array]:
+def drive_along(
+    here: Array, places: Array, dt: float, *, sideways: bool, fastest: Array | None = None
+) -> tuple[Array, Array]:
     """Where a base comes that follows places, and the velocities that it needs.
 
     Args:
@@ -48,6 +50,7 @@ def drive_along(here: Array, places: Array, dt: float, *, sideways: bool) -> tup
         places: ``(H, 3)`` due after 1, 2, ... steps.
         dt: Of a step [s].
         sideways: Whether the base can move sideways.
+        fastest: ``(3,)`` largest velocities; None for no limit.
 
     Returns:
         ``(H, 3)`` places and ``(H, 3)`` twists, each held for one step.
@@ -59,7 +62,8 @@ def drive_along(here: Array, places: Array, dt: float, *, sideways: bool) -> tup
         before[0] = compose(places[0], exp2(-dt * rates[:1])[0])
     reached, twists = [], []
     for due, rate in zip(before, rates, strict=True):
-        twists.append(follow(here, due, rate, sideways=sideways))
+        twist = follow(here, due, rate, sideways=sideways)
+        twists.append(twist if fastest is None else np.clip(twist, -fastest, fastest))
         here = compose(here, exp2(dt * twists[-1][None])[0])
         reached.append(here)
     return np.array(reached), np.array(twists)

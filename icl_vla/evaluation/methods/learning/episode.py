@@ -40,7 +40,8 @@ class LearnedEpisode:
 
         self.station, self.network = station, network
         self.rate, self.effector, self.told = rate, effector, told or {}
-        self.eyes = Eyes(station, network.design.sees, effector)
+        reference = network.reference.double().numpy() if network.design.ordered else None
+        self.eyes = Eyes(station, network.design.sees, effector, reference)
         self.generator = torch.Generator().manual_seed(seed)
 
     def read(self, moment: Moments) -> Moments:

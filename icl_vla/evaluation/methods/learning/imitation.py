@@ -14,7 +14,7 @@ from ....runtime.station import Station
 from ...provenance import code_digest, fingerprint, library_versions
 from ..method import Method
 from .episode import LearnedEpisode
-from .moments import Moments, from_pictures, from_tokens
+from .moments import Moments, from_pictures, from_tokens, looks_of
 
 if TYPE_CHECKING:
     from .networks import ChunkPolicy, Design
@@ -55,20 +55,27 @@ class Imitation(Method):
         from .networks import Design
 
         cameras = len(bank.spec.cameras) if self.looks == "pictures" else 0
-        return Design(self.looks, self.answers, cameras=cameras)
+        return Design(self.looks, self.answers, cameras=cameras, ordered=self.looks == "tokens")
 
     def _train(self, station: Station, bank: DemoBank, instruction: str, path: Path) -> None:
-        from .augment import elsewhere
+        import torch
+
         from .fitting import Schedule, evenly, fit, save, seeded
         from .moments import together
         from .networks import ChunkPolicy
 
-        moments = together(shown_moments(station, bank, instruction, self.looks))
         network = seeded(lambda: ChunkPolicy(self.design(bank)), SEED)
+        if self.looks == "tokens":
+            effector = bank.action_space.effectors[0]
+            contexts = read_context(bank, instruction, station.encoder, effector)
+            reference = looks_of(contexts[0])
+            network.reference.copy_(torch.as_tensor(reference))
+            moments = together(from_tokens(contexts, reference=reference))
+        else:
+            moments = together(shown_moments(station, bank, instruction, self.looks))
         network.measure(moments)
         schedule = Schedule(self.steps, self.rate)
-        draw = elsewhere(evenly(moments, schedule.batch))
-        fit(network, network.loss, draw, schedule, SEED)
+        fit(network, network.loss, evenly(moments, schedule.batch), schedule, SEED)
         save(network, path)
 
 

@@ -18,7 +18,7 @@ from icl_vla_embodiments.types import Array
 from icl_vla_retrieval import Demonstration
 
 from ....perception.components import points_in_base
-from ....perception.memory import SceneMemory
+from ....perception.memory import SceneMemory, match
 from ....policy.context import DemoContext
 from ....runtime.station import Station
 
@@ -34,6 +34,7 @@ STATE = 10  # position, two columns of the rotation, opening
 MOTION = 9
 SIDE = 96  # [px] of a picture
 THINGS = 16  # scene tokens at most
+ENDING = 6  # times that the last frame is repeated
 FEATURES = 8  # of a scene token: the encoder's, and how far it was moved
 
 
@@ -113,25 +114,41 @@ def _small(image: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(made, dtype=np.float32)
 
 
-def things(now: Array, first: Array, features: Array) -> dict[str, Array]:
-    """Scene tokens of ``T`` frames, filled up to :data:`THINGS`.
+def things(
+    now: Array, first: Array, features: Array, reference: Array | None = None
+) -> dict[str, Array]:
+    """Scene tokens of ``T`` frames in :data:`THINGS` places.
 
     Args:
         now: ``(T, M, 3)``.
         first: ``(M, 3)`` where they were first seen.
         features: ``(M, F)`` of the encoder.
+        reference: ``(R, F)``; each place is for the thing that looks most like its row.
     """
-    T, M = len(now), min(now.shape[1], THINGS)
-    told = np.concatenate(
-        [np.broadcast_to(features[:M], (T, M, features.shape[1])), now[:, :M] - first[:M]], axis=-1
-    )
-    room = ((0, 0), (0, THINGS - M), (0, 0))
-    there = np.broadcast_to(np.arange(THINGS) < M, (T, THINGS))
+    M = min(len(first), THINGS)
+    order = np.full(THINGS, -1)
+    if reference is None:
+        order[:M] = np.arange(M)
+    else:
+        rows, columns = match(reference, features, None, None)
+        order[rows] = columns
+    # the last row is for places that nothing takes
+    last = ((0, 0), (0, 1), (0, 0))
+    told = np.broadcast_to(features, (len(now), *features.shape))
+    told = np.concatenate([told, now - first], axis=-1)
     return {
-        "positions": np.pad(now[:, :M], room),
-        "features": np.pad(told, room),
-        "there": there,
+        "positions": np.pad(now, last)[:, order],
+        "features": np.pad(told, last)[:, order],
+        "there": np.broadcast_to(order >= 0, (len(now), THINGS)),
     }
+
+
+def looks_of(context: DemoContext) -> Array:
+    """A demonstration's things as a reference ``(THINGS, F)``; what is nothing is like nothing."""
+    made = np.full((THINGS, context.features.shape[1]), 1e3)
+    count = min(len(context.features), THINGS)
+    made[:count] = context.features[:count]
+    return made
 
 
 def from_pictures(
@@ -140,25 +157,31 @@ def from_pictures(
     """Moments of each demonstration, with pictures; every ``stride``-th frame."""
     made = []
     for d in shown:
-        frames = range(0, len(d), stride)
-        seen = np.stack([pictures(d.observation(t), station) for t in frames])
+        frames = _frames(len(d), stride)
+        seen = np.stack([pictures(d.observation(int(t)), station) for t in np.unique(frames)])
         arrays = _moved(d.poses[effector], d.grippers[effector], d.commands[effector],
                         d.gripper_commands[effector])  # fmt: skip
-        made.append(
-            tensors({k: x[::stride] for k, x in arrays.items()})
-            | {"pictures": tensors({"": seen})[""].half()}
-        )
+        arrays = {k: x[frames] for k, x in arrays.items()}
+        arrays["pictures"] = seen[np.unique(frames, return_inverse=True)[1]].astype(np.float16)
+        made.append(tensors(arrays))
     return made
 
 
-def from_tokens(contexts: Sequence[DemoContext], stride: int = 1) -> list[Moments]:
-    """The same with scene tokens."""
+def from_tokens(
+    contexts: Sequence[DemoContext], stride: int = 1, reference: Array | None = None
+) -> list[Moments]:
+    """The same with scene tokens; ``reference`` as in :func:`things`."""
     made = []
     for c in contexts:
         arrays = _moved(c.tcp, c.opening, c.commands, c.gripper)
-        arrays |= things(c.tokens, c.first, c.features)
-        made.append(tensors({k: x[::stride] for k, x in arrays.items()}))
+        arrays |= things(c.tokens, c.first, c.features, reference)
+        made.append(tensors({k: x[_frames(len(c), stride)] for k, x in arrays.items()}))
     return made
+
+
+def _frames(length: int, stride: int) -> NDArray[np.intp]:
+    """Every ``stride``-th frame; the last one stays a while, else the end is hardly seen."""
+    return np.append(np.arange(0, length, stride), np.full(ENDING, length - 1))
 
 
 def _moved(tcp: Array, opening: Array, commands: Array, gripper: Array) -> dict[str, Array]:
@@ -167,11 +190,12 @@ def _moved(tcp: Array, opening: Array, commands: Array, gripper: Array) -> dict[
 
 
 def tensors(arrays: dict[str, Array]) -> Moments:
-    """The same as tensors; numbers as float32."""
+    """The same as tensors; numbers as float32, or float16 where they are."""
     import torch
 
     made = {name: torch.tensor(np.asarray(x)) for name, x in arrays.items()}
-    return {name: x if x.dtype == torch.bool else x.float() for name, x in made.items()}
+    kept = (torch.bool, torch.half)
+    return {name: x if x.dtype in kept else x.float() for name, x in made.items()}
 
 
 def together(each: Sequence[Moments]) -> Moments:
@@ -188,10 +212,14 @@ class Eyes:
         station: Its encoder and kinematics.
         kind: ``pictures`` or ``tokens``.
         effector: Name of the hand.
+        reference: See :func:`things`.
     """
 
-    def __init__(self, station: Station, kind: str, effector: str) -> None:
+    def __init__(
+        self, station: Station, kind: str, effector: str, reference: Array | None = None
+    ) -> None:
         self.station, self.kind, self.effector = station, kind, effector
+        self.reference = reference
         self.memory = SceneMemory()
 
     def look(self, observation: Observation) -> tuple[Moments, Array]:
@@ -205,6 +233,9 @@ class Eyes:
         else:
             tracked = self.memory.update(self.station.encoder.encode(observation))
             seen |= things(
-                tracked.now.positions[None], tracked.first.positions, tracked.first.features
+                tracked.now.positions[None],
+                tracked.first.positions,
+                tracked.first.features,
+                self.reference,
             )
         return tensors(seen), tcp

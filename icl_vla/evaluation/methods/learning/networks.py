@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .moments import FEATURES, HORIZON, MOTION, STATE, Moments
+from .moments import FEATURES, HORIZON, MOTION, STATE, THINGS, Moments
 
 WIDTH = 96
 HEADS = 4
@@ -36,6 +36,7 @@ class Design:
         answers: ``chunk`` or ``flow``.
         words: Whether it reads the instruction.
         cameras: How many there are; 0 for tokens.
+        ordered: Whether tokens come in the order of a reference's things.
         layers: Of the transformer.
         dropout: In its layers.
     """
@@ -44,6 +45,7 @@ class Design:
     answers: str
     words: bool = False
     cameras: int = 0
+    ordered: bool = False
     layers: int = 3
     dropout: float = 0.1
 
@@ -137,6 +139,7 @@ class ChunkPolicy(nn.Module):
     state_mean: Tensor
     state_scale: Tensor
     motion_scale: Tensor
+    reference: Tensor
 
     def __init__(self, design: Design) -> None:
         super().__init__()
@@ -145,7 +148,9 @@ class ChunkPolicy(nn.Module):
         self.register_buffer("state_scale", torch.ones(STATE))
         self.register_buffer("motion_scale", torch.ones(HORIZON, MOTION))
         self.eyes = PictureTokens() if design.sees == "pictures" else None
-        slots = design.cameras * KEYPOINTS
+        if design.ordered:
+            self.register_buffer("reference", torch.zeros(THINGS, FEATURES - 3))
+        slots = THINGS if design.ordered else design.cameras * KEYPOINTS
         self.thing = TokenEmbedding(CHANNELS if self.eyes else FEATURES, slots)
         self.state = nn.Sequential(nn.Linear(STATE, WIDTH), nn.GELU(), nn.Linear(WIDTH, WIDTH))
         self.sentence = nn.Linear(WORDS, WIDTH) if design.words else None
