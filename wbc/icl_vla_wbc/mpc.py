@@ -308,6 +308,11 @@ class ArmMpc:
         q, v, own = self._q, self._v, self.joints
         near = None if measured is None else q + departure(measured, q, self._endless)
         following = self._limits.advance(q, v, velocity, near, self._leash)
+        if self._distances is not None:
+            escape = self._distances.escape(q, v[own], (following[0], following[1][own]))
+            if escape is not None:
+                velocity[own] = escape
+                following = self._limits.advance(q, v, velocity, near, self._leash)
         if step.level != "braking" and self._distances is not None and not self._clear(step):
             danger = self._distances.danger(
                 v[own], following[1][own], self._own_limits.acceleration, self.period
