@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from icl_vla_embodiments.types import Array
 
-from .bodies import Bodies
 from .collision import CollisionModel, DistanceRows
 from .config import MpcConfig
 from .horizon import Horizon
@@ -23,11 +22,14 @@ SLOWEST = 0.3  # way to one, as a share of the velocity limits
 REACH = (0.2, 1.5)  # [s]; how far away they are drawn, at full speed
 SLACK = 0.25  # share of a margin that a plan may break before others are tried
 WORST = 3.0  # margins; deeper than this is not worse
+NEIGHBOURHOOD = 0.3  # [rad or m]; half of the refuges are drawn as near as this to the last one
 GAIN = 0.5  # what replaces a plan must lower the cost to this share
 ALERT = -1.0  # share of a margin by which distances are larger that need no refuge
-WORSE = 0.02  # cost by which a refuge may get worse while a plan is followed
+CLEAR = 0.01  # cost of a way that is clear enough
+TINY = 1e-3  # cost
+PLANS = 4  # that are compared
 SOON = 0.3  # [s]; what happens this late counts half, for much can be done until then
-FIRST = 2  # moment that other plans are judged from; they hardly differ before
+LOOKS = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.65, 0.8, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0)  # [s]
 BEYOND = 10.0  # cost of each rad or m outside the joints' range
 
 
@@ -72,11 +74,14 @@ class Avoidance:
         self._horizon = horizon
         self._times, stages = moments(horizon, config)
         self._P = horizon.P[stages]
-        self._urgency = SOON / (SOON + self._times[FIRST:])
+        self._looks = np.array(LOOKS)
+        self._urgency = SOON / (SOON + self._looks)
+        last = len(horizon.times) - 1
+        self._seen = horizon.P[[min(round(t / config.dt) - 1, last) for t in LOOKS]]
         self._fit = np.linalg.pinv(horizon.P[:, 2:], rcond=1e-2)
-        self._trials = collision.bodies.without_jacobians((DRAWS + 5) * len(self._urgency))
-        self._few = {
-            s: collision.bodies.without_jacobians(s * len(self._urgency)) for s in (1, 2)
+        self._bodies = {
+            count: collision.bodies.without_jacobians(count * len(LOOKS))
+            for count in (1, 2, PLANS, DRAWS + 1)
         }
         self.reset()
 
@@ -108,30 +113,16 @@ class Avoidance:
         broken = bool((rows.broken > SLACK).any())
         self.threatened = bool((rows.broken > ALERT).any())
         if self.threatened:
-            self._cost = np.inf
-            if self.refuge is not None:
-                self._cost = float(self._ways_costs(all_q, v, self.refuge)[0])
-            if broken or self._cost > WORSE:
-                U, changed = self._search(all_q, v, U, broken)
-                if changed:
+            self._choose_refuge(all_q, v)
+            if broken:
+                plans = self._others(all_q[self._joints], v, U)
+                costs = self._plans_costs(all_q, v, plans)
+                best = int(costs.argmin())
+                if costs[best] < GAIN * costs[0]:
+                    U = plans[best]
                     rows = self._look(all_q, measured, v, U, obstacles)
         self._before, self.pressed = U, bool((rows.broken > SLACK).any())
         return U, rows
-
-    def _search(self, all_q: Array, v: Array, U: Array, broken: bool) -> tuple[Array, bool]:
-        q, limits = all_q[self._joints], self._limits
-        before = self._horizon.shift @ self._before
-        plans = np.stack([U, before, 0.5 * (U + before)])
-        X = np.concatenate([np.broadcast_to([q, v], (3, 2, len(q))), plans], axis=1)
-        refuges = self._refuges(q, v)
-        ways = refuges.ways(q, v, limits.acceleration, self._times[FIRST:])
-        motions = np.concatenate([self._P[FIRST - 1 :] @ X, ways])
-        costs = self._costs(self._trials, all_q, motions, 0.0)
-        self.refuge, self._cost = self._kept(refuges, costs[3:])
-        best = int(costs[:3].argmin())
-        if not broken or min(self._cost, costs[best]) >= GAIN * costs[0]:
-            return U, False
-        return (plans[best] if costs[best] <= self._cost else self._plan(q, v, self.refuge)), True
 
     def escape(self, all_q: Array, v: Array, following: tuple[Array, Array]) -> Array | None:
         """Velocities ``(n,)`` on the way to the refuge, if it must be gone now.
@@ -148,17 +139,18 @@ class Avoidance:
         limits, there = self._limits, following[0]
         rest = self._rest(there[self._joints], following[1])
         costs = self._ways_costs(there, following[1], self.refuge.joined(rest), limits.period)
-        if costs[0] <= self._cost + WORSE:
+        enough = max(self._cost + TINY, CLEAR)
+        if costs[0] <= enough:
             return None
-        if costs[1] <= self._cost + WORSE:
+        if costs[1] <= enough:
             self.refuge = rest
             return None
         return self.refuge.velocity(all_q[self._joints], v, limits)
 
     def _ways_costs(self, all_q: Array, v: Array, refuges: Refuges, late: float = 0.0) -> Array:
-        times = self._times[FIRST:]
+        times = self._looks
         ways = refuges.ways(all_q[self._joints], v, self._limits.acceleration, times)
-        return self._costs(self._few[len(refuges)], all_q, ways, late)
+        return self._costs(all_q, ways, late)
 
     def _look(
         self, all_q: Array, measured: Array, v: Array, U: Array, obstacles: Sequence[Obstacle]
@@ -170,30 +162,44 @@ class Avoidance:
         # what is too near after the plan's end bends its end
         return replace(rows, stage=np.minimum(rows.stage, len(self._horizon.checked)))
 
-    def _kept(self, refuges: Refuges, costs: Array) -> tuple[Refuges, float]:
-        """The best refuge and its cost; the one of before unless another is clearly better."""
+    def _choose_refuge(self, all_q: Array, v: Array) -> None:
+        """Keep the refuge while the way there is clear; else look for a clearly better one."""
+        q = all_q[self._joints]
+        kept = self._rest(q, v) if self.refuge is None else self.refuge
+        self.refuge, self._cost = kept, float(self._ways_costs(all_q, v, kept)[0])
+        if self._cost <= CLEAR:
+            return
+        others = self._rest(q, v).joined(self._drawn(q, kept))
+        costs = self._ways_costs(all_q, v, others)
         best = int(costs.argmin())
-        if self.refuge is not None and not costs[best] < GAIN * costs[0]:
-            best = 0
-        return refuges[best], float(costs[best])
+        if costs[best] < GAIN * self._cost:
+            self.refuge, self._cost = others[best], float(costs[best])
 
-    def _refuges(self, q: Array, v: Array) -> Refuges:
-        """The one of before, where it comes to rest soonest, and ``DRAWS`` at random."""
-        limits, rng = self._limits, self._rng
-        rest = self._rest(q, v)
+    def _drawn(self, q: Array, kept: Refuges) -> Refuges:
+        """``DRAWS`` refuges: half of them anywhere, half of them near another one."""
+        limits, rng, half = self._limits, self._rng, DRAWS // 2
         w = rng.normal(size=(DRAWS, len(q)))
         w *= limits.velocity / np.abs(w).max(axis=1, keepdims=True)
         goals = q + rng.uniform(*REACH, (DRAWS, 1)) * w
+        goals[:half] = kept.goals + rng.normal(0.0, NEIGHBOURHOOD, (half, len(q)))
         speeds = rng.uniform(SLOWEST, 1.0, (DRAWS, 1)) * limits.velocity
-        drawn = rest.joined(Refuges(np.clip(goals, limits.lower, limits.upper), speeds))
-        return (rest if self.refuge is None else self.refuge).joined(drawn)
+        return Refuges(np.clip(goals, limits.lower, limits.upper), speeds)
+
+    def _others(self, q: Array, v: Array, U: Array) -> Array:
+        """A plan and what it could be replaced by ``(PLANS, K, n)``."""
+        assert self.refuge is not None
+        before = self._horizon.shift @ self._before
+        return np.stack([U, before, 0.5 * (U + before), self._plan(q, v, self.refuge)])
+
+    def _plans_costs(self, all_q: Array, v: Array, plans: Array) -> Array:
+        state = np.stack([all_q[self._joints], v])
+        X = np.concatenate([np.broadcast_to(state, (PLANS, *state.shape)), plans], axis=1)
+        return self._costs(all_q, self._seen @ X, 0.0)
 
     def _rest(self, q: Array, v: Array) -> Refuges:
         """Where it comes to rest soonest."""
         limits = self._limits
-        return Refuges(
-            (q + 0.5 * v * np.abs(v) / limits.acceleration)[None], limits.velocity[None]
-        )
+        return Refuges((q + 0.5 * v * np.abs(v) / limits.acceleration)[None], limits.velocity[None])
 
     def _plan(self, q: Array, v: Array, refuge: Refuges) -> Array:
         """The plan ``(K, n)`` that is nearest to the way to a refuge."""
@@ -202,19 +208,17 @@ class Avoidance:
         U = self._fit @ (way - horizon.P[:, :2] @ np.stack([q, v]))
         return np.clip(U, -limits.acceleration, limits.acceleration)
 
-    def _costs(self, bodies: Bodies, all_q: Array, q: Array, late: float) -> Array:
+    def _costs(self, all_q: Array, q: Array, late: float) -> Array:
         """How badly each motion ``(S, C, n)`` breaks margins and ranges.
 
         Args:
-            bodies: For as many postures.
             all_q: Positions of all actuated joints.
             q: Of the controlled ones.
             late: When the motions begin [s].
         """
-        Q = np.tile(all_q, (q.shape[0] * q.shape[1], 1))
-        Q[:, self._joints] = q.reshape(len(Q), -1)
-        times = np.tile(self._times[FIRST:] + late, len(q))
-        broken = self.collision.broken(bodies, Q, times).reshape(len(q), -1)
+        Q = np.tile(all_q, (*q.shape[:2], 1))
+        Q[..., self._joints] = q
+        broken = self.collision.broken(self._bodies[len(q)], Q, self._looks + late)
         outside = np.maximum(self._limits.lower - q, q - self._limits.upper)
         beyond = np.maximum(outside, 0.0).sum(axis=(1, 2))
         cost: Array = np.clip(broken, 0.0, WORST) ** 2 @ self._urgency + BEYOND * beyond

@@ -162,22 +162,32 @@ class CollisionModel:
         return rows if self.config.workspace is None else self._confined(rows)
 
     def broken(self, bodies: Bodies, Q: Array, times: Array) -> Array:
-        """Largest share of a margin that is missing at each posture ``(C,)``.
+        """Largest share of a margin that is missing along motions: ``(S, C)``.
+
+        A body that is on the other side of another one from one moment to the next, and near it
+        both times, is taken to have gone through it.
 
         Args:
-            bodies: Those of this model, for ``C`` postures.
-            Q: ``(C, n_all)`` positions of all actuated joints.
+            bodies: Those of this model, for ``S C`` postures.
+            Q: ``(S, C, n_all)`` positions of all actuated joints.
             times: ``(C,)`` when they are taken, among the obstacles last looked at [s].
         """
-        bodies.place(Q)
-        obstacles = self._obstacles
+        S, C = Q.shape[:2]
+        bodies.place(Q.reshape(S * C, -1))
+        obstacles, times = self._obstacles, np.tile(times, S)
         near = self._proximity.find(bodies, obstacles, times, 0.0)
-        postures = np.arange(len(Q))
-        sides = self._sides[near.first, near.obstacle]
-        normal = np.where(self._through(near, times)[..., None], sides, near.normal)
-        a, b = self._proximity.extremes(bodies, obstacles, near, postures, times, normal)
-        gap = ((a - b) * normal).sum(axis=2)
-        return missing(gap, near.margin).max(axis=1, initial=-np.inf)
+        normal, P = near.normal.reshape(S, C, -1, 3), len(near.margin)
+        gap = near.distance.reshape(S, C, P)
+        before = np.empty_like(normal)
+        before[:, 0] = self._sides[near.first, near.obstacle]
+        before[:, 1:] = normal[:, :-1]
+        close = gap < self.config.range
+        close[:, 1:] &= gap[:, :-1] < self.config.range
+        through = close & ((normal * before).sum(axis=3) < 0)
+        direction = np.where(through[..., None], before, normal).reshape(S * C, P, 3)
+        a, b = self._proximity.extremes(bodies, obstacles, near, np.arange(S * C), times, direction)
+        gap = ((a - b) * direction).sum(axis=2)
+        return missing(gap, near.margin).max(axis=1, initial=-np.inf).reshape(S, C)
 
     def _through(self, near: Near, times: Array) -> NDArray[np.bool_]:
         """``(C, P)`` where a body that is near an obstacle now would soon be on its other side.

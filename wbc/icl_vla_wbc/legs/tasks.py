@@ -23,6 +23,7 @@ from .whole_body import AccelerationTask
 REACH = 0.6  # of the standing height: the longest step from below the hip
 LANDING = 0.3  # [m/s] at which a foot that should stand seeks the ground
 STOPPED = 0.1  # [m/s] downwards
+SWING = 6.0  # standing heights over the swing time squared: the hardest a foot is accelerated
 EARLY = 0.06  # of the standing height that a foot is above its arc when the ground holds it up
 DAMPING = 2.0  # weight of a singular leg's joints, over the standing height squared [1/m^2]
 
@@ -171,7 +172,10 @@ class FootTask:
         stepping: Stepping,
         ground: Ground,
     ) -> None:
-        """Write a swinging foot's accelerations into ``b``."""
+        """Write a swinging foot's accelerations into ``b``.
+
+        They are bounded: a hurried leg's reaction would else throw the body the way it was pushed.
+        """
         stance, k = self._stance, self._config.swing_gain
         mine = d.owner == f
         here = d.points[mine]
@@ -197,4 +201,7 @@ class FootTask:
         held_up = (here - way.place)[:, 2].min() > EARLY * stance.height
         if share > 0.7 and held_up and d.point_velocities[mine, 2].min() > -STOPPED:
             stepping.landed[f] = True
-        b[mine] = way.acceleration + k * (way.place - here) + 2 * np.sqrt(k) * speed - d.drift[mine]
+        asked = way.acceleration + k * (way.place - here) + 2 * np.sqrt(k) * speed
+        size = np.sqrt((asked**2).sum(axis=1, keepdims=True))
+        largest = SWING * stance.height / stepping.gait.swing_time**2
+        b[mine] = asked * np.minimum(1.0, largest / np.maximum(size, largest)) - d.drift[mine]
