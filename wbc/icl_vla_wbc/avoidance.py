@@ -17,19 +17,38 @@ from .limits import ViableLimits
 from .obstacles import Obstacle
 from .refuge import Refuges
 
-DRAWS = 12  # refuges drawn in a tick
+DRAWS = 12  # refuges drawn in a tick, half of them near the last one
 SLOWEST = 0.3  # way to one, as a share of the velocity limits
-REACH = (0.2, 1.5)  # [s]; how far away they are drawn, at full speed
-SLACK = 0.25  # share of a margin that a plan may break before others are tried
-WORST = 3.0  # margins; deeper than this is not worse
-NEIGHBOURHOOD = 0.3  # [rad or m]; half of the refuges are drawn as near as this to the last one
-GAIN = 0.5  # what replaces a plan must lower the cost to this share
-ALERT = -1.0  # share of a margin by which distances are larger that need no refuge
-CLEAR = 0.01  # cost of a way that is clear enough
-TINY = 1e-3  # cost
+REACH = (0.2, 1.5)  # [s] away at full speed, where they are drawn anywhere
+NEIGHBOURHOOD = 0.3  # [rad or m]; deviation of those near the last one
 PLANS = 4  # that are compared
+GAIN = 0.5  # what replaces a plan or a refuge must lower the cost to this share
+SLIGHT = 0.1  # share of a margin that may be missing anywhere
+CLEAR = 0.01  # cost of a way that is clear enough
+NOISE = 1e-3  # cost by which a way may seem worse from one tick to the next
+SLACK = 0.25  # share of a margin that a plan may break before others are tried
+ALERT = -1.0  # share of a margin that may be missing before a refuge is needed
+WORST = 3.0  # margins; deeper than this is not worse
 SOON = 0.3  # [s]; what happens this late counts half, for much can be done until then
-LOOKS = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.65, 0.8, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0)  # [s]
+LOOKS = (
+    0.0,
+    0.05,
+    0.1,
+    0.15,
+    0.2,
+    0.3,
+    0.4,
+    0.5,
+    0.65,
+    0.8,
+    1.0,
+    1.25,
+    1.5,
+    1.75,
+    2.0,
+    2.5,
+    3.0,
+)  # [s]
 BEYOND = 10.0  # cost of each rad or m outside the joints' range
 
 
@@ -38,17 +57,22 @@ class Avoidance:
 
     Linearised distances show only which way is better next to the present plan: an arm that yields
     step by step to what pushes it ends stretched, at its limits or against itself, and a whole step
-    may overshoot. So whenever a plan breaks a margin, other plans are rolled out: the one that this
-    plan was made from, one half way back to it, and some drawn at random, anew in each tick, of
-    which each swings to a joint velocity and holds it over the horizon (a dynamic window in joint
-    space; Fox et al., *The dynamic window approach to collision avoidance*, 1997). With the missing
-    share of the margin :math:`b_k` of the worst pair at time :math:`t_k`, their cost is
+    may overshoot. Where a motion leads is therefore rolled out, for three seconds, and told by the
+    missing share of the margin :math:`b_k` of the worst pair at time :math:`t_k`:
 
-    .. math:: \sum_k \frac{\tau}{\tau + t_k} \min(\max(b_k, 0), b_{max})^2
+    .. math:: \sum_k \frac{\tau}{\tau + t_k} \min(\max(b_k - b_0, 0), b_{max})^2
 
-    and the cheapest becomes the plan that the program is linearised around, if it costs clearly
-    less. Where a plan ends must be a safe place to stop, too: that posture is looked at again
-    :attr:`SafetyConfig.stay` after the plan's end.
+    *Refuges.* While anything is near, one way out is known at all times: a posture to rest at and
+    the way there (:class:`Refuges`), both clear. Where the one at hand is not, others are drawn,
+    anew in each tick. The program's command is followed only as long as the refuge can still be
+    reached afterwards, or the arm could just stop; otherwise it is the moment to go there. So the
+    arm does not get where every way ends in a collision (Fraichard and Asama, *Inevitable collision
+    states: a step towards safer robots?*, 2004), as far as obstacles move on as they do.
+
+    *Plans.* A plan that breaks a margin clearly gives way to the cheapest of these: the one that it
+    was made from, one half way back to that, and the way to the refuge. Where a plan ends must be a
+    safe place to stop, too: that posture is looked at again :attr:`SafetyConfig.stay` after its
+    end.
 
     Args:
         collision: Made for as many postures as there are :func:`moments`.
@@ -60,6 +84,8 @@ class Avoidance:
     Attributes:
         collision: Distances.
         pressed: Whether the plan last returned breaks a margin clearly.
+        threatened: Whether a refuge was needed when it was last looked.
+        refuge: The way out, if one was ever needed.
     """
 
     def __init__(
@@ -75,9 +101,10 @@ class Avoidance:
         self._times, stages = moments(horizon, config)
         self._P = horizon.P[stages]
         self._looks = np.array(LOOKS)
-        self._urgency = SOON / (SOON + self._looks)
-        last = len(horizon.times) - 1
-        self._seen = horizon.P[[min(round(t / config.dt) - 1, last) for t in LOOKS]]
+        self._urgency = SOON / (SOON + self._looks[1:])
+        now = np.eye(1, horizon.P.shape[1])
+        seen = [min(round(t / config.dt), len(horizon.times)) for t in LOOKS]
+        self._seen = np.concatenate([now, horizon.P])[seen]
         self._fit = np.linalg.pinv(horizon.P[:, 2:], rcond=1e-2)
         self._bodies = {
             count: collision.bodies.without_jacobians(count * len(LOOKS))
@@ -111,15 +138,13 @@ class Avoidance:
         """
         rows = self._look(all_q, measured, v, U, obstacles)
         broken = bool((rows.broken > SLACK).any())
-        self.threatened = bool((rows.broken > ALERT).any())
+        self.threatened = broken or (len(obstacles) > 0 and bool((rows.broken > ALERT).any()))
         if self.threatened:
             self._choose_refuge(all_q, v)
             if broken:
-                plans = self._others(all_q[self._joints], v, U)
-                costs = self._plans_costs(all_q, v, plans)
-                best = int(costs.argmin())
-                if costs[best] < GAIN * costs[0]:
-                    U = plans[best]
+                better = self._better(all_q, v, U)
+                if better is not None:
+                    U = better
                     rows = self._look(all_q, measured, v, U, obstacles)
         self._before, self.pressed = U, bool((rows.broken > SLACK).any())
         return U, rows
@@ -139,18 +164,13 @@ class Avoidance:
         limits, there = self._limits, following[0]
         rest = self._rest(there[self._joints], following[1])
         costs = self._ways_costs(there, following[1], self.refuge.joined(rest), limits.period)
-        enough = max(self._cost + TINY, CLEAR)
+        enough = max(self._cost + NOISE, CLEAR)
         if costs[0] <= enough:
             return None
         if costs[1] <= enough:
             self.refuge = rest
             return None
         return self.refuge.velocity(all_q[self._joints], v, limits)
-
-    def _ways_costs(self, all_q: Array, v: Array, refuges: Refuges, late: float = 0.0) -> Array:
-        times = self._looks
-        ways = refuges.ways(all_q[self._joints], v, self._limits.acceleration, times)
-        return self._costs(all_q, ways, late)
 
     def _look(
         self, all_q: Array, measured: Array, v: Array, U: Array, obstacles: Sequence[Obstacle]
@@ -185,30 +205,34 @@ class Avoidance:
         speeds = rng.uniform(SLOWEST, 1.0, (DRAWS, 1)) * limits.velocity
         return Refuges(np.clip(goals, limits.lower, limits.upper), speeds)
 
-    def _others(self, q: Array, v: Array, U: Array) -> Array:
-        """A plan and what it could be replaced by ``(PLANS, K, n)``."""
-        assert self.refuge is not None
-        before = self._horizon.shift @ self._before
-        return np.stack([U, before, 0.5 * (U + before), self._plan(q, v, self.refuge)])
-
-    def _plans_costs(self, all_q: Array, v: Array, plans: Array) -> Array:
-        state = np.stack([all_q[self._joints], v])
-        X = np.concatenate([np.broadcast_to(state, (PLANS, *state.shape)), plans], axis=1)
-        return self._costs(all_q, self._seen @ X, 0.0)
+    def _better(self, all_q: Array, v: Array, U: Array) -> Array | None:
+        """A plan ``(K, n)`` that costs clearly less, if there is one."""
+        q, before = all_q[self._joints], self._horizon.shift @ self._before
+        plans = np.stack([U, before, 0.5 * (U + before), self._plan(q, v)])
+        X = np.concatenate([np.broadcast_to([q, v], (PLANS, 2, len(q))), plans], axis=1)
+        costs = self._costs(all_q, self._seen @ X)
+        best = int(costs.argmin())
+        return plans[best] if costs[best] < GAIN * costs[0] else None
 
     def _rest(self, q: Array, v: Array) -> Refuges:
         """Where it comes to rest soonest."""
         limits = self._limits
         return Refuges((q + 0.5 * v * np.abs(v) / limits.acceleration)[None], limits.velocity[None])
 
-    def _plan(self, q: Array, v: Array, refuge: Refuges) -> Array:
-        """The plan ``(K, n)`` that is nearest to the way to a refuge."""
+    def _plan(self, q: Array, v: Array) -> Array:
+        """The plan ``(K, n)`` that is nearest to the way to the refuge."""
+        assert self.refuge is not None
         horizon, limits = self._horizon, self._limits
-        way = refuge.ways(q, v, limits.acceleration, horizon.times)[0]
+        way = self.refuge.ways(q, v, limits.acceleration, horizon.times)[0]
         U = self._fit @ (way - horizon.P[:, :2] @ np.stack([q, v]))
         return np.clip(U, -limits.acceleration, limits.acceleration)
 
-    def _costs(self, all_q: Array, q: Array, late: float) -> Array:
+    def _ways_costs(self, all_q: Array, v: Array, refuges: Refuges, late: float = 0.0) -> Array:
+        """How badly the ways to refuges ``(S,)`` break margins; see :meth:`_costs`."""
+        a = self._limits.acceleration
+        return self._costs(all_q, refuges.ways(all_q[self._joints], v, a, self._looks), late)
+
+    def _costs(self, all_q: Array, q: Array, late: float = 0.0) -> Array:
         """How badly each motion ``(S, C, n)`` breaks margins and ranges.
 
         Args:
@@ -221,7 +245,7 @@ class Avoidance:
         broken = self.collision.broken(self._bodies[len(q)], Q, self._looks + late)
         outside = np.maximum(self._limits.lower - q, q - self._limits.upper)
         beyond = np.maximum(outside, 0.0).sum(axis=(1, 2))
-        cost: Array = np.clip(broken, 0.0, WORST) ** 2 @ self._urgency + BEYOND * beyond
+        cost: Array = np.clip(broken - SLIGHT, 0.0, WORST) ** 2 @ self._urgency + BEYOND * beyond
         return cost
 
 

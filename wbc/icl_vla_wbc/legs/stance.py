@@ -13,6 +13,7 @@ from icl_vla_embodiments.types import Array
 from ..errors import WbcError
 from .dynamics import FloatingDynamics
 
+ARMATURE = 0.3  # of a trunk joint's inertia in the neutral posture
 SINGULAR = 0.5  # of the neutral manipulability: below it a leg's motion is damped
 
 
@@ -29,6 +30,10 @@ class Stance:
         legs: Indices of each foot's joints.
         first: ``(F,)`` first contact point of each foot.
         dexterity: ``(F,)`` manipulability of each foot.
+        trunk: Indices of the joints that are neither legs nor arms.
+        armature: ``(n,)`` inertia that is added to the trunk's joints [kg m^2]. A pelvis between
+            heavy legs and a heavy torso weighs so little that hardly any torque turns it in the
+            model, and what the model does not know turns it in truth.
     """
 
     q: Array
@@ -39,6 +44,8 @@ class Stance:
     legs: tuple[NDArray[np.intp], ...]
     first: NDArray[np.intp]
     dexterity: Array
+    trunk: NDArray[np.intp]
+    armature: Array
 
     @classmethod
     def of(cls, model: RobotModel, dynamics: FloatingDynamics) -> Stance:
@@ -66,8 +73,23 @@ class Stance:
             )
         first = np.flatnonzero(np.diff(d.owner, prepend=-1))
         height = float(-(below[:, 2] - radius).min())
+        limbs = {
+            j for group in ("leg", "arm") for g in model.embodiment.of_kind(group) for j in g.joints
+        }
+        trunk = np.array([i for i, j in enumerate(joints) if j not in limbs], dtype=np.intp)
+        armature = np.zeros(model.n)
+        armature[trunk] = ARMATURE * np.diag(d.M)[6 + trunk]
         return cls(
-            model.neutral, below, radius, com, height, legs, first, _manipulability(d, legs, first)
+            model.neutral,
+            below,
+            radius,
+            com,
+            height,
+            legs,
+            first,
+            _manipulability(d, legs, first),
+            trunk,
+            armature,
         )
 
     @property
