@@ -99,7 +99,7 @@ class LegMpc:
         self._aim = Aim.of(self._reference, self._ground, self._stance)
         self._stepping = Stepping(self._stance, self._gait, self._walks, self.period)
         self._feet = FootTask(self._stance, self.config)
-        self._hands = HandTask(self.config, self.period)
+        self._hands = HandTask(self.model, self.config, self.period)
         self._estimator = WrenchEstimator(self.config.estimator, self.period, d.mass)
         self._loads = TorqueEstimator(
             self.config.estimator, self.period, self._arm_columns, self._efforts

@@ -13,6 +13,7 @@ from icl_vla_embodiments.types import Array
 from ..errors import WbcError
 from .dynamics import FloatingDynamics
 
+NARROW = 0.01  # [m] least width of what feet stand on
 ARMATURE = 0.3  # of a trunk joint's inertia in the neutral posture
 SINGULAR = 0.5  # of the neutral manipulability: below it a leg's motion is damped
 
@@ -52,7 +53,7 @@ class Stance:
         """Read off ``dynamics``, which are at the neutral posture with the base at the origin.
 
         Raises:
-            WbcError: The centre of mass is not above the feet.
+            WbcError: The centre of mass is not above the feet, or they touch the ground in a line.
         """
         d, joints = dynamics, model.embodiment.joints
         legs = tuple(
@@ -70,6 +71,14 @@ class Stance:
                 where=model.embodiment.name,
                 value=[round(float(x), 3) for x in com - below.mean(axis=0)],
                 remedy="give a standing posture (neutral), or a URDF whose z axis points up",
+            )
+        spread = below[:, :2] - below[:, :2].mean(axis=0)
+        if np.linalg.svd(spread, compute_uv=False)[-1] < NARROW:
+            raise WbcError(
+                "the robot cannot stand still: its feet touch the ground in a line",
+                where=model.embodiment.name,
+                value=[np.round(p, 3).tolist() for p in below],
+                remedy="give the feet's links collision shapes with soles, in the URDF",
             )
         first = np.flatnonzero(np.diff(d.owner, prepend=-1))
         height = float(-(below[:, 2] - radius).min())
@@ -124,8 +133,5 @@ def _manipulability(
     dynamics: FloatingDynamics, legs: tuple[NDArray[np.intp], ...], first: NDArray[np.intp]
 ) -> Array:
     r"""``(F,)`` :math:`\sqrt{\det J J^T}` of each foot's first point by its leg's joints."""
-    found = np.empty(len(legs))
-    for f, joints in enumerate(legs):
-        J = dynamics.J[first[f]][:, 6 + joints]
-        found[f] = np.linalg.det(J @ J.T)
-    return np.sqrt(np.maximum(found, 1e-18))
+    found = [dynamics.J[point][:, 6 + joints] for point, joints in zip(first, legs, strict=True)]
+    return np.sqrt(np.maximum(np.linalg.det(np.array([J @ J.T for J in found])), 1e-18))
