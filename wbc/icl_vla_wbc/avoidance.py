@@ -23,6 +23,7 @@ REACH = (0.2, 1.5)  # [s] away at full speed, where they are drawn anywhere
 NEIGHBOURHOOD = 0.3  # [rad or m]; deviation of those near the last one
 PLANS = 4  # that are compared
 GAIN = 0.5  # what replaces a plan or a refuge must lower the cost to this share
+HEADWAY = 0.04  # [s] in which an obstacle may come nearer than is known, as ways are seen roughly
 SLIGHT = 0.1  # share of a margin that may be missing anywhere
 CLEAR = 0.01  # cost of a way that is clear enough
 NOISE = 1e-3  # cost by which a way may seem worse from one tick to the next
@@ -242,7 +243,7 @@ class Avoidance:
         """
         Q = np.tile(all_q, (*q.shape[:2], 1))
         Q[..., self._joints] = q
-        broken = self.collision.broken(self._bodies[len(q)], Q, self._looks + late)
+        broken = self.collision.broken(self._bodies[len(q)], Q, self._looks + late, HEADWAY)
         outside = np.maximum(self._limits.lower - q, q - self._limits.upper)
         beyond = np.maximum(outside, 0.0).sum(axis=(1, 2))
         cost: Array = np.clip(broken - SLIGHT, 0.0, WORST) ** 2 @ self._urgency + BEYOND * beyond

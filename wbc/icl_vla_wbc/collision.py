@@ -19,7 +19,7 @@ from .monitor import Contact, HullDistances, Shape, must_brake, obstacle_shape
 from .near import Near, Proximity
 from .obstacles import Obstacle, Obstacles
 from .qp import QuadraticProgram, row_kinds
-from .vectors import dot
+from .vectors import dot, norm
 
 AROUND = 1.1  # [s]; later than this a body may have gone round an obstacle
 SWEPT = 0.06  # [m] beyond a margin at all moments; bodies this far apart do not meet in between
@@ -163,7 +163,7 @@ class CollisionModel:
         rows = DistanceRows(stage, gradient, gap[stage, pair], near.margin[pair])
         return rows if self.config.workspace is None else self._confined(rows)
 
-    def broken(self, bodies: Bodies, Q: Array, times: Array) -> Array:
+    def broken(self, bodies: Bodies, Q: Array, times: Array, headway: float = 0.0) -> Array:
         r"""Largest share of a margin that is missing along motions: ``(S, C - 1)``.
 
         Between one moment and the next, all points are taken to move on straight lines. The
@@ -174,6 +174,7 @@ class CollisionModel:
             bodies: Those of this model, for ``S C`` postures.
             Q: ``(S, C, n_all)`` positions of all actuated joints.
             times: ``(C,)`` when they are taken, among the obstacles last looked at [s].
+            headway: Time in which an obstacle may come nearer than is known [s].
         """
         S, C = Q.shape[:2]
         bodies.place(Q.reshape(S * C, -1))
@@ -196,6 +197,8 @@ class CollisionModel:
         share = (gap[:, 1:] - gap[:, :-1] - later) / np.where(turns, earlier - later, 1.0)
         between = gap[:, :-1] + np.clip(share, 0.0, 1.0) * earlier
         least = np.where(turns, np.minimum(least, between), least)
+        speeds = np.append(norm(obstacles.velocity), 0.0)  # the last: links
+        least -= headway * speeds[near.obstacle]
         return missing(least, near.margin).max(axis=2, initial=-np.inf)
 
     def _through(self, near: Near, times: Array) -> NDArray[np.bool_]:

@@ -316,7 +316,8 @@ class ArmMpc:
                 step = Step("refuge", "the refuge could not be reached any more", escape)
                 velocity[own] = escape
                 following = self._limits.advance(q, v, velocity, near, self._leash)
-        if step.level != "braking" and self._distances is not None and not self._clear(step):
+        unsure = step.level not in ("refuge", "braking") and not self._clear(step)
+        if unsure and self._distances is not None:
             danger = self._distances.danger(
                 v[own], following[1][own], self._own_limits.acceleration, self.period
             )
