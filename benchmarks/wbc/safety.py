@@ -34,6 +34,7 @@ import sysconfig
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import get_args
 
 import coal
 import daqp
@@ -49,6 +50,7 @@ from icl_vla_embodiments.types import Array
 from icl_vla_embodiments.urdf.normalise import tree_of_text
 from icl_vla_wbc import ArmMpc, Box, Sphere, qp
 from icl_vla_wbc.obstacles import Obstacle, Obstacles
+from icl_vla_wbc.solution import Level
 
 PERIOD = 1 / 60  # [s]
 SECONDS = 4.0
@@ -336,7 +338,7 @@ def _run(arm: Arm, seed: int, rng: np.random.Generator, faults: Faults) -> Row:
         then = [moved(obstacle, t + PERIOD) for obstacle in obstacles]
         nearest = min(nearest, arm.judge.to_obstacles(poses, then, set(arm.still)))
         apart = min(apart, arm.judge.between_links(poses))
-    order = ["nominal", "shifted", "one_step", "braking"]
+    order = list(get_args(Level))
     ms = 1e3 * np.array(seconds)
     return Row(
         arm.name,

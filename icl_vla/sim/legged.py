@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from icl_vla_embodiments import Command, Observation, se3
+from icl_vla_embodiments import Command, Observation, ReportedError, se3
 from icl_vla_embodiments.robot_model import RobotModel
 from icl_vla_embodiments.types import Array
 
@@ -57,7 +57,11 @@ class LeggedDriver:
         self._push_left = 0.0
 
     def reset(self, seed: int | None = None) -> Observation:
-        """An empty world with the robot standing in its neutral posture."""
+        """An empty world with the robot standing in its neutral posture.
+
+        Raises:
+            ReportedError: No link has a collision shape: it would fall through the ground.
+        """
         c, t = self.client, self.terrain
         c.resetSimulation()
         c.setGravity(0, 0, -9.81)
@@ -67,6 +71,13 @@ class LeggedDriver:
         R = se3.from_euler_xyz([0.0, -t.slope, 0.0])
         place = R @ np.array([0.0, 0.0, self._height])
         self.body = c.loadURDF(str(self._urdf), flags=pybullet.URDF_USE_INERTIA_FROM_FILE)
+        links = range(-1, c.getNumJoints(self.body))
+        if not any(c.getCollisionShapeData(self.body, i) for i in links):
+            raise ReportedError(
+                "the robot would fall through the ground: no link has a collision shape",
+                where=self.model.embodiment.name,
+                remedy="give the feet's links, at least, a `collision` in the URDF",
+            )
         rows = {
             self.model.model.names[i]: self.model.model.idx_vs[i]
             for i in range(2, self.model.model.njoints)

@@ -12,7 +12,7 @@ import pybullet_data
 import pytest
 
 from icl_vla.sim.legged import LeggedDriver, Terrain
-from icl_vla_embodiments import Observation, TaskTarget, se3
+from icl_vla_embodiments import Observation, ReportedError, TaskTarget, se3
 from icl_vla_embodiments.robot_model import RobotModel
 from icl_vla_embodiments.urdf import embodiment_from_urdf, simulation_urdf
 from icl_vla_wbc import WbcError
@@ -134,7 +134,7 @@ def test_whole_body_torques_obey_the_equation_of_motion(dog):
     stands = np.array([True, False, True, True])
     forces = np.tile([0.0, 0.0, 30.0], (4, 1))
     wrench = np.array([1.0, 2.0, -10.0, 0.1, 0.2, 0.3])
-    efforts, loads = np.full(n, 30.0), np.linspace(-1, 1, n)
+    efforts, loads, armature = np.full(n, 30.0), np.linspace(-1, 1, n), np.linspace(0, 0.1, n)
     task = AccelerationTask(None, np.zeros(6 + n), np.ones(6 + n))
     s = solve_whole_body(
         dynamics,
@@ -147,6 +147,7 @@ def test_whole_body_torques_obey_the_equation_of_motion(dog):
         efforts,
         0.4,
         np.full(4, 60.0),
+        armature,
     )
     J = dynamics.J.reshape(-1, 6 + n)
     base = np.zeros((6, 6 + n))
@@ -154,7 +155,7 @@ def test_whole_body_torques_obey_the_equation_of_motion(dog):
     R, p = dynamics.base[:3, :3], dynamics.base[:3, 3]
     moment = wrench[3:] + np.cross(dynamics.com - p, wrench[:3])
     outer = base.T @ np.concatenate([R.T @ wrench[:3], R.T @ moment])
-    tau = np.concatenate([np.zeros(6), s.torques + loads])
+    tau = np.concatenate([np.zeros(6), s.torques + loads - armature * s.accelerations[6:]])
     residual = dynamics.M @ s.accelerations + dynamics.h - J.T @ s.forces.reshape(-1) - outer - tau
     np.testing.assert_allclose(residual, 0, atol=1e-6)
     assert (s.forces[1] == 0).all()
@@ -209,6 +210,27 @@ def test_a_posture_that_does_not_stand_is_refused(dog):
     posture = {j: kicking[j.split("_")[1]] for j in dog.joints}
     with pytest.raises(WbcError, match="does not stand"):
         LegMpc(RobotModel(dog.with_(neutral=posture)))
+
+
+@pytest.mark.slow
+def test_a_robot_without_shapes_is_refused_instead_of_falling_through_the_ground(tmp_path):
+    robot = embodiment_from_urdf(example("human_description/robots/human.urdf"))
+    model = RobotModel(robot)
+    driver = LeggedDriver(model, simulation_urdf(robot, tmp_path), LegMpc(model).height)
+    with pytest.raises(ReportedError, match="no link has a collision shape"):
+        driver.reset()
+    driver.close()
+
+
+def test_feet_in_a_line_are_refused(dog):
+    """Two feet of one point each, beside each other."""
+    model = RobotModel(dog)
+    dynamics = FloatingDynamics(model, find_feet(model)[:2])
+    dynamics.update(replace(state(model, np.random.default_rng(0)), T_world_base=np.eye(4)))
+    under = dynamics.points.mean(axis=0) + np.array([0.0, 0.0, 0.3])
+    dynamics.com = under  # above them, so that only the line is left to object to
+    with pytest.raises(WbcError, match="in a line"):
+        Stance.of(model, dynamics)
 
 
 def test_no_torque_is_ever_not_a_number(dog):
@@ -320,6 +342,21 @@ def example(name: str) -> Path:
     return share / name
 
 
+@pytest.mark.parametrize(
+    "name, largest",
+    [
+        ("anymal_b_simple_description/robots/anymal-kinova.urdf", 0.001),
+        ("b1_description/urdf/b1-z1.urdf", 0.001),
+    ],
+)
+def test_a_hand_draws_while_the_legs_trot(name, largest, tmp_path, benchmark):
+    """Without the rate of the wanted velocity it lags by 1.6 mm on average."""
+    legs = benchmark("legs")
+    robot = embodiment_from_urdf(example(name))
+    drawn = legs.run(robot, tmp_path, legs.Case((0.3, 0, 0)), 2.5, hand=robot.arms[0].name)
+    assert not drawn.fell and drawn.hand < largest
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("speed, tolerance", [(0.0, 1.5), (0.3, 8.0)])  # N and N m; one gait
 def test_a_wrench_at_the_hand_enters_the_planned_forces(speed, tolerance, tmp_path):
@@ -375,10 +412,10 @@ def test_a_humanoid_keeps_its_balance(name, tmp_path, benchmark):
     for angle in np.radians([0, 120, 180, 270]):
         force = 20.0 * np.array([np.cos(angle), np.sin(angle), 0.0])
         assert not legs.run(robot, tmp_path, legs.Case(), 3.5, (1.0, force, 1.0)).fell
-    loaded = legs.run(robot, tmp_path, legs.CASES["+20% mass, stand"], 4.0)
+    loaded = legs.run(robot, tmp_path, legs.CASES["+20% mass, stand"], 6.0)
     assert not loaded.fell and abs(loaded.sag) < 0.01
     reached = legs.run(robot, tmp_path, legs.Case(), 4.0, hand=robot.arms[0].name)
-    assert not reached.fell and reached.hand < 0.005
+    assert not reached.fell and reached.hand < 0.0015
 
 
 @pytest.mark.slow
@@ -399,6 +436,17 @@ def test_rough_conditions(name, terrain, tmp_path):
     _, speeds, T = walk(robot, tmp_path, [0.4, 0, 0, 0, 0, 0], 5.0, terrain)
     assert T[2, 2] > 0.95
     assert abs(speeds[len(speeds) // 2 :, 0].mean() - 0.4) < 0.08
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("at, angle", [(2.27, 4.73), (2.43, 5.37), (2.22, 4.11), (2.24, 0.95)])
+def test_heavy_legs_that_hurry_do_not_throw_the_body(at, angle, tmp_path, benchmark):
+    """Legs of 60% of the mass; each of these pushes fell it while swings were not bounded."""
+    legs = benchmark("legs")
+    robot = embodiment_from_urdf(DATA / "mini_cheetah/mini_cheetah.urdf")
+    mass = LegMpc(RobotModel(robot)).dynamics.mass
+    force = mass / legs.KICK * np.array([np.cos(angle), np.sin(angle), 0.0])
+    assert not legs.run(robot, tmp_path, legs.Case((0.3, 0, 0)), 4.5, (at, force, legs.KICK)).fell
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ from icl_vla_embodiments import Observation, TaskTarget, se3
 from icl_vla_embodiments.geometry import LinkHulls
 from icl_vla_embodiments.robot_model import RobotModel
 from icl_vla_wbc import ArmMpc, Box, MpcConfig, SafetyConfig, Sphere, WbcError
+from icl_vla_wbc.avoidance import Avoidance
 from icl_vla_wbc.collision import CollisionModel
 from icl_vla_wbc.collision import damped as damped_program
 from icl_vla_wbc.monitor import obstacle_shape
@@ -233,6 +234,7 @@ def test_without_plans_the_lower_rungs_keep_off(
     monkeypatch.setattr(QuadraticProgram, "solve", fails)
     if not damped:
         monkeypatch.setattr(CollisionModel, "damped", lambda _, program: program)
+        monkeypatch.setattr(Avoidance, "escape", lambda *_: None)
     T = robot.model.poses(robot.start)[robot.controller.effectors[0]].copy()
     wall = Box(T[:3, 3] + [0.0, 0.3, 0.0], np.array([0.6, 0.05, 0.6]))
     T[:3, 3] += [0.0, 0.6, 0.0]

@@ -15,15 +15,41 @@ from .config import MpcConfig
 from .horizon import Horizon
 from .limits import ViableLimits
 from .obstacles import Obstacle
+from .refuge import Refuges
 
-DRAWS = 12  # plans drawn in a tick
-SLOWEST = 0.2  # of these, as a share of the velocity limits
+DRAWS = 12  # refuges drawn in a tick, half of them near the last one
+SLOWEST = 0.3  # way to one, as a share of the velocity limits
+REACH = (0.2, 1.5)  # [s] away at full speed, where they are drawn anywhere
+NEIGHBOURHOOD = 0.3  # [rad or m]; deviation of those near the last one
+PLANS = 4  # that are compared
+GAIN = 0.5  # what replaces a plan or a refuge must lower the cost to this share
+HEADWAY = 0.04  # [s] in which an obstacle may come nearer than is known, as ways are seen roughly
+SLIGHT = 0.1  # share of a margin that may be missing anywhere
+CLEAR = 0.01  # cost of a way that is clear enough
+NOISE = 1e-3  # cost by which a way may seem worse from one tick to the next
 SLACK = 0.25  # share of a margin that a plan may break before others are tried
+ALERT = -1.0  # share of a margin that may be missing before a refuge is needed
 WORST = 3.0  # margins; deeper than this is not worse
-GAIN = 0.5  # an escape must lower the cost to this share
-SWING = 3  # knots over which an escape speeds up
 SOON = 0.3  # [s]; what happens this late counts half, for much can be done until then
-FIRST = 2  # moment that other plans are judged from; they hardly differ before
+LOOKS = (
+    0.0,
+    0.05,
+    0.1,
+    0.15,
+    0.2,
+    0.3,
+    0.4,
+    0.5,
+    0.65,
+    0.8,
+    1.0,
+    1.25,
+    1.5,
+    1.75,
+    2.0,
+    2.5,
+    3.0,
+)  # [s]
 BEYOND = 10.0  # cost of each rad or m outside the joints' range
 
 
@@ -32,17 +58,22 @@ class Avoidance:
 
     Linearised distances show only which way is better next to the present plan: an arm that yields
     step by step to what pushes it ends stretched, at its limits or against itself, and a whole step
-    may overshoot. So whenever a plan breaks a margin, other plans are rolled out: the one that this
-    plan was made from, one half way back to it, and some drawn at random, anew in each tick, of
-    which each swings to a joint velocity and holds it over the horizon (a dynamic window in joint
-    space; Fox et al., *The dynamic window approach to collision avoidance*, 1997). With the missing
-    share of the margin :math:`b_k` of the worst pair at time :math:`t_k`, their cost is
+    may overshoot. Where a motion leads is therefore rolled out, for three seconds, and told by the
+    missing share of the margin :math:`b_k` of the worst pair at time :math:`t_k`:
 
-    .. math:: \sum_k \frac{\tau}{\tau + t_k} \min(\max(b_k, 0), b_{max})^2
+    .. math:: \sum_k \frac{\tau}{\tau + t_k} \min(\max(b_k - b_0, 0), b_{max})^2
 
-    and the cheapest becomes the plan that the program is linearised around, if it costs clearly
-    less. Where a plan ends must be a safe place to stop, too: that posture is looked at again
-    :attr:`SafetyConfig.stay` after the plan's end.
+    *Refuges.* While anything is near, one way out is known at all times: a posture to rest at and
+    the way there (:class:`Refuges`), both clear. Where the one at hand is not, others are drawn,
+    anew in each tick. The program's command is followed only as long as the refuge can still be
+    reached afterwards, or the arm could just stop; otherwise it is the moment to go there. So the
+    arm does not get where every way ends in a collision (Fraichard and Asama, *Inevitable collision
+    states: a step towards safer robots?*, 2004), as far as obstacles move on as they do.
+
+    *Plans.* A plan that breaks a margin clearly gives way to the cheapest of these: the one that it
+    was made from, one half way back to that, and the way to the refuge. Where a plan ends must be a
+    safe place to stop, too: that posture is looked at again :attr:`SafetyConfig.stay` after its
+    end.
 
     Args:
         collision: Made for as many postures as there are :func:`moments`.
@@ -54,6 +85,8 @@ class Avoidance:
     Attributes:
         collision: Distances.
         pressed: Whether the plan last returned breaks a margin clearly.
+        threatened: Whether a refuge was needed when it was last looked.
+        refuge: The way out, if one was ever needed.
     """
 
     def __init__(
@@ -68,17 +101,24 @@ class Avoidance:
         self._horizon = horizon
         self._times, stages = moments(horizon, config)
         self._P = horizon.P[stages]
-        self._urgency = SOON / (SOON + self._times[FIRST:])
-        self._swing = np.zeros(config.knots)
-        self._swing[:SWING] = 1 / horizon.V[-1, 2 : 2 + SWING].sum()
-        self._trials = collision.bodies.without_jacobians((DRAWS + 4) * len(self._urgency))
+        self._looks = np.array(LOOKS)
+        self._urgency = SOON / (SOON + self._looks[1:])
+        now = np.eye(1, horizon.P.shape[1])
+        seen = [min(round(t / config.dt), len(horizon.times)) for t in LOOKS]
+        self._seen = np.concatenate([now, horizon.P])[seen]
+        self._fit = np.linalg.pinv(horizon.P[:, 2:], rcond=1e-2)
+        self._bodies = {
+            count: collision.bodies.without_jacobians(count * len(LOOKS))
+            for count in (1, 2, PLANS, DRAWS + 1)
+        }
         self.reset()
 
     def reset(self) -> None:
-        """Forget the last plan, and draw the same ones again."""
+        """Forget the last plan and refuge, and draw the same ones again."""
         self._rng = np.random.default_rng(0)
-        self._before = np.zeros((len(self._swing), len(self._joints)))
-        self.pressed = False
+        self._before = np.zeros((self._horizon.shift.shape[0], len(self._joints)))
+        self.refuge: Refuges | None = None
+        self.pressed = self.threatened = False
 
     def around(
         self,
@@ -98,16 +138,40 @@ class Avoidance:
             obstacles: Where they are now.
         """
         rows = self._look(all_q, measured, v, U, obstacles)
-        if (rows.broken > SLACK).any():
-            before = self._horizon.shift @ self._before
-            plans = np.stack([U, before, 0.5 * (U + before), *self._draw(all_q[self._joints], v)])
-            costs = self._costs(all_q, v, plans)
-            best = int(costs.argmin())
-            if costs[best] < GAIN * costs[0]:
-                U = plans[best]
-                rows = self._look(all_q, measured, v, U, obstacles)
+        broken = bool((rows.broken > SLACK).any())
+        self.threatened = broken or (len(obstacles) > 0 and bool((rows.broken > ALERT).any()))
+        if self.threatened:
+            self._choose_refuge(all_q, v)
+            if broken:
+                better = self._better(all_q, v, U)
+                if better is not None:
+                    U = better
+                    rows = self._look(all_q, measured, v, U, obstacles)
         self._before, self.pressed = U, bool((rows.broken > SLACK).any())
         return U, rows
+
+    def escape(self, all_q: Array, v: Array, following: tuple[Array, Array]) -> Array | None:
+        """Velocities ``(n,)`` on the way to the refuge, if it must be gone now.
+
+        That is, if the refuge would be harder to reach a period on, and it would not do to stop.
+
+        Args:
+            all_q: Commanded positions of all actuated joints.
+            v: ``(n,)`` commanded velocities.
+            following: Positions of all joints and velocities ``(n,)`` a period on, as proposed.
+        """
+        if not self.threatened or self.refuge is None:
+            return None
+        limits, there = self._limits, following[0]
+        rest = self._rest(there[self._joints], following[1])
+        costs = self._ways_costs(there, following[1], self.refuge.joined(rest), limits.period)
+        enough = max(self._cost + NOISE, CLEAR)
+        if costs[0] <= enough:
+            return None
+        if costs[1] <= enough:
+            self.refuge = rest
+            return None
+        return self.refuge.velocity(all_q[self._joints], v, limits)
 
     def _look(
         self, all_q: Array, measured: Array, v: Array, U: Array, obstacles: Sequence[Obstacle]
@@ -119,33 +183,70 @@ class Avoidance:
         # what is too near after the plan's end bends its end
         return replace(rows, stage=np.minimum(rows.stage, len(self._horizon.checked)))
 
-    def _draw(self, q: Array, v: Array) -> Array:
-        """Plans ``(DRAWS + 1, K, n)``: :data:`DRAWS` at random speeds, and one to stop."""
-        limits, end = self._limits, float(self._horizon.times[-1])
-        w = self._rng.normal(size=(DRAWS, len(q)))
-        w *= self._rng.uniform(SLOWEST, 1.0, (DRAWS, 1)) / np.abs(w).max(axis=1, keepdims=True)
-        w *= limits.velocity
-        # no joint reaches the end of its range before the plan ends
-        w = np.clip(
-            w, np.minimum((limits.lower - q) / end, 0), np.maximum((limits.upper - q) / end, 0)
-        )
-        change = np.vstack([w, np.zeros_like(q)]) - v
-        U = self._swing[:, None] * change[:, None]
+    def _choose_refuge(self, all_q: Array, v: Array) -> None:
+        """Keep the refuge while the way there is clear; else look for a clearly better one."""
+        q = all_q[self._joints]
+        kept = self._rest(q, v) if self.refuge is None else self.refuge
+        self.refuge, self._cost = kept, float(self._ways_costs(all_q, v, kept)[0])
+        if self._cost <= CLEAR:
+            return
+        others = self._rest(q, v).joined(self._drawn(q, kept))
+        costs = self._ways_costs(all_q, v, others)
+        best = int(costs.argmin())
+        if costs[best] < GAIN * self._cost:
+            self.refuge, self._cost = others[best], float(costs[best])
+
+    def _drawn(self, q: Array, kept: Refuges) -> Refuges:
+        """``DRAWS`` refuges: half of them anywhere, half of them near another one."""
+        limits, rng, half = self._limits, self._rng, DRAWS // 2
+        w = rng.normal(size=(DRAWS, len(q)))
+        w *= limits.velocity / np.abs(w).max(axis=1, keepdims=True)
+        goals = q + rng.uniform(*REACH, (DRAWS, 1)) * w
+        goals[:half] = kept.goals + rng.normal(0.0, NEIGHBOURHOOD, (half, len(q)))
+        speeds = rng.uniform(SLOWEST, 1.0, (DRAWS, 1)) * limits.velocity
+        return Refuges(np.clip(goals, limits.lower, limits.upper), speeds)
+
+    def _better(self, all_q: Array, v: Array, U: Array) -> Array | None:
+        """A plan ``(K, n)`` that costs clearly less, if there is one."""
+        q, before = all_q[self._joints], self._horizon.shift @ self._before
+        plans = np.stack([U, before, 0.5 * (U + before), self._plan(q, v)])
+        X = np.concatenate([np.broadcast_to([q, v], (PLANS, 2, len(q))), plans], axis=1)
+        costs = self._costs(all_q, self._seen @ X)
+        best = int(costs.argmin())
+        return plans[best] if costs[best] < GAIN * costs[0] else None
+
+    def _rest(self, q: Array, v: Array) -> Refuges:
+        """Where it comes to rest soonest."""
+        limits = self._limits
+        return Refuges((q + 0.5 * v * np.abs(v) / limits.acceleration)[None], limits.velocity[None])
+
+    def _plan(self, q: Array, v: Array) -> Array:
+        """The plan ``(K, n)`` that is nearest to the way to the refuge."""
+        assert self.refuge is not None
+        horizon, limits = self._horizon, self._limits
+        way = self.refuge.ways(q, v, limits.acceleration, horizon.times)[0]
+        U = self._fit @ (way - horizon.P[:, :2] @ np.stack([q, v]))
         return np.clip(U, -limits.acceleration, limits.acceleration)
 
-    def _costs(self, all_q: Array, v: Array, plans: Array) -> Array:
-        """How badly each plan ``(S, K, n)`` breaks margins and ranges."""
-        S = len(plans)
-        state = np.stack([all_q[self._joints], v])
-        X = np.concatenate([np.broadcast_to(state, (S, *state.shape)), plans], axis=1)
-        q = self._P[FIRST - 1 :] @ X  # (S, C, n)
-        Q = np.tile(all_q, (q.shape[0] * q.shape[1], 1))
-        Q[:, self._joints] = q.reshape(len(Q), -1)
-        times = np.tile(self._times[FIRST:], S)
-        broken = self.collision.broken(self._trials, Q, times).reshape(S, -1)
+    def _ways_costs(self, all_q: Array, v: Array, refuges: Refuges, late: float = 0.0) -> Array:
+        """How badly the ways to refuges ``(S,)`` break margins; see :meth:`_costs`."""
+        a = self._limits.acceleration
+        return self._costs(all_q, refuges.ways(all_q[self._joints], v, a, self._looks), late)
+
+    def _costs(self, all_q: Array, q: Array, late: float = 0.0) -> Array:
+        """How badly each motion ``(S, C, n)`` breaks margins and ranges.
+
+        Args:
+            all_q: Positions of all actuated joints.
+            q: Of the controlled ones.
+            late: When the motions begin [s].
+        """
+        Q = np.tile(all_q, (*q.shape[:2], 1))
+        Q[..., self._joints] = q
+        broken = self.collision.broken(self._bodies[len(q)], Q, self._looks + late, HEADWAY)
         outside = np.maximum(self._limits.lower - q, q - self._limits.upper)
         beyond = np.maximum(outside, 0.0).sum(axis=(1, 2))
-        cost: Array = np.clip(broken, 0.0, WORST) ** 2 @ self._urgency + BEYOND * beyond
+        cost: Array = np.clip(broken - SLIGHT, 0.0, WORST) ** 2 @ self._urgency + BEYOND * beyond
         return cost
 
 

@@ -19,8 +19,10 @@ from .monitor import Contact, HullDistances, Shape, must_brake, obstacle_shape
 from .near import Near, Proximity
 from .obstacles import Obstacle, Obstacles
 from .qp import QuadraticProgram, row_kinds
+from .vectors import dot, norm
 
 AROUND = 1.1  # [s]; later than this a body may have gone round an obstacle
+SWEPT = 0.06  # [m] beyond a margin at all moments; bodies this far apart do not meet in between
 TINY = 0.01  # [m]; smaller margins are not told apart
 SHORTFALL = 1e4  # [s^2/m^2]; price of a distance that shrinks too fast
 DAMPING_TIME = 0.2  # [s]; distances may close by the excess over the margin in this time
@@ -151,7 +153,7 @@ class CollisionModel:
         a, b = self._proximity.extremes(
             self.bodies, self._obstacles, near, postures, times, normals
         )
-        gaps = ((a - b) * normals).sum(axis=2)  # (2 C, P)
+        gaps = dot(a - b, normals)  # (2 C, P)
         second = (gaps[C:] > gaps[:C]) | self._through(near, times)
         gap = np.where(second, gaps[C:], gaps[:C])
         stage, pair = self._pressing(gap[1:] - near.margin)
@@ -161,23 +163,43 @@ class CollisionModel:
         rows = DistanceRows(stage, gradient, gap[stage, pair], near.margin[pair])
         return rows if self.config.workspace is None else self._confined(rows)
 
-    def broken(self, bodies: Bodies, Q: Array, times: Array) -> Array:
-        """Largest share of a margin that is missing at each posture ``(C,)``.
+    def broken(self, bodies: Bodies, Q: Array, times: Array, headway: float = 0.0) -> Array:
+        r"""Largest share of a margin that is missing along motions: ``(S, C - 1)``.
+
+        Between one moment and the next, all points are taken to move on straight lines. The
+        distance of convex bodies is then convex in time, so it lies above its tangents at both
+        moments, and above the point where these meet.
 
         Args:
-            bodies: Those of this model, for ``C`` postures.
-            Q: ``(C, n_all)`` positions of all actuated joints.
+            bodies: Those of this model, for ``S C`` postures.
+            Q: ``(S, C, n_all)`` positions of all actuated joints.
             times: ``(C,)`` when they are taken, among the obstacles last looked at [s].
+            headway: Time in which an obstacle may come nearer than is known [s].
         """
-        bodies.place(Q)
-        obstacles = self._obstacles
-        near = self._proximity.find(bodies, obstacles, times, 0.0)
-        postures = np.arange(len(Q))
-        sides = self._sides[near.first, near.obstacle]
-        normal = np.where(self._through(near, times)[..., None], sides, near.normal)
-        a, b = self._proximity.extremes(bodies, obstacles, near, postures, times, normal)
-        gap = ((a - b) * normal).sum(axis=2)
-        return missing(gap, near.margin).max(axis=1, initial=-np.inf)
+        S, C = Q.shape[:2]
+        bodies.place(Q.reshape(S * C, -1))
+        obstacles, postures = self._obstacles, np.arange(S * C)
+        near = self._proximity.find(bodies, obstacles, np.tile(times, S), SWEPT)
+        a, b = self._proximity.extremes(
+            bodies, obstacles, near, postures, np.tile(times, S), near.normal
+        )
+        gap = dot(a - b, near.normal).reshape(S, C, -1)
+        earlier, later = (
+            dot(near.normal.reshape(S, C, -1, 3)[:, at], moved)
+            for at, moved in zip(
+                (slice(None, -1), slice(1, None)),
+                self._proximity.displacements(bodies, obstacles, near, times),
+                strict=True,
+            )
+        )
+        least = np.minimum(gap[:, :-1], gap[:, 1:])
+        turns = (earlier < 0) & (later > 0)
+        share = (gap[:, 1:] - gap[:, :-1] - later) / np.where(turns, earlier - later, 1.0)
+        between = gap[:, :-1] + np.clip(share, 0.0, 1.0) * earlier
+        least = np.where(turns, np.minimum(least, between), least)
+        speeds = np.append(norm(obstacles.velocity), 0.0)  # the last: links
+        least -= headway * speeds[near.obstacle]
+        return missing(least, near.margin).max(axis=2, initial=-np.inf)
 
     def _through(self, near: Near, times: Array) -> NDArray[np.bool_]:
         """``(C, P)`` where a body that is near an obstacle now would soon be on its other side.
@@ -185,7 +207,7 @@ class CollisionModel:
         It could hardly have come there but through the obstacle, unseen between two postures.
         """
         now = self._sides[near.first, near.obstacle]
-        return np.asarray(((near.normal * now).sum(axis=2) < 0) & (times < AROUND)[:, None])
+        return np.asarray((dot(near.normal, now) < 0) & (times < AROUND)[:, None])
 
     def damped(self, program: QuadraticProgram) -> QuadraticProgram:
         """A program for joint velocities ``(n,)`` that keeps distances now; see :func:`damped`."""

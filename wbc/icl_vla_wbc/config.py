@@ -32,7 +32,7 @@ class SafetyConfig:
     stop: float = 0.3
     range: float = 0.12
     speed: float = 1.5
-    stay: tuple[float, ...] = (0.5, 1.0)
+    stay: tuple[float, ...] = (0.5, 1.0, 1.5, 2.0)
     rows: int = 5
     workspace: Box | None = None
     keep_out: tuple[Obstacle, ...] = ()

@@ -50,8 +50,10 @@ class ArmMpc:
     passes :class:`ViableLimits`, so that no command breaks a limit. Not thread-safe.
 
     With ``hulls`` the program also keeps distances (:class:`DistanceLimits`), and whatever comes
-    out of it is checked once more: a motion that could not be stopped in time is braked. While
-    there are obstacles, plans are slow (:attr:`SafetyConfig.speed`), so that they can be stopped.
+    out of it is checked twice: after which there would be no way out any more is not done, but that
+    way taken (level ``refuge``; :class:`Avoidance`), and a motion that could not be stopped in time
+    is braked. While there are obstacles, plans are slow (:attr:`SafetyConfig.speed`), so that they
+    can be stopped.
 
     Attributes:
         effectors: The arms that are controlled.
@@ -308,7 +310,14 @@ class ArmMpc:
         q, v, own = self._q, self._v, self.joints
         near = None if measured is None else q + departure(measured, q, self._endless)
         following = self._limits.advance(q, v, velocity, near, self._leash)
-        if step.level != "braking" and self._distances is not None and not self._clear(step):
+        if self._distances is not None:
+            escape = self._distances.escape(q, v[own], (following[0], following[1][own]))
+            if escape is not None:
+                step = Step("refuge", "the refuge could not be reached any more", escape)
+                velocity[own] = escape
+                following = self._limits.advance(q, v, velocity, near, self._leash)
+        unsure = step.level not in ("refuge", "braking") and not self._clear(step)
+        if unsure and self._distances is not None:
             danger = self._distances.danger(
                 v[own], following[1][own], self._own_limits.acceleration, self.period
             )

@@ -11,6 +11,7 @@ from icl_vla_embodiments.types import Array
 
 from .bodies import Bodies
 from .obstacles import Obstacles
+from .vectors import dot, norm
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Near:
         distance: ``(C, P)`` of the nearest spheres [m].
         normal: ``(C, P, 3)`` from the second to the first, between the nearest spheres.
         margin: ``(P,)`` [m].
+        spheres: ``(2, C, P)`` which of the first and of the second body are the nearest ones.
     """
 
     first: NDArray[np.intp]
@@ -32,6 +34,7 @@ class Near:
     distance: Array
     normal: Array
     margin: Array
+    spheres: NDArray[np.intp]
 
     def only(self, which: NDArray[np.intp]) -> Near:
         """Some of the pairs, by index."""
@@ -42,6 +45,7 @@ class Near:
             self.distance[:, which],
             self.normal[:, which],
             self.margin[which],
+            self.spheres[..., which],
         )
 
     def within(self, slack: float) -> Near:
@@ -57,6 +61,7 @@ class Near:
             np.concatenate([self.distance, more.distance], axis=1),
             np.concatenate([self.normal, more.normal], axis=1),
             np.concatenate([self.margin, more.margin]),
+            np.concatenate([self.spheres, more.spheres], axis=2),
         )
 
 
@@ -120,16 +125,52 @@ class Proximity:
             second[:, ~links] = at + obstacles.farthest(which, normal[:, ~links])
         return bodies.farthest(postures, near.first, -normal), second
 
+    def displacements(
+        self, bodies: Bodies, obstacles: Obstacles, near: Near, times: Array
+    ) -> tuple[Array, Array]:
+        """How the nearest spheres of each pair move past each other between moments.
+
+        Args:
+            bodies: Placed at ``S`` motions' ``C`` postures.
+            obstacles: Where they are now.
+            near: Pairs.
+            times: ``(C,)`` of the postures [s].
+
+        Returns:
+            ``(S, C - 1, P, 3)`` each, of those that are nearest at the earlier and at the later
+            moment.
+        """
+        C, links = len(times), near.obstacle < 0
+        spheres = bodies.spheres.reshape(-1, C, *bodies.spheres.shape[1:])
+        which = near.spheres.reshape(2, len(spheres), C, -1)
+        motion = np.arange(len(spheres))[:, None, None]
+        drift = np.diff(times)[:, None, None] * obstacles.velocity[near.obstacle[~links]]
+        found = []
+        for at in (slice(None, -1), slice(1, None)):
+            first, second = which[:, :, at]
+            moment = np.arange(C - 1)[:, None]
+            moved = (
+                spheres[motion, moment + 1, near.first, first]
+                - spheres[motion, moment, near.first, first]
+            )
+            moved[:, :, links] -= (
+                spheres[motion, moment + 1, near.second, second]
+                - spheres[motion, moment, near.second, second]
+            )[:, :, links]
+            moved[:, :, ~links] -= drift
+            found.append(moved)
+        return found[0], found[1]
+
     def _between_links(self, bodies: Bodies, slack: float) -> Near:
         """Pairs of links: balls around the links first, then the spheres of those that are near."""
         spheres, radii = bodies.spheres, bodies.radii
         first, second = self._pairs
         apart = spheres[:, first, 0] - spheres[:, second, 0]
-        gap = np.sqrt((apart * apart).sum(axis=2)) - radii[first, 0] - radii[second, 0]
+        gap = norm(apart) - radii[first, 0] - radii[second, 0]
         close = np.flatnonzero((gap < self._margins + slack).any(axis=0))
         first, second = first[close], second[close]
         a, b = spheres[:, first, 1:], spheres[:, second, 1:]  # (C, P, m, 3)
-        squares = (a * a).sum(axis=3)[..., None] + (b * b).sum(axis=3)[..., None, :]
+        squares = dot(a, a)[..., None] + dot(b, b)[..., None, :]
         squares -= 2 * a @ b.transpose(0, 1, 3, 2)
         gap = np.sqrt(np.maximum(squares, 0.0)) - radii[first, 1:, None] - radii[second, None, 1:]
         C, P, m = a.shape[:3]
@@ -137,11 +178,12 @@ class Proximity:
         which = gap.argmin(axis=2)
         posture, pair = np.arange(C)[:, None], np.arange(P)
         apart = a[posture, pair, which // m] - b[posture, pair, which % m]
-        length = np.sqrt((apart * apart).sum(axis=2))[..., None]
+        length = norm(apart)[..., None]
         nobody = np.full(P, -1)
         least, normal = gap[posture, pair, which], apart / np.maximum(length, 1e-9)
         margin = self._margins[close]
-        return Near(first, second, nobody, least, normal, margin).within(slack)
+        nearest = np.stack([which // m, which % m]) + 1
+        return Near(first, second, nobody, least, normal, margin, nearest).within(slack)
 
     def _to_obstacles(
         self, bodies: Bodies, obstacles: Obstacles, times: Array, slack: float
@@ -149,7 +191,7 @@ class Proximity:
         """Pairs of a body and an obstacle, the same way."""
         margin, at = self._margin, obstacles.at(times)
         apart = bodies.spheres[:, self._movable, :1] - at[:, None]  # (C, B, O, 3)
-        gap = np.sqrt((apart * apart).sum(axis=3)) - obstacles.reach
+        gap = norm(apart) - obstacles.reach
         gap -= bodies.radii[self._movable, :1]
         body, which = np.nonzero((gap < margin + slack).any(axis=0))
         body = self._movable[body]
@@ -160,4 +202,5 @@ class Proximity:
         normal = obstacles.normal(which, relative[posture, pair, nearest])
         least, margins = gap[posture, pair, nearest], np.full(len(body), margin)
         nobody = np.full(len(body), -1)
-        return Near(body, nobody, which, least, normal, margins).within(slack)
+        spheres = np.stack([nearest, np.zeros_like(nearest)]) + 1
+        return Near(body, nobody, which, least, normal, margins, spheres).within(slack)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from icl_vla_embodiments.types import Array
 
 from .errors import WbcError
+from .vectors import norm
 
 
 @dataclass(frozen=True)
@@ -115,9 +116,7 @@ class Obstacles:
         beyond = np.abs(points @ self._R[which]) - self._half[which, None]
         outside = np.maximum(beyond, 0.0)
         inner = np.minimum(beyond.max(axis=-1), 0.0)
-        return np.asarray(
-            np.sqrt((outside * outside).sum(axis=-1)) + inner - self._radius[which, None]
-        )
+        return np.asarray(norm(outside) + inner - self._radius[which, None])
 
     def normal(self, which: NDArray[np.intp], points: Array) -> Array:
         """Gradients ``(..., P, 3)`` of the distances of points ``(..., P, 3)``."""
@@ -127,7 +126,7 @@ class Obstacles:
         face = (beyond == beyond.max(axis=-1, keepdims=True)).astype(float)
         inside = (beyond <= 0).all(axis=-1, keepdims=True)
         out = np.where(inside, face, np.maximum(beyond, 0.0)) * np.where(local >= 0, 1.0, -1.0)
-        out /= np.sqrt((out * out).sum(axis=-1, keepdims=True))
+        out /= norm(out)[..., None]
         return np.asarray((R @ out[..., None])[..., 0])
 
 

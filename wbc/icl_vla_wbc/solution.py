@@ -9,7 +9,7 @@ from icl_vla_embodiments.types import Array
 
 from .qp import KktResiduals, QuadraticProgram
 
-Level = Literal["nominal", "shifted", "one_step", "braking"]
+Level = Literal["nominal", "shifted", "one_step", "refuge", "braking"]
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Solution:
 
     Attributes:
         level: Step of the ladder that was used: the MPC's plan, the previous plan moved on in
-            time, a one-step QP, or braking.
+            time, a one-step QP, the way to a refuge, or braking.
         reason: Why it was not the first step; empty where it was.
         times: ``(N + 1,)`` [s] from now.
         q: ``(N + 1, n)`` planned positions of the arm's joints.

@@ -19,10 +19,11 @@ from .dynamics import FloatingDynamics
 from .feet import find_feet
 from .forces import GRAVITY, BodyState, ForceMpc
 from .gait import Gait
+from .hands import HandTask
 from .reference import BodyReference, Ground
 from .stance import Stance
 from .stepping import Stepping
-from .tasks import Aim, FootTask, com_task, hand_tasks, posture_task
+from .tasks import Aim, FootTask, com_task, posture_task
 from .whole_body import solve_whole_body
 
 CLEAR = 0.03  # of the standing height: farther over the ground a foot does not touch it
@@ -98,6 +99,7 @@ class LegMpc:
         self._aim = Aim.of(self._reference, self._ground, self._stance)
         self._stepping = Stepping(self._stance, self._gait, self._walks, self.period)
         self._feet = FootTask(self._stance, self.config)
+        self._hands = HandTask(self.model, self.config, self.period)
         self._estimator = WrenchEstimator(self.config.estimator, self.period, d.mass)
         self._loads = TorqueEstimator(
             self.config.estimator, self.period, self._arm_columns, self._efforts
@@ -165,7 +167,7 @@ class LegMpc:
                 com_task(d, aim, acceleration, self.config),
                 posture_task(d, aim, self._stance, self.config),
                 self._feet.at(d, aim, stepping, stands, lifted, self._ground),
-                *hand_tasks(d, aim, target, self.config),
+                *self._hands.at(d, aim, target),
             ],
             points,
             self._forces,
@@ -175,6 +177,7 @@ class LegMpc:
             self._efforts,
             self._slip.friction,
             stepping.bearing(d),
+            self._stance.armature,
         )
         self._tick += 1
         stepping.advance(self.period)

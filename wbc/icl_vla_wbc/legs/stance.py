@@ -13,6 +13,8 @@ from icl_vla_embodiments.types import Array
 from ..errors import WbcError
 from .dynamics import FloatingDynamics
 
+NARROW = 0.01  # [m] least width of what feet stand on
+ARMATURE = 0.3  # of a trunk joint's inertia in the neutral posture
 SINGULAR = 0.5  # of the neutral manipulability: below it a leg's motion is damped
 
 
@@ -29,6 +31,10 @@ class Stance:
         legs: Indices of each foot's joints.
         first: ``(F,)`` first contact point of each foot.
         dexterity: ``(F,)`` manipulability of each foot.
+        trunk: Indices of the joints that are neither legs nor arms.
+        armature: ``(n,)`` inertia that is added to the trunk's joints [kg m^2]. A pelvis between
+            heavy legs and a heavy torso weighs so little that hardly any torque turns it in the
+            model, and what the model does not know turns it in truth.
     """
 
     q: Array
@@ -39,13 +45,15 @@ class Stance:
     legs: tuple[NDArray[np.intp], ...]
     first: NDArray[np.intp]
     dexterity: Array
+    trunk: NDArray[np.intp]
+    armature: Array
 
     @classmethod
     def of(cls, model: RobotModel, dynamics: FloatingDynamics) -> Stance:
         """Read off ``dynamics``, which are at the neutral posture with the base at the origin.
 
         Raises:
-            WbcError: The centre of mass is not above the feet.
+            WbcError: The centre of mass is not above the feet, or they touch the ground in a line.
         """
         d, joints = dynamics, model.embodiment.joints
         legs = tuple(
@@ -64,10 +72,33 @@ class Stance:
                 value=[round(float(x), 3) for x in com - below.mean(axis=0)],
                 remedy="give a standing posture (neutral), or a URDF whose z axis points up",
             )
+        spread = below[:, :2] - below[:, :2].mean(axis=0)
+        if np.linalg.svd(spread, compute_uv=False)[-1] < NARROW:
+            raise WbcError(
+                "the robot cannot stand still: its feet touch the ground in a line",
+                where=model.embodiment.name,
+                value=[np.round(p, 3).tolist() for p in below],
+                remedy="give the feet's links collision shapes with soles, in the URDF",
+            )
         first = np.flatnonzero(np.diff(d.owner, prepend=-1))
         height = float(-(below[:, 2] - radius).min())
+        limbs = {
+            j for group in ("leg", "arm") for g in model.embodiment.of_kind(group) for j in g.joints
+        }
+        trunk = np.array([i for i, j in enumerate(joints) if j not in limbs], dtype=np.intp)
+        armature = np.zeros(model.n)
+        armature[trunk] = ARMATURE * np.diag(d.M)[6 + trunk]
         return cls(
-            model.neutral, below, radius, com, height, legs, first, _manipulability(d, legs, first)
+            model.neutral,
+            below,
+            radius,
+            com,
+            height,
+            legs,
+            first,
+            _manipulability(d, legs, first),
+            trunk,
+            armature,
         )
 
     @property
@@ -102,8 +133,5 @@ def _manipulability(
     dynamics: FloatingDynamics, legs: tuple[NDArray[np.intp], ...], first: NDArray[np.intp]
 ) -> Array:
     r"""``(F,)`` :math:`\sqrt{\det J J^T}` of each foot's first point by its leg's joints."""
-    found = np.empty(len(legs))
-    for f, joints in enumerate(legs):
-        J = dynamics.J[first[f]][:, 6 + joints]
-        found[f] = np.linalg.det(J @ J.T)
-    return np.sqrt(np.maximum(found, 1e-18))
+    found = [dynamics.J[point][:, 6 + joints] for point, joints in zip(first, legs, strict=True)]
+    return np.sqrt(np.maximum(np.linalg.det(np.array([J @ J.T for J in found])), 1e-18))

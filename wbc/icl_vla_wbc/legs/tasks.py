@@ -1,4 +1,4 @@
-"""What body, joints, feet and hands are to do, as accelerations for the whole-body program."""
+"""What body, joints and feet are to do, as accelerations for the whole-body program."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pinocchio as pin
 from numpy.typing import NDArray
 
-from icl_vla_embodiments import TaskTarget, se3
+from icl_vla_embodiments import se3
 from icl_vla_embodiments.types import Array
 
 from .config import LegConfig
@@ -23,6 +23,8 @@ from .whole_body import AccelerationTask
 REACH = 0.6  # of the standing height: the longest step from below the hip
 LANDING = 0.3  # [m/s] at which a foot that should stand seeks the ground
 STOPPED = 0.1  # [m/s] downwards
+TRUNK = 0.1  # weight of the trunk's joints; the others' is a hundredth
+SWING = 6.0  # standing heights over the swing time squared: the hardest a foot is accelerated
 EARLY = 0.06  # of the standing height that a foot is above its arc when the ground holds it up
 DAMPING = 2.0  # weight of a singular leg's joints, over the standing height squared [1/m^2]
 
@@ -89,33 +91,13 @@ def posture_task(
     b[3:6] = config.tilt_gain * error + 20.0 * (R[2] * aim.spin - d.u[3:6])
     b[6:] = config.joint_gain * (stance.q - d.q) - 8.0 * d.u[6:]
     weight = np.full(len(d.u), 1e-3)
+    weight[6 + stance.trunk] = TRUNK
     weight[:6] = [0.0, 0.0, 0.0, 20.0, 20.0, 10.0]
     damping = DAMPING * stance.height**2 * stance.singularity(d)
     for joints, extra in zip(stance.legs, damping, strict=True):
         if extra > 0:
             weight[6 + joints] += extra
     return AccelerationTask(None, b, weight)
-
-
-def hand_tasks(
-    d: FloatingDynamics, aim: Aim, target: TaskTarget, config: LegConfig
-) -> list[AccelerationTask]:
-    """Hands to their poses in the frame of the body where it should be."""
-    spin = np.array([0.0, 0.0, aim.spin])
-    k = config.hand_gain
-    tasks = []
-    for name, T_body_hand in target.poses.items():
-        T_goal = aim.goal(T_body_hand)
-        T, J, drift = d.tool(name)
-        turn = pin.log3(T_goal[:3, :3] @ T[:3, :3].T)
-        error = np.concatenate([T_goal[:3, 3] - T[:3, 3], turn])
-        twist = np.asarray(target.twists.get(name, np.zeros(6)))
-        wanted = np.concatenate([aim.R @ twist[:3], aim.R @ twist[3:] + spin])
-        wanted[:2] += aim.velocity[:2]
-        wanted[:3] += np.cross(spin, T_goal[:3, 3] - aim.place)
-        b = k * error + 2 * np.sqrt(k) * (wanted - J @ d.u) - drift
-        tasks.append(AccelerationTask(J, b, np.array([2.0] * 3 + [0.5] * 3)))
-    return tasks
 
 
 class FootTask:
@@ -171,7 +153,10 @@ class FootTask:
         stepping: Stepping,
         ground: Ground,
     ) -> None:
-        """Write a swinging foot's accelerations into ``b``."""
+        """Write a swinging foot's accelerations into ``b``.
+
+        They are bounded: a hurried leg's reaction would else throw the body the way it was pushed.
+        """
         stance, k = self._stance, self._config.swing_gain
         mine = d.owner == f
         here = d.points[mine]
@@ -197,4 +182,7 @@ class FootTask:
         held_up = (here - way.place)[:, 2].min() > EARLY * stance.height
         if share > 0.7 and held_up and d.point_velocities[mine, 2].min() > -STOPPED:
             stepping.landed[f] = True
-        b[mine] = way.acceleration + k * (way.place - here) + 2 * np.sqrt(k) * speed - d.drift[mine]
+        asked = way.acceleration + k * (way.place - here) + 2 * np.sqrt(k) * speed
+        size = np.sqrt((asked**2).sum(axis=1, keepdims=True))
+        largest = SWING * stance.height / stepping.gait.swing_time**2
+        b[mine] = asked * np.minimum(1.0, largest / np.maximum(size, largest)) - d.drift[mine]

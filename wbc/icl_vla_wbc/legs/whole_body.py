@@ -66,6 +66,7 @@ def solve_whole_body(
     efforts: Array,
     friction: float,
     largest: Array,
+    armature: Array,
 ) -> WholeBodySolution | None:
     r"""Minimise the tasks' errors subject to the equation of motion.
 
@@ -87,6 +88,7 @@ def solve_whole_body(
         efforts: ``(n,)`` largest torques.
         friction: Coefficient.
         largest: ``(C,)`` normal forces that the points may carry [N].
+        armature: ``(n,)`` added to the joints' own inertias [kg m^2].
 
     Returns:
         None where no solution was found.
@@ -109,6 +111,7 @@ def solve_whole_body(
     )
     C = np.zeros((nu + len(pyramid), nu + nf))
     C[:nu, :nu], C[:nu, nu:], C[nu:, nu:] = dynamics.M, -J.T, pyramid
+    C[np.arange(6, nu), np.arange(6, nu)] += armature
     lower = np.concatenate([-rest[:6], -efforts - rest[6:], low])
     upper = np.concatenate([-rest[:6], efforts - rest[6:], high])
     kinds = np.zeros(len(lower), dtype=np.intc)

@@ -57,6 +57,10 @@ class DistanceLimits:
         """Whether no plan was found that keeps the margins."""
         return self._avoidance.pressed
 
+    def escape(self, q: Array, v: Array, following: tuple[Array, Array]) -> Array | None:
+        """Velocities that lead to a refuge; see :meth:`Avoidance.escape`."""
+        return self._avoidance.escape(q, v, following)
+
     @property
     def kept(self) -> bool:
         """Whether the plan keeps its distances well enough to be used once more."""
