@@ -70,7 +70,7 @@ class Mixture:
     wrong: float = 0.08
     strays: float = 0.03
     kept: float = 0.5
-    practised: float = 0.5
+    practised: float = 0.0
     horizon: int = 8
 
 

@@ -21,10 +21,11 @@ from ..policy.relational import Answer, IclVlaPolicy
 from ..policy.vote import weighted_median
 from .examples import Watch
 from .programs import Program
-from .rollout import Operators, State, World, begin, rolled
+from .rollout import Frame, Operators, State, World, begin, rolled
 from .sensing import Sight, poses, see
 
 _LONGEST = 140  # frames
+_LENIENCY = 0.02  # [m] a policy may cut corners by
 
 
 def practise(
@@ -53,11 +54,11 @@ def practise(
         Moment, poses ``(H, 4, 4)``, openings ``(H,)``, and whether the task is over.
     """
     state, operator = begin(program, world, count, rng)
-    operator.patience = _LONGEST
+    operator.patience, operator.leniency = _LONGEST, _LENIENCY
     horizon = network.config.horizon
     watches = [Watch(contexts, horizon) for _ in range(count)]
     seeds = rng.integers(2**31, size=count)
-    frames: list[tuple[Array, ...]] = []
+    frames: list[Frame] = []
     never, told = np.zeros(count, dtype=bool), np.zeros(count, dtype=bool)
     operator.act(state)  # aims at the first goals
     while len(frames) < _LONGEST and not operator.done.all():
@@ -70,8 +71,9 @@ def practise(
             seen = see(scenes, n, world, sight, np.random.default_rng(seeds[n]))
             moments.append(watch.look(t, seen, tcp[n], float(state.opening[n])))
         wanted = _wanted(state, operator, horizon)
-        for n in np.flatnonzero(~told):
-            yield moments[n], poses(wanted[0][:, n], sight), wanted[1][:, n], float(over[n])
+        for n, moment in enumerate(moments):
+            if not told[n]:
+                yield moment, poses(wanted[0][:, n], sight), wanted[1][:, n], float(over[n])
         told |= over
         with torch.inference_mode():
             said = network(**side_by_side(moments))
@@ -81,6 +83,7 @@ def practise(
             state.move(hands[h], openings[h])
             operator.restart(~never, state.hand)
             operator.act(state)
+            operator.catch_up(state)
 
 
 def _wanted(state: State, operator: Operators, horizon: int) -> tuple[Array, Array]:

@@ -1,13 +1,15 @@
 """The training loop: rounds of new examples and steps, which can be interrupted anywhere.
 
-A round's examples and its batches follow from the recipe's seed and the round's number alone, so
-a run that was cut off goes on from its last round and ends with the same weights.
+A round's examples and its batches follow from the recipe's seed, the round's number and the
+network that acts in it, so a run that was cut off goes on from its last round and ends with the
+same weights.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -25,6 +27,7 @@ from .recipe import Recipe
 
 _CHECK = 1_000_000  # seeds of examples that are only looked at
 Progress = Callable[[str], None]
+_State = dict[str, torch.Tensor]
 
 
 def train(recipe: Recipe, folder: Path, progress: Progress | None = None) -> IclVlaPolicy:
@@ -44,7 +47,7 @@ def train(recipe: Recipe, folder: Path, progress: Progress | None = None) -> Icl
     optimiser = torch.optim.AdamW(
         network.parameters(), lr=recipe.rate, betas=(0.9, 0.98), weight_decay=recipe.decay
     )
-    begun = _resume(folder, recipe, network, optimiser)
+    begun, actors = _resume(folder, recipe, network, optimiser)
     kept: dict[int, list[Example]] = {}
     unlike = replace(recipe.mixture, kept=0.2)
     check = list(islice(examples(unlike, recipe.seed + _CHECK), recipe.checks))
@@ -52,17 +55,17 @@ def train(recipe: Recipe, folder: Path, progress: Progress | None = None) -> Icl
     if not log:
         log.append({"round": 0, "steps": 0, **_measure(network, check)})
     for number in range(begun, recipe.rounds):
-        for r in range(max(0, number - recipe.window + 1), number + 1):
-            if r not in kept:
-                kept[r] = list(islice(examples(recipe.mixture, _seed(recipe, r)), recipe.examples))
-        kept = {r: kept[r] for r in kept if r > number - recipe.window}
+        actors[number] = deepcopy(network.state_dict())
+        window = range(max(0, number - recipe.window + 1), number + 1)
+        actors = {r: actors[r] for r in window}
+        kept = {r: kept[r] if r in kept else _made(recipe, r, config, actors[r]) for r in window}
         pool = [e for r in sorted(kept) for e in kept[r]]
         parts = _round(network, optimiser, recipe, number, pool)
         log.append(
             {"round": number + 1, "steps": (number + 1) * recipe.steps,
              **{f"train {k}": v for k, v in parts.items()}, **_measure(network, check)}
         )  # fmt: skip
-        _keep(folder, recipe, network, optimiser, number + 1, log)
+        _keep(folder, recipe, network, optimiser, actors, number + 1, log)
         if progress is not None:
             progress(f"place {log[-1]['place']:.3f} (vote {log[0]['place']:.3f})")
     network.eval()
@@ -70,8 +73,12 @@ def train(recipe: Recipe, folder: Path, progress: Progress | None = None) -> Icl
     return network
 
 
-def _seed(recipe: Recipe, number: int) -> int:
-    return recipe.seed * 100_000 + number
+def _made(recipe: Recipe, number: int, config: IclVlaConfig, actor: _State) -> list[Example]:
+    """A round's examples; the network as it was then acts in some."""
+    network = IclVlaPolicy(config).eval()
+    network.load_state_dict(actor)
+    made = examples(recipe.mixture, recipe.seed * 100_000 + number, network)
+    return list(islice(made, recipe.examples))
 
 
 def _round(
@@ -123,6 +130,7 @@ def _keep(
     recipe: Recipe,
     network: IclVlaPolicy,
     optimiser: torch.optim.Optimizer,
+    actors: dict[int, _State],
     done: int,
     log: list[dict[str, float]],
 ) -> None:
@@ -132,7 +140,7 @@ def _keep(
     buffer = BytesIO()
     state = {
         "network": network.state_dict(), "optimiser": optimiser.state_dict(), "rounds": done,
-        "recipe": repr(recipe),
+        "actors": actors, "recipe": repr(recipe),
     }  # fmt: skip
     torch.save(state, buffer)
     folder.mkdir(parents=True, exist_ok=True)
@@ -143,11 +151,11 @@ def _keep(
 
 def _resume(
     folder: Path, recipe: Recipe, network: IclVlaPolicy, optimiser: torch.optim.Optimizer
-) -> int:
-    """Rounds that are done already."""
+) -> tuple[int, dict[int, _State]]:
+    """Rounds that are done already, and the networks that acted in the last ones."""
     file = folder / "state.pt"
     if not file.exists():
-        return 0
+        return 0, {}
     state = torch.load(file, weights_only=True)
     if state["recipe"] != repr(recipe):
         raise ReportedError(
@@ -157,7 +165,7 @@ def _resume(
         )
     network.load_state_dict(state["network"])
     optimiser.load_state_dict(state["optimiser"])
-    return int(state["rounds"])
+    return int(state["rounds"]), dict(state["actors"])
 
 
 def _read_log(folder: Path) -> list[dict[str, float]]:

@@ -26,7 +26,7 @@ SMALL = Recipe(
     batch=8,
     checks=20,
     network={"width": 16, "layers": 1, "heads": 2, "frames": 12},
-    mixture=Mixture({"reach": 1.0, "pick": 1.0}, demonstrations=4, queries=1),
+    mixture=Mixture({"reach": 1.0, "pick": 1.0}, demonstrations=3, queries=1, practised=0.3),
 )
 
 
@@ -132,6 +132,26 @@ def test_the_vote_is_near_what_operators_did():
     off = (answer.position - wanted["poses"][..., :3, 3]).norm(dim=-1)
     start = (m["tcp"][:, None, :3, 3] - wanted["poses"][..., :3, 3]).norm(dim=-1)
     assert off.median() < 0.6 * start.median()
+
+
+def test_in_practice_the_network_moves_and_the_operator_says_what_to_do():
+    """Answers lead from where the network has gone, not along an operator's own way."""
+    from icl_vla.policy.relational import IclVlaConfig, IclVlaPolicy
+
+    net = IclVlaPolicy(IclVlaConfig(width=16, heads=2, layers=1)).eval()
+    with torch.no_grad():
+        net.correction.bias.fill_(0.4)  # it is pushed away all the time
+    mixture = Mixture(
+        {"reach": 1.0}, demonstrations=4, queries=2, practised=1.0, wrong=0.0, strays=0.0, kept=1.0
+    )
+    made = list(task_examples("reach", mixture, np.random.default_rng(2), net))
+    m, wanted = batch_of(made)
+    with torch.inference_mode():
+        said = net(**m)
+    here, goal = m["tcp"][:, None, :3, 3], wanted["poses"][..., :3, 3]
+    assert (goal[:, 0] - here[:, 0]).norm(dim=-1).max() < 0.035  # a step from the hand
+    assert ((said.position - goal).norm(dim=-1)[:, -1] > 0.005).float().mean() > 0.8
+    assert len(made) > 20
 
 
 def test_interrupted_training_ends_with_the_same_weights(tmp_path):
