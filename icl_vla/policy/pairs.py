@@ -85,8 +85,8 @@ def candidates(m: Mapping[str, Tensor]) -> Votes:
     kinds = [0, 1]
     now_then = ((tokens, m["tokens_then"], 2), (first, m["first_then"], 3))
     for other in range(M):
-        for here, then, kind in now_then:
-            way, was = here[:, other, None] - here, then[:, :, other, None] - then
+        for at, then_at, how in now_then:
+            way, was = at[:, other, None] - at, then_at[:, :, other, None] - then_at
             long = way[..., :2].norm(dim=-1) > _HEADING
             known.append(
                 matched & matched[:, :, other, None] & long[:, None]
@@ -94,7 +94,7 @@ def candidates(m: Mapping[str, Tensor]) -> Votes:
             )  # fmt: skip
             angle = torch.atan2(way[..., 1], way[..., 0])[:, None]
             turns.append(angle - torch.atan2(was[..., 1], was[..., 0]))
-            kinds.append(kind)
+            kinds.append(how)
     T = len(turns)
     turn = torch.stack(turns, 1).transpose(2, 3).reshape(B, T * M, K)
     valid = torch.stack(known, 1).transpose(2, 3).reshape(B, T * M, K)
@@ -232,6 +232,10 @@ def features(
         -1,
     )
     like = m["likeness"].gather(2, votes.about[:, None].expand(B, K, N)).transpose(1, 2)
+    moves = (m["tokens"] - m["first"]).norm(dim=-1)
+    tokens = torch.stack([moves / _UNIT, 1 - m["seen"]], -1)
+    thing = 1 - votes.kind[..., :2].sum(-1)  # (B, N): base and hand are no things
+    mine = tokens.gather(1, votes.about[..., None].expand(B, N, 2)) * thing[..., None]
     pair = torch.cat(
         [
             own(carried - hand[:, None, None]),
@@ -242,14 +246,11 @@ def features(
             _axis_angle(aims).flatten(3),
             per_demonstration(scalars),
             per_demonstration(m["gripper"][..., look]),
-            like.clamp(0, 1)[..., None],
+            (like.clamp(0, 1) * thing[..., None])[..., None],
             votes.valid[..., None].float(),
         ],
         -1,
     )
-    moves = (m["tokens"] - m["first"]).norm(dim=-1)
-    tokens = torch.stack([moves / _UNIT, m["seen"]], -1)
-    mine = tokens.gather(1, votes.about[..., None].expand(B, N, 2))
     count = votes.valid.sum(-1, keepdim=True).float()
     # where the base stands says nothing of a task
     origin = (votes.here[:, :, 0] - hand[:, None]) * (1 - votes.kind[..., :1])
