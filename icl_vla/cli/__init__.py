@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from . import benchmark, demos, doctor, embodiments, evaluate, plugins, quickstart, wbc
+from . import benchmark, demos, doctor, embodiments, evaluate, plugins, quickstart, train, wbc
 
 app = typer.Typer(
     name="icl-vla",
@@ -34,6 +34,7 @@ app.add_typer(demos.app, name="demos")
 app.command("run")(evaluate.run)
 app.command("eval")(evaluate.evaluate)
 app.add_typer(benchmark.app, name="benchmark")
+app.command("train")(train.train)
 app.add_typer(wbc.app, name="wbc")
 app.add_typer(plugins.app, name="plugins")
 app.command("quickstart")(quickstart.quickstart)

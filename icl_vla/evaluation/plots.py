@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 INK, DIM, LINE = "#22262c", "#6e737a", "#e4e2dc"
 COLORS = {
+    "learned": "#154c79",
     "vote": "#2e7d50",
     "lwr_frames": "#2b6cb0",
     "knn": "#8e5bb5",

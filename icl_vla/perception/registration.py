@@ -35,7 +35,8 @@ def relative_yaw(then: Array, now: Array) -> tuple[float, bool]:
         ],
         axis=-1,
     )  # (S, P, 2)
-    squared = ((turned[:, :, None] - b[None, None]) ** 2).sum(-1)
+    squared = (turned**2).sum(-1)[:, :, None] + (b**2).sum(-1) - 2 * turned @ b.T
+    squared = np.maximum(squared, 0.0)  # |u - v|^2 = |u|^2 + |v|^2 - 2 u v, up to rounding
     residual = np.sqrt(squared.min(2)).mean(1) + np.sqrt(squared.min(1)).mean(1)
     best = residual.min()
     if residual.max() < 1.25 * best + 1e-6:

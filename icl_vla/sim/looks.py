@@ -97,11 +97,17 @@ def pattern_file(
     key = hashlib.sha256(repr((pattern, first, second)).encode()).hexdigest()[:16]
     file = home() / "textures" / f"{pattern}-{key}.png"
     if not file.exists():
-        pixels = np.where(_mask(pattern)[..., None], second, first)
         buffer = BytesIO()
-        Image.fromarray((255 * pixels).astype(np.uint8)).save(buffer, "PNG")
+        Image.fromarray(pattern_pixels(pattern, first, second)).save(buffer, "PNG")
         write_atomically(file, buffer.getvalue())
     return file
+
+
+def pattern_pixels(
+    pattern: Pattern, first: tuple[float, float, float], second: tuple[float, float, float]
+) -> NDArray[np.uint8]:
+    """``(64, 64, 3)`` of a pattern in two colours."""
+    return (255 * np.where(_mask(pattern)[..., None], second, first)).astype(np.uint8)
 
 
 def _mask(pattern: Pattern) -> NDArray[np.bool_]:

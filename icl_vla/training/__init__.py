@@ -1,1 +1,1 @@
-"""Training of learned policies: none yet; the vote has nothing to train."""
+"""How the learned policy is trained: pseudo-demonstrations, moments made of them, the loop."""

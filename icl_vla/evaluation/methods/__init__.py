@@ -20,6 +20,7 @@ __all__ = ["METHODS", "Method", "Watch", "check_weights", "find_method", "folder
 
 _CLASSES = {
     "vote": "Vote",
+    "learned": "Learned",
     "lwr_frames": "LwrFrames",
     "knn": "Knn",
     "nearest": "Nearest",

@@ -1,0 +1,248 @@
+"""Training of the network that sees (:mod:`icl_vla.perception.network`)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from icl_vla_embodiments.home import write_atomically
+from icl_vla_retrieval.text import TextEncoder
+
+from ..perception.network import NetworkConfig, SceneNetwork, Seen
+from .views import Views, views
+
+FEWEST = 3  # pixels of a picture of half the size that make a region
+PULL, PUSH = 0.5, 3.0  # embeddings of one thing lie this near their mean, means this far apart
+ALIKE = 1.5  # how much more a look-alike counts, as a logit
+WEIGHTS = {"keep": 1.0, "pull": 1.0, "push": 1.0, "same": 1.0, "words": 0.5}
+_LAST = 0.25  # share of the steps in which the rate falls to nothing
+_KEEP = 50  # steps from one saved state to the next
+
+
+@dataclass(frozen=True)
+class EncoderRecipe:
+    """How an encoder is trained.
+
+    Attributes:
+        seed: Of weights and pictures.
+        steps: With one batch each.
+        pictures: Of a batch.
+        rate: Highest learning rate.
+        warmup: Steps until then.
+        decay: Of the weights.
+        network: Sizes.
+    """
+
+    seed: int = 0
+    steps: int = 4000
+    pictures: int = 16
+    rate: float = 2e-3
+    warmup: int = 50
+    decay: float = 0.01
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+
+
+class Contrasts(nn.Module):
+    """The network, and how sharply likeness is told in training."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.network = SceneNetwork(config)
+        self.sharpness = nn.Parameter(torch.full((2,), np.log(10.0), dtype=torch.float32))
+
+    def losses(self, batch: Views) -> dict[str, Tensor]:
+        """Parts of the loss, by name."""
+        with torch.autocast("cpu", torch.bfloat16):
+            seen = self.network(*(torch.from_numpy(a) for a in (batch.rgb, batch.points, batch.valid)))
+        thing = torch.from_numpy(batch.thing[:, ::2, ::2])
+        keep = F.binary_cross_entropy_with_logits(
+            seen.keep, (thing >= 0).float(), pos_weight=torch.tensor(2.0)
+        )
+        regions = regions_of(seen, thing, len(batch.words))
+        sharp, clear = self.sharpness.clamp(max=np.log(40.0)).exp()
+        return {
+            "keep": keep,
+            **_apart(regions),
+            "same": _same(regions, torch.from_numpy(batch.group), sharp),
+            "words": self._words(regions, batch.words, clear),
+        }
+
+    def _words(self, regions: Regions, words: Sequence[str], clear: Tensor) -> Tensor:
+        """Which of the collection's names is a region's?"""
+        named = torch.tensor([i for i, w in enumerate(words) if w])
+        rows = torch.isin(regions.thing, named)
+        if not rows.any():
+            return regions.feature.sum() * 0.0
+        described = self.network.described(sentences([words[i] for i in named.tolist()]))
+        logits = clear * regions.feature[rows] @ described.T
+        return F.cross_entropy(logits, torch.searchsorted(named, regions.thing[rows]))
+
+
+@dataclass(frozen=True)
+class Regions:
+    """``R`` things as they are seen in pictures.
+
+    Attributes:
+        picture: ``(R,)``.
+        thing: ``(R,)``.
+        feature: ``(R, F)`` mean over its pixels, of length 1.
+        middle: ``(R, E)`` mean embedding.
+        spread: ``(R,)`` how far its pixels' embeddings lie from there, beyond :data:`PULL`.
+    """
+
+    picture: Tensor
+    thing: Tensor
+    feature: Tensor
+    middle: Tensor
+    spread: Tensor
+
+
+def regions_of(seen: Seen, thing: Tensor, kinds: int) -> Regions:
+    """Means over the pixels ``(N, H/2, W/2)`` of each of ``kinds`` things in each picture."""
+    n, y, x = torch.nonzero(thing >= 0, as_tuple=True)
+    key = n * kinds + thing[n, y, x]
+    keys, row, count = torch.unique(key, return_inverse=True, return_counts=True)
+
+    def mean(values: Tensor) -> Tensor:
+        sums = values.new_zeros(len(keys), *values.shape[1:]).index_add(0, row, values)
+        return sums / count.view(-1, *[1] * (values.ndim - 1))
+
+    embedding = seen.embedding[n, :, y, x]
+    middle = mean(embedding)
+    spread = mean(F.relu((embedding - middle[row]).norm(dim=1) - PULL) ** 2)
+    feature = F.normalize(mean(seen.feature[n, :, y, x]), dim=1)
+    large = count >= FEWEST
+    picture = torch.div(keys, kinds, rounding_mode="floor")
+    parts = (picture, keys % kinds, feature, middle, spread)
+    return Regions(*(p[large] for p in parts))
+
+
+def _apart(r: Regions) -> dict[str, Tensor]:
+    """One thing's pixels alike, different things of a picture far from each other."""
+    pair = (r.picture[:, None] == r.picture[None]).triu(1)
+    i, j = torch.nonzero(pair, as_tuple=True)
+    gap = (r.middle[i] - r.middle[j]).norm(dim=1)
+    push = (F.relu(PUSH - gap) ** 2).mean() if len(i) else r.middle.sum() * 0.0
+    return {"pull": r.spread.mean(), "push": push + 1e-3 * r.middle.norm(dim=1).mean()}
+
+
+def _same(r: Regions, group: Tensor, sharp: Tensor) -> Tensor:
+    """InfoNCE over pairs of regions: the same thing elsewhere among all that is not it."""
+    same = r.thing[:, None] == r.thing[None]
+    alike = group[r.thing][:, None] == group[r.thing][None]
+    logits = sharp * r.feature @ r.feature.T
+    others = (logits + ALIKE * alike).masked_fill(same, -torch.inf).logsumexp(dim=1)
+    i, j = torch.nonzero(same & (r.picture[:, None] != r.picture[None]), as_tuple=True)
+    return F.softplus(others[i] - logits[i, j]).mean()
+
+
+def accuracy(r: Regions) -> dict[str, float]:
+    """How often the most similar region of another picture that shows the thing is the thing."""
+    hits, pairs = 0, 0
+    distance = torch.cdist(r.feature, r.feature)
+    for p in r.picture.unique():
+        there = torch.nonzero(r.picture == p)[:, 0]
+        elsewhere = torch.nonzero((r.picture != p) & torch.isin(r.thing, r.thing[there]))[:, 0]
+        nearest = there[distance[elsewhere][:, there].argmin(dim=1)]
+        hits += int((r.thing[nearest] == r.thing[elsewhere]).sum())
+        pairs += len(elsewhere)
+    return {"match": hits / max(pairs, 1)}
+
+
+def sentences(words: Sequence[str]) -> Tensor:
+    """``(n, 384)`` embeddings; each is made once."""
+    return torch.stack([_sentence(w) for w in words])
+
+
+@cache
+def _sentence(words: str) -> Tensor:
+    return torch.from_numpy(_text()([words])[0])
+
+
+@cache
+def _text() -> TextEncoder:
+    return TextEncoder()
+
+
+def train(
+    recipe: EncoderRecipe, folder: Path, progress: Callable[[str], None] | None = None
+) -> SceneNetwork:
+    """Train, from the last saved state on.
+
+    Args:
+        recipe: What is done; a resumed run may have more or fewer steps.
+        folder: For the state and the log.
+        progress: Called with a line now and then.
+    """
+    torch.manual_seed(recipe.seed)
+    model = Contrasts(recipe.network)
+    model.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimiser = torch.optim.AdamW(model.parameters(), lr=recipe.rate, weight_decay=recipe.decay)
+    begun, log = _resume(folder, model, optimiser)
+    sums: dict[str, float] = {}
+    for step in range(begun, recipe.steps):
+        for group in optimiser.param_groups:
+            group["lr"] = recipe.rate * _schedule(step, recipe)
+        batch = views(np.random.default_rng([recipe.seed, step]), recipe.pictures)
+        parts = model.losses(batch)
+        loss = torch.stack([WEIGHTS[k] * v for k, v in parts.items()]).sum()
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimiser.step()
+        for k, v in parts.items():
+            sums[k] = sums.get(k, 0.0) + float(v.detach()) / _KEEP
+        if (step + 1) % _KEEP == 0 or step + 1 == recipe.steps:
+            log.append({"step": step + 1, **{k: round(v, 4) for k, v in sums.items()}})
+            sums = {}
+            _keep(folder, recipe, model, optimiser, log)
+            if progress is not None:
+                progress(json.dumps(log[-1]))
+    return model.network.eval()
+
+
+def _schedule(step: int, recipe: EncoderRecipe) -> float:
+    """Up, level, and down to nothing: a run can be made longer before it goes down."""
+    left = (recipe.steps - step) / (_LAST * recipe.steps)
+    return min(1.0, (step + 1) / max(recipe.warmup, 1), left)
+
+
+def _keep(
+    folder: Path,
+    recipe: EncoderRecipe,
+    model: Contrasts,
+    optimiser: torch.optim.Optimizer,
+    log: list[dict[str, float]],
+) -> None:
+    buffer = BytesIO()
+    state = {
+        "model": model.state_dict(), "optimiser": optimiser.state_dict(), "log": log,
+        "recipe": asdict(recipe),
+    }  # fmt: skip
+    torch.save(state, buffer)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(folder / "state.pt", buffer.getvalue())
+    write_atomically(folder / "log.jsonl", "".join(json.dumps(row) + "\n" for row in log))
+
+
+def _resume(
+    folder: Path, model: Contrasts, optimiser: torch.optim.Optimizer
+) -> tuple[int, list[dict[str, float]]]:
+    """Steps that are done already, and their log."""
+    file = folder / "state.pt"
+    if not file.exists():
+        return 0, []
+    state: dict[str, Any] = torch.load(file, weights_only=True)
+    model.load_state_dict(state["model"])
+    optimiser.load_state_dict(state["optimiser"])
+    return int(state["log"][-1]["step"]), list(state["log"])
