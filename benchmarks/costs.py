@@ -1,7 +1,8 @@
 """What an episode of the benchmark costs: time and memory against cameras, resolution and episodes.
 
 Each point is a process of its own, which acts with the vote on ten demonstrations of one training
-task. Time is the processor's, so other work on the machine counts little.
+task. Time is the processor's; other work that shares its caches makes it up to twice as long, so
+the machine has to be idle.
 
     python benchmarks/costs.py --home HOME --body panda --out costs.json [--plot costs.png]
 """
@@ -110,7 +111,7 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
     left.text(PIXELS[-1], BAR, "bar ", color="#be3c32", ha="right", va="bottom")
     left.set(xlabel="edge of a picture [px]", ylabel="episodes a minute, 2 cores", ylim=0)
     left.set_xticks(PIXELS)
-    left.legend(title="cameras", frameon=False)
+    left.legend(title="cameras", frameon=False, loc="lower left", ncol=3)  # below the bar
     names = ("physics", "control", "drawing", "policy")
     shades = ("#c9c5bb", "#8a8f98", "#d9a441", "#3b6ea5")
     pair = sorted((r for r in short if r["cameras"] == 2), key=lambda r: r["pixels"])

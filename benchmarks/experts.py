@@ -4,7 +4,8 @@
 
 ``ROBOT`` is a known embodiment. Each task of a family is tried in new scenes. A family whose expert
 fails more than one time in twenty, or that is won by doing nothing, must be mended before any
-policy is measured on it. ``--sheet`` draws the first and the last look of each.
+policy is measured on it. A family that asks for another body (two arms, a base on a floor) is told
+and left out. ``--sheet`` draws the first and the last look of each.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from icl_vla.processes import in_processes
 from icl_vla.sim.families import FAMILIES
 from icl_vla.sim.recording import open_bank
 from icl_vla.sim.workcell import Workcell
+from icl_vla_embodiments import ReportedError
 from icl_vla_embodiments.home import home
 from icl_vla_embodiments.store import EmbodimentStore
 
@@ -31,8 +33,12 @@ from icl_vla_embodiments.store import EmbodimentStore
 def attempt(
     robot: str, family: str, task: int, scenes: Sequence[int], method: str, sheet: str | None
 ) -> list[dict[str, object]]:
-    """One task in several scenes."""
-    cell = Workcell.build(EmbodimentStore(home()), robot, f"{family}:{task}")
+    """One task in several scenes; or one row that says why the robot cannot be asked to."""
+    try:
+        cell = Workcell.build(EmbodimentStore(home()), robot, f"{family}:{task}")
+        cell.reset(scenes[0])
+    except ReportedError as error:
+        return [{"family": family, "refused": error.problem}]
     assert cell.task is not None
     bank = open_bank(home(), cell.embodiment)
     rows: list[dict[str, object]] = []
@@ -91,8 +97,14 @@ def main() -> None:
         for task in tasks
         for method in arguments.method or ["expert", "nothing"]
     ]
-    rows = [row for rows in in_processes(attempt, jobs, arguments.workers) for row in rows]
+    every = [row for rows in in_processes(attempt, jobs, arguments.workers) for row in rows]
+    refused = {str(row["family"]): row["refused"] for row in every if "refused" in row}
+    rows = [row for row in every if "refused" not in row]
     for family in families:
+        if family in refused:
+            print(f"{family:10} left out: {refused[family]}")
+        if not any(row["family"] == family for row in rows):
+            continue
         for method in dict.fromkeys(row["method"] for row in rows):
             cell = [r for r in rows if r["family"] == family and r["method"] == method]
             wins = sum(bool(r["success"]) for r in cell)

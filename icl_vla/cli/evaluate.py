@@ -88,7 +88,8 @@ def evaluate(
         list[str] | None, typer.Option("--task", help="Task; repeat for several. Default: all.")
     ] = None,
     methods: Annotated[
-        list[str] | None, typer.Option("--method", help="Method; repeat for several. Default: all.")
+        list[str] | None,
+        typer.Option("--method", help="Method; repeat for several. Default: all but trained ones."),
     ] = None,
     episodes: Annotated[int, typer.Option(min=1, help="Scenes for each task.")] = 20,
     seed: Annotated[int, typer.Option(help="Seed of the first scene.")] = 5000,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import fields
 from functools import cache
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, cast
 
 import numpy as np
 
@@ -29,6 +29,7 @@ from icl_vla_retrieval import DemoBank
 from ..policy.interface import Episode
 from ..runtime.loop import Outcome, run_episode
 from ..runtime.station import Station
+from ..sim.driver import PyBulletDriver
 from ..sim.workcell import Workcell
 from .causes import Evidence
 from .context import CONTEXTS
@@ -209,12 +210,19 @@ def _open(bank: Path | None) -> DemoBank:
 
 def _disturbed(cell: Place, setting: Setting | None, seed: int) -> Driver:
     """The robot as the policy finds it."""
-    if setting is None or setting.cell.disturbance == "none":
+    struck = []
+    if setting is not None and setting.cell.disturbance != "none":
+        struck.append(disturbance(setting.cell.disturbance, setting.cell.severity))
+    if setting is not None and CONTEXTS[setting.cell.context].colourless:
+        struck.append(disturbance("greyscale", 5))
+    if not struck:
         return cell.driver
     if not isinstance(cell, Workcell):
         raise ReportedError("somebody else's environment cannot be disturbed", where=cell.task.name)
-    struck = disturbance(setting.cell.disturbance, setting.cell.severity)
-    return DisturbedDriver(cell.driver, struck, seed)
+    driver = cell.driver
+    for one in struck:  # what is disturbed can stand in for the driver
+        driver = cast(PyBulletDriver, DisturbedDriver(driver, one, seed))
+    return driver
 
 
 def _also_after_command(cell: Place, call: Callable[[], None]) -> None:

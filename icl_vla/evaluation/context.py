@@ -19,6 +19,8 @@ from icl_vla_embodiments.types import Array
 from icl_vla_retrieval import CameraTrack, Demonstration
 from icl_vla_retrieval.demonstration import decode_commands
 
+from .artifacts import greyscale
+
 NEUTRAL = "do what was shown"
 Change = Callable[[Demonstration, np.random.Generator], Demonstration]
 
@@ -37,6 +39,7 @@ class Context:
         mixed: Many tasks by several bodies are in one bank; the instruction alone tells them apart.
         paraphrased: It is asked for in other words than were shown.
         misdescribed: The robot's action space is described wrongly.
+        colourless: The robot's pictures have no colours either.
     """
 
     summary: str
@@ -47,6 +50,7 @@ class Context:
     mixed: bool = False
     paraphrased: bool = False
     misdescribed: bool = False
+    colourless: bool = False
 
 
 def shuffled_observations(d: Demonstration, rng: np.random.Generator) -> Demonstration:
@@ -86,6 +90,15 @@ def _reordered(track: CameraTrack, order: NDArray[np.intp]) -> CameraTrack:
 def neutral(d: Demonstration, rng: np.random.Generator) -> Demonstration:
     """With an instruction that says nothing."""
     return replace(d, instruction=NEUTRAL)
+
+
+def colourless(d: Demonstration, rng: np.random.Generator) -> Demonstration:
+    """With grey pictures."""
+
+    def grey(track: CameraTrack) -> CameraTrack:
+        return replace(track, frames=lambda: greyscale(track.rgb, 5, rng))
+
+    return replace(d, cameras={name: grey(track) for name, track in d.cameras.items()})
 
 
 def respoken(
@@ -171,6 +184,7 @@ CONTEXTS: Mapping[str, Context] = {
     ),
     "shuffled observations": Context("observations in random order", shuffled_observations),
     "shuffled actions": Context("actions in random order", shuffled_actions),
+    "without colours": Context("no colours, neither shown nor seen", colourless, colourless=True),
     "misdescribed": Context("a wrong description of the action space", misdescribed=True),
     "mixed": Context(
         "many tasks and bodies in one bank, told apart by the instruction", mixed=True

@@ -102,7 +102,7 @@ def handed_path(home: Path, handed: Handed) -> Path:
     whole = handed.count == len(first.seeds)
     if whole and handed.context == "right" and handed.convention == "plain":
         return shown_path(home, first)
-    code = code_digest("icl_vla.evaluation.context", "icl_vla.evaluation.conventions")
+    code = code_digest(*(f"{__package__}.{m}" for m in ("artifacts", "context", "conventions")))
     facts = [handed.context, handed.convention, handed.count, handed.number]
     key = fingerprint(shown_path(home, first).name, *facts, code)
     words = "-".join(str(f).replace(" ", "_") for f in facts)

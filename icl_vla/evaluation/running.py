@@ -38,13 +38,14 @@ def evaluate(
     progress: Callable[[Result], None] | None = None,
     total: Callable[[int], None] | None = None,
 ) -> dict[str, Any]:
-    """Every method on every task in the same scenes.
+    """Every method, or all that need no training, on every task in the same scenes.
 
     Results that are known already, from an earlier call or from ``run``, are not made again.
     """
     bank = _bank(base, embodiment)
     chosen = [find_task(t) for t in tasks or demonstrated_tasks(bank)]
-    names = [find_method(m).name for m in methods or METHODS]
+    usual = [name for name, method in METHODS.items() if not method.trains]
+    names = [find_method(m).name for m in methods or usual]
     trials = [
         Trial(embodiment, task.name, method, seed, context_of(bank, task.instruction))
         for seed in seeds

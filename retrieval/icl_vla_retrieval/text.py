@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections import Counter
 from collections.abc import Callable, Sequence
 from difflib import SequenceMatcher
 from functools import cached_property, lru_cache
@@ -27,6 +28,16 @@ EMPTY = ("a", "an", "the", "this", "that", "these", "those", "is", "are", "it", 
 """Words that no task hangs on."""
 SAME = {"into": "in", "onto": "on", "upon": "on"}
 """Words that say the same where things go."""
+# fmt: off
+LOOKS = frozenset({
+    "black", "white", "grey", "gray", "red", "green", "blue", "yellow", "brown", "orange", "pink",
+    "purple", "cyan", "violet", "silver", "golden", "small", "little", "tiny", "large", "big",
+    "huge", "short", "tall", "long", "plain", "striped", "dotted", "spotted", "checked",
+})
+# fmt: on
+"""Words that tell like things apart: the basic colours (Berlin and Kay 1969), sizes, patterns."""
+LOOKS_WEIGHT = 1.0
+"""What full agreement about looks counts for, in cosine."""
 
 
 class TextEncoder:
@@ -112,17 +123,19 @@ def choose_instruction(
 ) -> str:
     """The known instruction that is meant.
 
-    The same words win, whatever their case and spacing. Else the known instruction of highest
-    cosine ``s_1``, if ``s_1 >= similar``. A mean over a sentence hardly tells whose colour is
-    whose, so among those within ``margin`` of ``s_1`` the one wins that has most of the asked words
-    in the asked order (Ratcliff and Obershelp 1988).
+    The same words win, whatever their case and spacing. Else, among those of a cosine of at least
+    ``similar``, the one of highest score: cosine, plus :data:`LOOKS_WEIGHT` times the agreement
+    about looks (:func:`_agreement`). Sentences of one meaning and another colour are closer to each
+    other than to themselves in other words, and another colour is another task. A mean over a
+    sentence hardly tells whose colour is whose, so among those within ``margin`` of the highest the
+    one wins that has most of the asked words in the asked order (Ratcliff and Obershelp 1988).
 
     Args:
         asked: As it was said.
         known: Instructions of the bank.
         embed: Texts to unit vectors ``(n, d)``; :class:`TextEncoder` if not given.
         similar: Least cosine.
-        margin: Least lead that needs no look at the order of words.
+        margin: Least lead in score that needs no look at the order of words.
 
     Raises:
         InstructionError: None is meant, or several may be; the known ones, most similar first.
@@ -144,9 +157,11 @@ def choose_instruction(
             remedy=f"{remedy}; other words are understood after pip install 'icl-vla[text]'",
         ) from error
     cosine = vectors[1:] @ vectors[0]
-    order = np.argsort(-cosine, kind="stable")
+    score = cosine + LOOKS_WEIGHT * np.array([_agreement(asked, text) for text in known])
+    score[cosine < similar] -= 1 + LOOKS_WEIGHT  # behind all that may be meant
+    order = np.argsort(-score, kind="stable")
     if cosine[order[0]] >= similar:
-        close = [known[i] for i in order if cosine[i] > cosine[order[0]] - margin]
+        close = [known[i] for i in order if score[i] > score[order[0]] - margin]
         agreement = [_in_order(asked, text) for text in close]
         if agreement.count(max(agreement)) == 1:
             return close[int(np.argmax(agreement))]
@@ -179,6 +194,19 @@ def different_words(asked: str, known: str) -> list[tuple[str, str]]:
 def _telling(text: str) -> list[str]:
     words = (word.strip(".,;:!?'\"") for word in text.casefold().split())
     return [SAME.get(word, word) for word in words if word and word not in EMPTY]
+
+
+def _looks(text: str) -> Counter[str]:
+    """Words of :data:`LOOKS`, alone and with the word that follows."""
+    words = _telling(text)
+    pairs = zip(words, [*words[1:], ""], strict=True)
+    return Counter(w for word, after in pairs if word in LOOKS for w in (word, f"{word} {after}"))
+
+
+def _agreement(asked: str, known: str) -> float:
+    """F1 of the words about looks: 0 to 1, whatever their order in the sentence."""
+    a, b = _looks(asked), _looks(known)
+    return 2 * (a & b).total() / max(a.total() + b.total(), 1)
 
 
 def _in_order(asked: str, known: str) -> int:

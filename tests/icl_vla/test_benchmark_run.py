@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from icl_vla.evaluation import benchmark
-from icl_vla.evaluation.attempt import run_trial
+from icl_vla.evaluation.attempt import _disturbed, run_trial
 from icl_vla.evaluation.benchmark import plan, run_suite
 from icl_vla.evaluation.benchmark_report import report_suite
 from icl_vla.evaluation.demonstrations import benchmark_path, open_handed
@@ -119,6 +119,24 @@ def test_without_kinematics_the_numbers_alone_are_played(base, monkeypatch):
     assert not shown.poses and not shown.commands
     refused = next(r for r in found["rows"] if r["method"] == "vote")
     assert refused["causes"] == {"refused": 2}
+
+
+def test_without_colours_nothing_shown_or_seen_has_any(base):
+    chosen = suite("grey", "expert", grey="without colours")
+    cell = replace(chosen.cells[0], disturbance="latency")  # what else goes wrong still does
+    chosen = chosen.with_(cells=(*chosen.cells, cell))
+    found = run_suite(chosen, base, films=0)
+    assert rates(found, "expert") == {"without colours": 1.0}
+    for trial in plan(chosen, base):
+        shown = open_handed(base, trial.setting.handed)[0]
+        station = at_task(base, ROBOT, trial.setting.task(), chosen.rig)
+        station.reset(trial.seed)
+        seen = _disturbed(station, trial.setting, trial.seed).observe()
+        pictures = [t.rgb for t in shown.cameras.values()] + [c.rgb for c in seen.cameras.values()]
+        for rgb in pictures:
+            assert np.ptp(rgb.astype(int), axis=-1).max() <= 4  # video rounds
+            assert rgb.std() > 10
+        assert np.ptp(station.driver.observe().cameras["front"].rgb, axis=-1).max() > 50
 
 
 def test_other_code_than_planned_is_refused(base):

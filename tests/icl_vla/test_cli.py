@@ -269,7 +269,7 @@ def test_every_json_parses(icl_vla, own_home):
     assert all(Path(p).is_file() and Path(p).stat().st_size for p in report["pictures"])
     table = said("eval", ROBOT, "--seed", "90", "--episodes", "1", "--workers", "1")
     assert {(r["task"], r["method"]) for r in table["results"]} == {
-        (t, m) for t in TASKS for m in METHODS
+        (t, m) for t in TASKS for m in METHODS if not METHODS[m].trains
     }
     # `run` and `eval` share their results
     (cell,) = [r for r in table["results"] if (r["task"], r["method"]) == (TASKS[0], "vote")]

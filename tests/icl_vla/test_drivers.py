@@ -134,7 +134,11 @@ def plugged():
 @pytest.mark.parametrize(
     ("driver", "options", "said"),
     [
-        ("bensh", {}, ["'bensh'", "bench, loose, off, pybullet", "did you mean 'bench'"]),
+        (
+            "bensh",
+            {},
+            ["'bensh'", "bench, gymnasium, loose, off, pybullet", "did you mean 'bench'"],
+        ),
         ("off", {}, ["'off' cannot be made", "TimeoutError: nobody answers"]),
         ("bench", {"scene": TASKS[0]}, ["only simulation lays out scenes"]),
         ("bench", {"method": "expert"}, ["needs a simulated task"]),

@@ -59,16 +59,30 @@ def test_the_most_similar_wins_by_a_margin_only():
     assert caught.value.valid == ("ring the bell", "open the lid", "close the lid")
 
 
-def test_the_order_of_words_tells_apart_what_is_equally_similar():
+def test_looks_count_more_than_the_sentence():
     """Whose colour is whose: a mean over a sentence hardly knows."""
     known = ("put the white sponge in the grey basket", "put the grey sponge in the white basket")
     asked = "place the grey sponge into the white basket"
+    for lead in (-0.2, 0.0, 0.2):
+        assert choose_instruction(asked, known, embed_as(0.75 + lead, 0.75)) == known[1]
+    known = ("hover over the large blue cube", "point down at the small dotted cube")
+    asked = "hover over the small dotted cube"
+    assert choose_instruction(asked, known, embed_as(0.9, 0.6)) == known[1]
+    # but what means something else has no looks that count
+    assert choose_instruction(asked, known, embed_as(0.9, SIMILAR - 0.01)) == known[0]
+    with pytest.raises(InstructionError, match="no demonstration"):
+        choose_instruction(asked, known, embed_as(SIMILAR - 0.01, SIMILAR - 0.01))
+
+
+def test_the_order_of_words_tells_apart_what_is_equally_similar():
+    known = ("put the sponge on the basket", "put the basket on the sponge")
+    asked = "place the basket onto the sponge"
     for cosines in ((0.90, 0.90), (0.90 + MARGIN / 2, 0.90)):
         assert choose_instruction(asked, known, embed_as(*cosines)) == known[1]
     # a clear lead needs no look at the words
     assert choose_instruction(asked, known, embed_as(0.90 + 2 * MARGIN, 0.90)) == known[0]
     with pytest.raises(InstructionError, match="several"):
-        choose_instruction("put the sponge in the basket", known, embed_as(0.90, 0.90))
+        choose_instruction("clean it", known, embed_as(0.90, 0.90))
     # a longer instruction that has all the asked words is as good as a shorter one
     with pytest.raises(InstructionError, match="several"):
         known = ("lift the red ball", "lift the big green ball")

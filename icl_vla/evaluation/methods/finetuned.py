@@ -41,6 +41,7 @@ class FineTuned(Method):
 
     name = "finetuned"
     summary = "multi-task network, fine-tuned: best of five schedules"
+    trains = True
 
     def learned_before(self) -> str:
         """See :meth:`Method.learned_before`."""

@@ -16,6 +16,7 @@ class Instant(Method):
 
     name = "instant"
     summary = "graph of demonstrated waypoints and a flow, after Instant Policy"
+    trains = True
 
     def learned_before(self) -> str:
         """See :meth:`Method.learned_before`."""

@@ -28,6 +28,7 @@ class Method(ABC):
         sees_truth: Whether it knows what no policy may know; a reference, not a competitor.
         spreads: Whether its chunks tell how the demonstrations differ.
         kinematics: Whether it needs the robot's model; where nobody tells it, it has failed.
+        trains: Whether it has to be trained, for minutes; tried only where it is asked for by name.
     """
 
     name: ClassVar[str]
@@ -36,6 +37,7 @@ class Method(ABC):
     sees_truth: ClassVar[bool] = False
     spreads: ClassVar[bool] = False
     kinematics: ClassVar[bool] = True
+    trains: ClassVar[bool] = False
 
     @abstractmethod
     def start(self, station: Station, bank: DemoBank, instruction: str, seed: int) -> Episode:

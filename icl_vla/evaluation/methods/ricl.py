@@ -23,6 +23,7 @@ class Ricl(Method):
 
     name = "ricl"
     summary = "transformer over retrieved frames, after RICL"
+    trains = True
 
     def learned_before(self) -> str:
         """See :meth:`Method.learned_before`."""

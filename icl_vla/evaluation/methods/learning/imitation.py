@@ -32,6 +32,7 @@ class Imitation(Method):
         rate: Highest learning rate.
     """
 
+    trains = True
     looks: ClassVar[str]
     answers: ClassVar[str]
     steps: ClassVar[int]
