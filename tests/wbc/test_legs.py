@@ -22,7 +22,7 @@ from icl_vla_wbc.legs.dynamics import FloatingDynamics
 from icl_vla_wbc.legs.feet import find_feet
 from icl_vla_wbc.legs.forces import BodyState, ForceMpc
 from icl_vla_wbc.legs.stance import Stance
-from icl_vla_wbc.legs.swing import arc, footholds
+from icl_vla_wbc.legs.swing import Arc, chase, footholds, rise
 from icl_vla_wbc.legs.whole_body import AccelerationTask, solve_whole_body
 
 DATA = Path(pybullet_data.getDataPath())
@@ -163,12 +163,12 @@ def test_whole_body_torques_obey_the_equation_of_motion(dog):
     assert (s.forces[stands, 2] <= 60 + 1e-6).all() and (np.abs(s.torques) <= 30 + 1e-6).all()
 
 
-def test_arcs_start_and_end_at_rest_and_their_rates_are_derivatives():
-    start, goal, dt = np.zeros(3), np.array([0.2, 0.05, 0.01]), 1e-5
+def test_rising_feet_start_and_end_at_rest_and_their_rates_are_derivatives():
+    start, goal, dt = np.zeros((1, 1)), np.full((1, 1), 0.02), 1e-5
     for s in (0.0, 0.2, 0.5, 0.9, 1.0):
-        now = arc(start, goal, 0.08, s, 0.3)
+        now = rise(start, goal, 0.08, s, 0.3)
         if 0 < s < 1:
-            before, after = (arc(start, goal, 0.08, s + k * dt, 0.3) for k in (-1, 1))
+            before, after = (rise(start, goal, 0.08, s + k * dt, 0.3) for k in (-1, 1))
             span = 2 * dt * 0.3
             np.testing.assert_allclose(now.velocity, (after.place - before.place) / span, atol=1e-6)
             slope = (after.velocity - before.velocity) / span
@@ -176,6 +176,26 @@ def test_arcs_start_and_end_at_rest_and_their_rates_are_derivatives():
         else:
             np.testing.assert_allclose(now.velocity, 0, atol=1e-12)
             np.testing.assert_allclose(now.place, goal if s else start, atol=1e-12)
+
+
+def test_a_foot_is_on_a_goal_that_moves_when_it_lands():
+    """A push halfway moves the goal; what is left is the motion of least jerk to it."""
+    swing, period = 0.2, 0.002
+    rest = np.zeros((1, 2))
+    way = Arc(rest, rest, rest)
+    for k in range(round(swing / period)):
+        t = k * period
+        goal = np.array([[0.1, 1.0 * np.clip(t - 0.05, 0, 0.1)]])  # 1 m/s for a tenth of a second
+        way = chase(way, goal, swing - t, period)
+    np.testing.assert_allclose(way.place, goal, atol=3e-3)
+    assert np.abs(way.velocity).max() < 0.2
+    still = np.array([[0.1, 0.0]])
+    way, ways = Arc(rest, rest, rest), []
+    for k in range(100):
+        way = chase(way, still, swing - k * period, period)
+        ways.append(way.place[0, 0])
+    s = np.arange(1, 101) / 100
+    np.testing.assert_allclose(ways, 0.1 * (10 * s**3 - 15 * s**4 + 6 * s**5), atol=2e-3)
 
 
 def test_footholds_follow_the_speed_and_stay_in_reach():
@@ -413,7 +433,7 @@ def test_a_humanoid_keeps_its_balance(name, tmp_path, benchmark):
         force = 20.0 * np.array([np.cos(angle), np.sin(angle), 0.0])
         assert not legs.run(robot, tmp_path, legs.Case(), 3.5, (1.0, force, 1.0)).fell
     loaded = legs.run(robot, tmp_path, legs.CASES["+20% mass, stand"], 6.0)
-    assert not loaded.fell and abs(loaded.sag) < 0.01
+    assert not loaded.fell and abs(loaded.sag) < 0.002
     reached = legs.run(robot, tmp_path, legs.Case(), 4.0, hand=robot.arms[0].name)
     assert not reached.fell and reached.hand < 0.0015
 
@@ -444,6 +464,17 @@ def test_heavy_legs_that_hurry_do_not_throw_the_body(at, angle, tmp_path, benchm
     """Legs of 60% of the mass; each of these pushes fell it while swings were not bounded."""
     legs = benchmark("legs")
     robot = embodiment_from_urdf(DATA / "mini_cheetah/mini_cheetah.urdf")
+    mass = LegMpc(RobotModel(robot)).dynamics.mass
+    force = mass / legs.KICK * np.array([np.cos(angle), np.sin(angle), 0.0])
+    assert not legs.run(robot, tmp_path, legs.Case((0.3, 0, 0)), 4.5, (at, force, legs.KICK)).fell
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("at, angle", [(2.23, 1.62), (2.249, 1.07), (2.301, 4.26), (2.494, 3.91)])
+def test_short_legs_that_are_stretched_step_on(at, angle, tmp_path, benchmark):
+    """Each of these pushes fell it while feet lagged behind their goals and were dragged."""
+    legs = benchmark("legs")
+    robot = embodiment_from_urdf(example("solo_description/robots/solo12.urdf"))
     mass = LegMpc(RobotModel(robot)).dynamics.mass
     force = mass / legs.KICK * np.array([np.cos(angle), np.sin(angle), 0.0])
     assert not legs.run(robot, tmp_path, legs.Case((0.3, 0, 0)), 4.5, (at, force, legs.KICK)).fell

@@ -98,11 +98,15 @@ class LegMpc:
         self._ground = Ground(self._stance.soles(d))
         self._aim = Aim.of(self._reference, self._ground, self._stance)
         self._stepping = Stepping(self._stance, self._gait, self._walks, self.period)
-        self._feet = FootTask(self._stance, self.config)
+        self._feet = FootTask(self._stance, self.config, self.period)
         self._hands = HandTask(self.model, self.config, self.period)
         self._estimator = WrenchEstimator(self.config.estimator, self.period, d.mass)
         self._loads = TorqueEstimator(
-            self.config.estimator, self.period, self._arm_columns, self._efforts
+            self.config.estimator,
+            self.period,
+            np.concatenate([self._arm_columns, 6 + self._stance.trunk]),
+            self._efforts,
+            self._stance.armature,
         )
         self._slip = FrictionObserver(self.config, self.period)
         self._forces = np.zeros_like(d.points)
@@ -165,7 +169,7 @@ class LegMpc:
             d,
             [
                 com_task(d, aim, acceleration, self.config),
-                posture_task(d, aim, self._stance, self.config),
+                posture_task(d, aim, self._stance, stands, self.config),
                 self._feet.at(d, aim, stepping, stands, lifted, self._ground),
                 *self._hands.at(d, aim, target),
             ],

@@ -55,13 +55,15 @@ class WrenchEstimator:
 
 
 class TorqueEstimator:
-    r"""What acts on the joints of arms: a load in the hand, a push.
+    r"""What acts on joints that are not legs': a load in the hand or on the torso, a push.
 
     The accelerations :math:`\dot u^*` that the whole-body program foresaw for the last tick are set
     against the measured ones, and the rest is integrated:
 
-    .. math:: \hat \tau \mathrel{+}= K\,dt \left[M (\Delta u / dt - \dot u^*)\right]_{j}
+    .. math:: \hat \tau \mathrel{+}= K\,dt \left[M \Delta u / dt - (M + A) \dot u^*\right]_{j}
 
+    with the armature :math:`A` with which it was foreseen: without it what the armature asks too
+    much would be taken for a load, and the estimate would swing.
     The base's rows have their own estimate, the whole external wrench (:class:`WrenchEstimator`);
     a force at a hand is the sum of both, :math:`J^T F`, so nothing is counted twice.
 
@@ -70,10 +72,15 @@ class TorqueEstimator:
     """
 
     def __init__(
-        self, gain: float, period: float, columns: NDArray[np.intp], efforts: Array
+        self,
+        gain: float,
+        period: float,
+        columns: NDArray[np.intp],
+        efforts: Array,
+        armature: Array,
     ) -> None:
         self._gain, self._period, self._columns = gain, period, columns
-        self._largest = 0.5 * efforts
+        self._largest, self._armature = 0.5 * efforts, armature
         self.torques = np.zeros(len(efforts))
         self._velocity: Array | None = None
 
@@ -82,7 +89,9 @@ class TorqueEstimator:
         if self._velocity is not None and acceleration is not None and len(self._columns):
             missing = (d.u - self._velocity) / self._period - acceleration
             rows = self._columns - 6
-            gained = self._gain * self._period * (d.M[self._columns] @ missing)
+            torques = d.M[self._columns] @ missing
+            torques -= self._armature[rows] * acceleration[self._columns]
+            gained = self._gain * self._period * torques
             largest = self._largest[rows]
             self.torques[rows] = np.clip(self.torques[rows] + gained, -largest, largest)
         self._velocity = d.u

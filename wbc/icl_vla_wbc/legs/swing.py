@@ -11,19 +11,19 @@ from icl_vla_embodiments.types import Array
 
 @dataclass(frozen=True)
 class Arc:
-    """A foot's way at one moment: place, velocity and acceleration ``(..., 3)``."""
+    """A foot's way at one moment: place, velocity and acceleration ``(P, ...)``."""
 
     place: Array
     velocity: Array
     acceleration: Array
 
 
-def arc(start: Array, goal: Array, height: float, share: float, duration: float) -> Arc:
-    r"""Minimum-jerk motion to the goal with a bump :math:`64 h s^3 (1 - s)^3` above it.
+def rise(start: Array, goal: Array, height: float, share: float, duration: float) -> Arc:
+    r"""Minimum-jerk motion of heights to the goal with a bump :math:`64 h s^3 (1 - s)^3` above it.
 
     Args:
-        start: ``(..., 3)`` where the foot left the ground.
-        goal: ``(..., 3)`` where it shall land.
+        start: ``(P, 1)`` where the foot left the ground [m].
+        goal: ``(P, 1)`` where it shall land.
         height: ``h`` [m].
         share: ``s`` of the swing that is over, 0 to 1.
         duration: Of the whole swing [s].
@@ -37,9 +37,36 @@ def arc(start: Array, goal: Array, height: float, share: float, duration: float)
     up1 = 64 * 3 * s**2 * r**2 * (r - s) / T
     up2 = 64 * 6 * s * r * (r**2 - 3 * s * r + s**2) / T**2
     way = goal - start
-    lift = np.array([0.0, 0.0, height])
     return Arc(
-        start + way * blend + lift * up, way * blend1 + lift * up1, way * blend2 + lift * up2
+        start + way * blend + height * up,
+        way * blend1 + height * up1,
+        way * blend2 + height * up2,
+    )
+
+
+def chase(way: Arc, goal: Array, left: float, period: float) -> Arc:
+    r"""The next moment of a minimum-jerk motion to a goal that moves.
+
+    .. math:: \dddot p = 60\,(g - p) / T^3 - 36\,\dot p / T^2 - 9\,\ddot p / T
+
+    begins the motion of least jerk that comes to rest at :math:`g` after the time :math:`T` that is
+    left (Hoff and Arbib, *Models of trajectory formation and temporal interaction of reach and
+    grasp*, 1993). A body that is pushed moves the places to step to; a way that was laid for a goal
+    at rest would lag behind.
+
+    Args:
+        way: Now.
+        goal: ``(P, 2)`` where the foot shall land.
+        left: ``T`` [s]; ten periods at least.
+        period: To the next moment [s].
+    """
+    T = max(left, 10 * period)
+    p, v, a = way.place, way.velocity, way.acceleration
+    jerk = 60 * (goal - p) / T**3 - 36 * v / T**2 - 9 * a / T
+    return Arc(
+        p + period * (v + period * (a / 2 + period * jerk / 6)),
+        v + period * (a + period * jerk / 2),
+        a + period * jerk,
     )
 
 

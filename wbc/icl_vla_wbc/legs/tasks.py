@@ -17,14 +17,14 @@ from .forces import GRAVITY
 from .reference import BodyReference, Ground
 from .stance import Stance
 from .stepping import Stepping
-from .swing import arc, footholds
+from .swing import Arc, chase, footholds, rise
 from .whole_body import AccelerationTask
 
 REACH = 0.6  # of the standing height: the longest step from below the hip
 LANDING = 0.3  # [m/s] at which a foot that should stand seeks the ground
 STOPPED = 0.1  # [m/s] downwards
 TRUNK = 0.1  # weight of the trunk's joints; the others' is a hundredth
-SWING = 6.0  # standing heights over the swing time squared: the hardest a foot is accelerated
+SWING = 4.0  # standing heights over the swing time squared: the hardest a foot is accelerated
 EARLY = 0.06  # of the standing height that a foot is above its arc when the ground holds it up
 DAMPING = 2.0  # weight of a singular leg's joints, over the standing height squared [1/m^2]
 
@@ -79,11 +79,13 @@ def com_task(d: FloatingDynamics, aim: Aim, planned: Array, config: LegConfig) -
 
 
 def posture_task(
-    d: FloatingDynamics, aim: Aim, stance: Stance, config: LegConfig
+    d: FloatingDynamics, aim: Aim, stance: Stance, stands: NDArray[np.bool_], config: LegConfig
 ) -> AccelerationTask:
     """The body parallel to the ground and heading as it should, the joints back to neutral.
 
-    The joints count for little but in a leg near a singularity, whose foot cannot be followed.
+    The joints count for little but in a leg near a singularity, whose foot cannot be followed: such
+    a leg is damped while it stands ``stands`` ``(F,)``, and folded as fast as a foot swings when it
+    should swing, or it would be dragged over the ground.
     """
     R = d.base[:3, :3]
     b = np.zeros(len(d.u))
@@ -94,18 +96,22 @@ def posture_task(
     weight[6 + stance.trunk] = TRUNK
     weight[:6] = [0.0, 0.0, 0.0, 20.0, 20.0, 10.0]
     damping = DAMPING * stance.height**2 * stance.singularity(d)
-    for joints, extra in zip(stance.legs, damping, strict=True):
+    k = config.swing_gain
+    for joints, extra, standing in zip(stance.legs, damping, stands, strict=True):
         if extra > 0:
             weight[6 + joints] += extra
+            if not standing:
+                b[6 + joints] = k * (stance.q - d.q)[joints] - 2 * np.sqrt(k) * d.u[6 + joints]
     return AccelerationTask(None, b, weight)
 
 
 class FootTask:
     """Standing points stay where they are; swinging ones follow their arcs."""
 
-    def __init__(self, stance: Stance, config: LegConfig) -> None:
-        self._stance, self._config = stance, config
+    def __init__(self, stance: Stance, config: LegConfig, period: float) -> None:
+        self._stance, self._config, self._period = stance, config, period
         self._lift: list[Array | None] = [None] * len(stance.legs)
+        self._way: list[Arc | None] = [None] * len(stance.legs)  # over the ground
 
     def at(
         self,
@@ -131,13 +137,13 @@ class FootTask:
         b = 8.0 * (sought - d.point_velocities) - d.drift
         weight = np.where(stands[d.owner], 50.0, 2.0)
         if stands.all():
-            self._lift = [None] * len(stands)
+            self._lift, self._way = [None] * len(stands), [None] * len(stands)
         else:
             shares = stepping.swings()
             v = d.base[:2, :3] @ d.u[:3]
             for f, standing in enumerate(stands):
                 if standing:
-                    self._lift[f] = None
+                    self._lift[f] = self._way[f] = None
                 else:
                     self._swing(f, float(shares[f]), v, b, d, aim, stepping, ground)
         return AccelerationTask(d.J.reshape(-1, len(d.u)), b.reshape(-1), np.repeat(weight, 3))
@@ -160,9 +166,10 @@ class FootTask:
         stance, k = self._stance, self._config.swing_gain
         mine = d.owner == f
         here = d.points[mine]
-        lift = self._lift[f]
-        if lift is None:
-            lift = self._lift[f] = here
+        lift, level = self._lift[f], self._way[f]
+        if lift is None or level is None:
+            lift, rest = here[:, 2:], np.zeros((len(here), 2))
+            level = Arc(here[:, :2], rest, rest)
         left = (1 - share) * stepping.swing_time
         centre = d.base[:2, 3] + left * v
         xy = footholds(
@@ -177,7 +184,14 @@ class FootTask:
         )
         z = ground.at(xy) + stance.radius[mine] - 0.01 * stance.height
         height = self._config.swing_height * stance.height
-        way = arc(lift, np.column_stack([xy, z]), height, share, stepping.swing_time)
+        level = chase(level, xy, left, self._period)
+        up = rise(lift, z[:, None], height, share, stepping.swing_time)
+        self._lift[f], self._way[f] = lift, level
+        way = Arc(
+            np.hstack([level.place, up.place]),
+            np.hstack([level.velocity, up.velocity]),
+            np.hstack([level.acceleration, up.acceleration]),
+        )
         speed = way.velocity - d.point_velocities[mine]
         held_up = (here - way.place)[:, 2].min() > EARLY * stance.height
         if share > 0.7 and held_up and d.point_velocities[mine, 2].min() > -STOPPED:
