@@ -59,23 +59,10 @@ class ComponentEncoder:
         Raises:
             ReportedError: No camera has all three, or joint positions are missing.
         """
-        usable = [
-            name
-            for name, camera in observation.cameras.items()
-            if observation.has(f"cameras.{name}.rgb")
-            and observation.has(f"cameras.{name}.depth")
-            and camera.intrinsics is not None
-            and camera.T_mount_camera is not None
-        ]
-        if not usable or not observation.has("q"):
-            raise ReportedError(
-                "an observation lacks what scene tokens are made of",
-                value={"cameras": list(observation.cameras), "q": observation.has("q")},
-                valid=("joint positions and a camera with rgb, depth, intrinsics and pose",),
-            )
+        usable = complete_cameras(observation)
         assert observation.q is not None
         links = self.model.link_poses(observation.q)
-        return merged([self._encode_camera(observation.cameras[name], links) for name in usable])
+        return merged([self._encode_camera(camera, links) for camera in usable])
 
     def _encode_camera(self, camera: CameraImage, links: dict[str, Array]) -> SceneTokens:
         assert camera.rgb is not None and camera.depth is not None
@@ -177,6 +164,29 @@ class ComponentEncoder:
         if not rows:
             return SceneTokens.empty(self.feature_size)
         return SceneTokens(*(np.stack([np.asarray(r[i]) for r in rows]) for i in range(5)))
+
+
+def complete_cameras(observation: Observation) -> list[CameraImage]:
+    """Cameras that have colour, depth and calibration.
+
+    Raises:
+        ReportedError: There is none, or joint positions are missing.
+    """
+    usable = [
+        camera
+        for name, camera in observation.cameras.items()
+        if observation.has(f"cameras.{name}.rgb")
+        and observation.has(f"cameras.{name}.depth")
+        and camera.intrinsics is not None
+        and camera.T_mount_camera is not None
+    ]
+    if not usable or not observation.has("q"):
+        raise ReportedError(
+            "an observation lacks what scene tokens are made of",
+            value={"cameras": list(observation.cameras), "q": observation.has("q")},
+            valid=("joint positions and a camera with rgb, depth, intrinsics and pose",),
+        )
+    return usable
 
 
 def points_in_base(camera: CameraImage, links: dict[str, Array]) -> NDArray[np.float32]:

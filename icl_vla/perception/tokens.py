@@ -49,9 +49,15 @@ class SceneTokens:
 class Encoder(Protocol):
     """Turns pictures into tokens. A learned encoder takes the place of the built-in one here."""
 
-    schema: str
-    """Names the kind and version of features; tokens of different schemas never mix."""
-    feature_size: int
+    @property
+    def schema(self) -> str:
+        """Names the kind and version of features; tokens of different schemas never mix."""
+        ...
+
+    @property
+    def feature_size(self) -> int:
+        """``F``."""
+        ...
 
     def encode(self, observation: Observation) -> SceneTokens:
         """Tokens of one observation, the robot itself left out."""

@@ -6,7 +6,7 @@ Made of a correspondence and of pointers, the same way in training and on a robo
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -108,6 +108,7 @@ def moment_of(
         correspondence: Of these tokens with the demonstrations'.
         horizon: Steps of motion to read.
     """
+    contexts = [c if len(c.features) else _blank(c) for c in contexts]
     shared = _most_shared(correspondence)
     index = correspondence.index[:, shared]
     commands, gripper = demonstrated(contexts, pointers, horizon)
@@ -136,6 +137,16 @@ def moment_of(
     )
 
 
+def _blank(context: DemoContext) -> DemoContext:
+    """A demonstration in which nothing was seen, with one token that nothing matches."""
+    return replace(
+        context,
+        tokens=np.zeros((len(context), 1, 3)),
+        first=np.zeros((1, 3)),
+        features=np.zeros((1, context.features.shape[1])),
+    )
+
+
 def _most_shared(correspondence: Correspondence) -> list[int]:
     """Tokens that most demonstrations know, the best known ones where there are many."""
     shared = correspondence.shared()
@@ -148,16 +159,12 @@ def side_by_side(moments: Sequence[Moment]) -> dict[str, torch.Tensor]:
     """Padded tensors ``(B, ...)`` float32; padding has weight 0 and no likeness."""
     import torch
 
-    K = max(len(m.weights) for m in moments)
-    M = max(len(m.tokens) for m in moments)
     out = {}
     for f in fields(Moment):
         arrays = [np.asarray(getattr(m, f.name), dtype=np.float32) for m in moments]
-        shape = list(max((a.shape for a in arrays), key=len))
-        if f.name not in _NOW:
-            shape[0] = K
-        if f.name in _PER_TOKEN:
-            shape[_PER_TOKEN[f.name]] = M
+        shape = np.max([a.shape for a in arrays], axis=0)
+        if f.name in _PER_TOKEN:  # one that nothing matches, where nothing is shared
+            shape[_PER_TOKEN[f.name]] = max(1, shape[_PER_TOKEN[f.name]])
         fill = -1.0 if f.name == "likeness" else 0.0
         whole = np.full((len(arrays), *shape), fill, dtype=np.float32)
         for row, a in zip(whole, arrays, strict=True):

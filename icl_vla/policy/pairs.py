@@ -150,7 +150,7 @@ def vote(
     Args:
         votes: ``N`` frames.
         p: ``(B, N, K, H, 3)`` places carried over.
-        R: ``(B, N, K, H, 3, 3)`` rotations carried over.
+        R: ``(B, K, H, 3, 3)`` rotations of the demonstrations.
         weights: ``(B, K)`` of the demonstrations.
         now: ``(B, 3, 3)`` the hand's rotation.
         noise: As in :class:`.retrieval.RetrievalConfig`, and so on.
@@ -165,11 +165,9 @@ def vote(
     variance = torch.einsum("bnk,bnkhi->bnh", share, (p - mean[:, :, None]) ** 2)
     trust = (votes.prior * known).clamp(min=1e-12).log()[..., None]
     alpha = trust - sharpness * (variance + noise**2).log()
-    flat = R.flatten(-2)
-    dot = torch.einsum("bnkhi,bnlhi->bnhkl", flat, flat)
-    near = torch.exp(-(3 - dot) / (3 * turn_noise) ** 2)
+    near = torch.exp((_likeness(R, votes.turn) - 3) / (3 * turn_noise) ** 2)
     support = torch.einsum("bnhkl,bnl->bnhk", near, share)
-    turning = 3 - torch.einsum("bnkhij,bij->bnhk", R, now)
+    turning = 3 - _along(votes.turn, R, now[:, None, None]).permute(0, 1, 3, 2)
     best = (support - 0.05 * turning - 2.0 * (share[:, :, None] <= 0)).argmax(-1, keepdim=True)
     chosen = near.gather(3, best[..., None].expand(*best.shape, near.shape[-1]))[..., 0, :]
     supported = support.gather(-1, best)[..., 0]  # (B, N, H)
@@ -182,6 +180,31 @@ def vote(
         spread=variance.clamp(min=1e-12).sqrt(),
         support=supported,
     )
+
+
+def _likeness(R: Tensor, turn: Tensor) -> Tensor:
+    """``trace(R_k^T R_l)`` of rotations ``(B, K, H, 3, 3)`` turned: ``(B, N, H, K, K)``."""
+    apart = turn[..., None, :] - turn[..., None]  # (B, N, K, K): l's turn seen from k's
+    return _along(apart, R[:, None], R[:, :, None]).permute(0, 1, 4, 2, 3)
+
+
+def _along(turn: Tensor, R: Tensor, S: Tensor) -> Tensor:
+    """``trace(S^T Z R)`` with ``Z`` the turn about the vertical, which needs no turned rotation.
+
+    Args:
+        turn: ``(B, N, ...)`` [rad].
+        R: ``(B, ..., H, 3, 3)``.
+        S: The same.
+
+    Returns:
+        ``(B, N, ..., H)``.
+    """
+    x, y, z = R.unbind(-2)
+    u, v, w = S.unbind(-2)
+    c, s, one = ((a * b).sum(-1)[:, None] for a, b in ((x, u), (x, v), (z, w)))
+    c = c + (y * v).sum(-1)[:, None]
+    s = s - (y * u).sum(-1)[:, None]
+    return torch.addcmul(one + turn.cos()[..., None] * c, turn.sin()[..., None], s)
 
 
 def most_supported(votes: Votes, prior: Prior, most: int) -> Tensor:

@@ -55,7 +55,7 @@ class IclVlaConfig(PretrainedConfig):
         noise: float = 0.006,
         turn_noise: float = 0.08,
         sharpness: float = 1.5,
-        encoder: str = "components/1",
+        encoder: str = "components/2",
         **kwargs: Any,
     ) -> None:
         self.horizon, self.width, self.layers, self.heads = horizon, width, layers, heads
@@ -186,14 +186,14 @@ class IclVlaPolicy(PreTrainedModel):
         votes = candidates(m)
         if votes.turn.shape[1] > config.frames:
             some = slice(None, None, 3)  # enough to choose by
-            p, R = votes.places(places[:, :, some]), votes.rotations(rotations[:, :, some])
-            prior = vote(votes, p, R, m["weights"], now, *constants)
+            p = votes.places(places[:, :, some])
+            prior = vote(votes, p, rotations[:, :, some], m["weights"], now, *constants)
             kept = most_supported(votes, prior, config.frames)
             votes = votes.only(kept)
         else:
             kept = torch.arange(votes.turn.shape[1]).expand(votes.turn.shape[:2])
         p, R = votes.places(places), votes.rotations(rotations)
-        return votes, p, R, vote(votes, p, R, m["weights"], now, *constants), kept
+        return votes, p, R, vote(votes, p, rotations, m["weights"], now, *constants), kept
 
     def _correction(self, whole: Tensor, axes: Tensor) -> tuple[Tensor, Tensor]:
         """Displacements ``(B, H, 3)`` and rotations ``(B, H, 3, 3)``, in the hand's own axes."""

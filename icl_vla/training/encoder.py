@@ -18,14 +18,16 @@ from torch.nn import functional as F
 from icl_vla_embodiments.home import write_atomically
 from icl_vla_retrieval.text import TextEncoder
 
+from ..perception.learned import SAME, save_network
 from ..perception.network import NetworkConfig, SceneNetwork, Seen
 from .views import Views, views
 
-FEWEST = 3  # pixels of a picture of half the size that make a region
+FEWEST = 6  # pixels of a picture of half the size that make a region
 PULL, PUSH = 0.5, 3.0  # embeddings of one thing lie this near their mean, means this far apart
 ALIKE = 1.5  # how much more a look-alike counts, as a logit
 WEIGHTS = {"keep": 1.0, "pull": 1.0, "push": 1.0, "same": 1.0, "words": 0.5}
 _LAST = 0.25  # share of the steps in which the rate falls to nothing
+_FRESH = 1_000_000  # added to the seed for pictures that nothing was learned from
 _KEEP = 50  # steps from one saved state to the next
 
 
@@ -40,6 +42,7 @@ class EncoderRecipe:
         rate: Highest learning rate.
         warmup: Steps until then.
         decay: Of the weights.
+        checks: Batches on which the features' scale is measured in the end.
         network: Sizes.
     """
 
@@ -49,6 +52,7 @@ class EncoderRecipe:
     rate: float = 2e-3
     warmup: int = 50
     decay: float = 0.01
+    checks: int = 20
     network: NetworkConfig = field(default_factory=NetworkConfig)
 
 
@@ -62,8 +66,9 @@ class Contrasts(nn.Module):
 
     def losses(self, batch: Views) -> dict[str, Tensor]:
         """Parts of the loss, by name."""
+        pictures = (torch.from_numpy(a) for a in (batch.rgb, batch.points, batch.valid))
         with torch.autocast("cpu", torch.bfloat16):
-            seen = self.network(*(torch.from_numpy(a) for a in (batch.rgb, batch.points, batch.valid)))
+            seen = self.network(*pictures)
         thing = torch.from_numpy(batch.thing[:, ::2, ::2])
         keep = F.binary_cross_entropy_with_logits(
             seen.keep, (thing >= 0).float(), pos_weight=torch.tensor(2.0)
@@ -132,8 +137,8 @@ def _apart(r: Regions) -> dict[str, Tensor]:
     pair = (r.picture[:, None] == r.picture[None]).triu(1)
     i, j = torch.nonzero(pair, as_tuple=True)
     gap = (r.middle[i] - r.middle[j]).norm(dim=1)
-    push = (F.relu(PUSH - gap) ** 2).mean() if len(i) else r.middle.sum() * 0.0
-    return {"pull": r.spread.mean(), "push": push + 1e-3 * r.middle.norm(dim=1).mean()}
+    push = _mean(F.relu(PUSH - gap) ** 2)
+    return {"pull": _mean(r.spread), "push": push + 1e-3 * _mean(r.middle.norm(dim=1))}
 
 
 def _same(r: Regions, group: Tensor, sharp: Tensor) -> Tensor:
@@ -143,20 +148,64 @@ def _same(r: Regions, group: Tensor, sharp: Tensor) -> Tensor:
     logits = sharp * r.feature @ r.feature.T
     others = (logits + ALIKE * alike).masked_fill(same, -torch.inf).logsumexp(dim=1)
     i, j = torch.nonzero(same & (r.picture[:, None] != r.picture[None]), as_tuple=True)
-    return F.softplus(others[i] - logits[i, j]).mean()
+    return _mean(F.softplus(others[i] - logits[i, j]))
 
 
-def accuracy(r: Regions) -> dict[str, float]:
-    """How often the most similar region of another picture that shows the thing is the thing."""
-    hits, pairs = 0, 0
-    distance = torch.cdist(r.feature, r.feature)
-    for p in r.picture.unique():
-        there = torch.nonzero(r.picture == p)[:, 0]
-        elsewhere = torch.nonzero((r.picture != p) & torch.isin(r.thing, r.thing[there]))[:, 0]
-        nearest = there[distance[elsewhere][:, there].argmin(dim=1)]
-        hits += int((r.thing[nearest] == r.thing[elsewhere]).sum())
-        pairs += len(elsewhere)
-    return {"match": hits / max(pairs, 1)}
+def _mean(x: Tensor) -> Tensor:
+    """Of what may be empty: then 0."""
+    return x.sum() / max(len(x), 1)
+
+
+def accuracy(network: SceneNetwork, batch: Views) -> dict[str, float]:
+    """How often a thing is recognised among what another picture shows, and named rightly.
+
+    Returns:
+        ``match``: share of the regions whose most similar one in a picture that shows the thing
+        is the thing; ``name``: share whose own name, of all the collection's, fits best.
+    """
+    with torch.inference_mode():
+        r = seen_regions(network, batch)
+        distance = torch.cdist(r.feature, r.feature)
+        hits = []
+        for p in r.picture.unique():
+            there = torch.nonzero(r.picture == p)[:, 0]
+            again = torch.isin(r.thing, r.thing[there]) & (r.picture != p)
+            elsewhere = torch.nonzero(again)[:, 0]
+            nearest = there[distance[elsewhere][:, there].argmin(dim=1)]
+            hits.append(r.thing[nearest] == r.thing[elsewhere])
+        named = torch.tensor([i for i, w in enumerate(batch.words) if w])
+        described = network.described(sentences([w for w in batch.words if w]))
+        rows = torch.isin(r.thing, named)
+        said = named[(r.feature[rows] @ described.T).argmax(dim=1)]
+    return {
+        "match": float(torch.cat(hits).float().mean()),
+        "name": float((said == r.thing[rows]).float().mean()),
+    }
+
+
+def measured_scale(network: SceneNetwork, seed: int, batches: int) -> float:
+    """Factor that puts ``SAME`` of :mod:`..perception.memory` where it errs least.
+
+    There as many as can be of the pairs of regions of one thing lie below it, less the share of
+    the pairs of two things that do (Youden 1950).
+    """
+    apart, same = [], []
+    with torch.inference_mode():
+        for i in range(batches):
+            r = seen_regions(network, views(np.random.default_rng([seed, i]), 8))
+            i_, j_ = torch.nonzero(r.picture[:, None] < r.picture[None], as_tuple=True)
+            apart.append((r.feature[i_] - r.feature[j_]).norm(dim=1))
+            same.append(r.thing[i_] == r.thing[j_])
+    distance, order = torch.cat(apart).sort()
+    is_same = torch.cat(same)[order].double()
+    gain = is_same.cumsum(0) / is_same.sum() - (1 - is_same).cumsum(0) / (1 - is_same).sum()
+    return SAME / float(distance[gain.argmax()])
+
+
+def seen_regions(network: SceneNetwork, batch: Views) -> Regions:
+    """What the network makes of the things in pictures."""
+    seen = network(*(torch.from_numpy(a) for a in (batch.rgb, batch.points, batch.valid)))
+    return regions_of(seen, torch.from_numpy(batch.thing[:, ::2, ::2]), len(batch.words))
 
 
 def sentences(words: Sequence[str]) -> Tensor:
@@ -177,11 +226,11 @@ def _text() -> TextEncoder:
 def train(
     recipe: EncoderRecipe, folder: Path, progress: Callable[[str], None] | None = None
 ) -> SceneNetwork:
-    """Train, from the last saved state on.
+    """Train, from the last saved state on, and write ``checkpoint``.
 
     Args:
         recipe: What is done; a resumed run may have more or fewer steps.
-        folder: For the state and the log.
+        folder: For the checkpoint, the state and the log.
         progress: Called with a line now and then.
     """
     torch.manual_seed(recipe.seed)
@@ -197,7 +246,7 @@ def train(
         parts = model.losses(batch)
         loss = torch.stack([WEIGHTS[k] * v for k, v in parts.items()]).sum()
         optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
         for k, v in parts.items():
@@ -208,7 +257,10 @@ def train(
             _keep(folder, recipe, model, optimiser, log)
             if progress is not None:
                 progress(json.dumps(log[-1]))
-    return model.network.eval()
+    network = model.network.eval()
+    scale = measured_scale(network, recipe.seed + _FRESH, recipe.checks)
+    save_network(folder / "checkpoint", network, scale)
+    return network
 
 
 def _schedule(step: int, recipe: EncoderRecipe) -> float:

@@ -12,17 +12,19 @@ from icl_vla_embodiments import se3
 from icl_vla_embodiments.types import Array
 from icl_vla_retrieval.phase import PhaseTracker
 
+from ..perception.memory import TrackedTokens
 from ..policy.context import DemoContext
 from ..policy.frames import Correspondence
 from ..policy.moment import Moment, moment_of
 from ..policy.retrieval import RetrievalConfig, moment_costs
-from .programs import FAMILIES, Program
-from .rollout import Rollout, World, roll_out
+from .programs import FAMILIES
+from .rollout import Job, Rollout, World, roll_out
 from .sensing import Seen, Sight, context, poses, see
 
 if TYPE_CHECKING:
     from ..policy.relational import IclVlaPolicy
 
+_TOGETHER = 12  # tasks that are rolled out side by side
 _SOON = 2  # frames to the end from which on a task counts as done
 
 
@@ -80,47 +82,75 @@ def examples(mixture: Mixture, seed: int, network: IclVlaPolicy | None = None) -
     names = list(mixture.families)
     share = np.array([mixture.families[n] for n in names], dtype=float)
     while True:
-        family = names[int(rng.choice(len(names), p=share / share.sum()))]
-        yield from task_examples(family, mixture, rng, network)
+        drawn = rng.choice(len(names), _TOGETHER, p=share / share.sum())
+        yield from task_examples([names[i] for i in drawn], mixture, rng, network)
 
 
 def task_examples(
-    family: str,
+    families: Sequence[str],
     mixture: Mixture,
     rng: np.random.Generator,
     network: IclVlaPolicy | None = None,
 ) -> Iterator[Example]:
-    """Examples of one random task."""
-    program = FAMILIES[family](rng)
-    world = _world(rng)
-    sight = Sight.draw(program, rng)
+    """Examples of random tasks, one of each family that is named."""
     K = mixture.demonstrations
+    shown = [_task(family, mixture, rng, network) for family in families]
+    rollouts = roll_out([task.job for task in shown], rng)
+    for family, task, rollout in zip(families, shown, rollouts, strict=True):
+        contexts = _contexts(task, rollout, K, rng)
+        right = 1.0
+        if rng.random() < mixture.wrong:
+            other = _task(str(rng.choice([f for f in FAMILIES if f != family])), mixture, rng)
+            job = replace(other.job, world=task.job.world, queries=0)
+            (elsewhere,) = roll_out([job], rng)
+            contexts, right = _contexts(replace(other, job=job), elsewhere, K, rng), 0.0
+        for k in np.flatnonzero(rng.random(K) < mixture.strays):
+            contexts[k] = _idle(contexts[k]) if rng.random() < 0.5 else _elsewhere(contexts[k], rng)
+        for answered in _answered(task, rollout, contexts, mixture, rng, network):
+            yield Example(*answered, right=right, family=family)
+
+
+@dataclass(frozen=True)
+class _Task:
+    job: Job
+    sight: Sight
+
+
+def _task(
+    family: str, mixture: Mixture, rng: np.random.Generator, network: IclVlaPolicy | None = None
+) -> _Task:
+    """A random one; without queries, the network acts."""
+    program = FAMILIES[family](rng)
     practised = network is not None and rng.random() < mixture.practised
-    rollout = roll_out(program, world, rng, K, 0 if practised else mixture.queries)
-    count = rollout.hand.shape[1]
-    seen = [see(rollout, n, world, sight, rng) for n in range(count)]
-    contexts = [context(rollout, n, seen[n], sight, n) for n in range(K)]
-    right = 1.0
-    if rng.random() < mixture.wrong:
-        other = FAMILIES[str(rng.choice([f for f in FAMILIES if f != family]))](rng)
-        contexts, right = _contexts(other, world, rng, K), 0.0
-    for k in np.flatnonzero(rng.random(K) < mixture.strays):
-        contexts[k] = _idle(contexts[k]) if rng.random() < 0.5 else _elsewhere(contexts[k], rng)
-    if practised:
+    queries = 0 if practised else mixture.queries
+    job = Job(program, _world(rng), mixture.demonstrations, queries)
+    return _Task(job, Sight.draw(program, rng))
+
+
+def _answered(
+    task: _Task,
+    rollout: Rollout,
+    contexts: list[DemoContext],
+    mixture: Mixture,
+    rng: np.random.Generator,
+    network: IclVlaPolicy | None,
+) -> Iterator[tuple[Moment, Array, Array, float]]:
+    """Moments of a task's queries, or of the network's own tries, and what is right there."""
+    job, sight, K = task.job, task.sight, len(contexts)
+    if not job.queries:
         from .practice import practise
 
         assert network is not None
         known = [contexts[k] for k in rng.permutation(K)[: _how_many(K, rng)]]
-        for answered in practise(
-            program, world, sight, known, network, mixture.queries, mixture.every, rng
-        ):
+        job = replace(job, demonstrations=0, queries=mixture.queries)
+        for answered in practise(job, sight, known, network, mixture.every, rng):
             if rng.random() < mixture.kept:
-                yield Example(*answered, right=right, family=family)
+                yield answered
         return
-    for n in range(K, count):
+    for n in range(K, len(job)):
         known = [contexts[k] for k in rng.permutation(K)[: _how_many(K, rng)]]
-        for answered in _along(rollout, n, seen[n], sight, known, mixture, rng):
-            yield Example(*answered, right=right, family=family)
+        seen = see(rollout, n, job.world, sight, rng)
+        yield from _along(rollout, n, seen, sight, known, mixture, rng)
 
 
 def _how_many(most: int, rng: np.random.Generator) -> int:
@@ -137,10 +167,9 @@ def _world(rng: np.random.Generator) -> World:
 
 
 def _contexts(
-    program: Program, world: World, rng: np.random.Generator, count: int
+    task: _Task, rollout: Rollout, count: int, rng: np.random.Generator
 ) -> list[DemoContext]:
-    sight = Sight.draw(program, rng)
-    rollout = roll_out(program, world, rng, count, 0)
+    world, sight = task.job.world, task.sight
     return [context(rollout, n, see(rollout, n, world, sight, rng), sight, n) for n in range(count)]
 
 
@@ -178,14 +207,18 @@ def _along(
     T, H = len(seen.positions), mixture.horizon
     tcp, opening = poses(rollout.hand[:T, n], sight), rollout.opening[:T, n]
     commands, gripper = poses(rollout.command[:T, n], sight), rollout.gripper[:T, n]
-    watch = Watch(contexts, H)
-    t = 0
-    while t < T:
-        moment = watch.look(t, seen, tcp[t], float(opening[t]))
-        if rng.random() < mixture.kept and not rollout.struck[t + 1 : t + H, n].any():
+    watch = Watch(contexts, H, seen.tracked(0))
+    steps = np.where(rng.random(T) < 0.8, mixture.every, rng.integers(1, 6, T))
+    times = np.cumsum(np.append(0, steps))
+    times = times[times < T]
+    kept = rng.random(len(times)) < mixture.kept
+    costs = watch.costs(seen.positions[times], tcp[times], opening[times])
+    for i, t in enumerate(times):
+        watch.go_on(int(t), [cost[i] for cost in costs])
+        if kept[i] and not rollout.struck[t + 1 : t + H, n].any():
             ahead = np.minimum(np.arange(t, t + H), T - 1)
+            moment = watch.moment(seen.tracked(t), tcp[t], float(opening[t]))
             yield moment, commands[ahead], gripper[ahead], float(t >= T - _SOON)
-        t += mixture.every if rng.random() < 0.8 else int(rng.integers(1, 6))
 
 
 class Watch:
@@ -194,31 +227,43 @@ class Watch:
     Args:
         contexts: Demonstrations.
         horizon: Steps of motion to read.
+        tokens: Of the scene's beginning.
     """
 
-    def __init__(self, contexts: Sequence[DemoContext], horizon: int) -> None:
+    def __init__(
+        self, contexts: Sequence[DemoContext], horizon: int, tokens: TrackedTokens
+    ) -> None:
         self._contexts, self._horizon, self._config = contexts, horizon, RetrievalConfig()
         self._tracker = PhaseTracker([len(c) for c in contexts])
-        self._correspondence: Correspondence | None = None
+        self._correspondence = Correspondence(contexts, tokens)
+        self._pointers = np.zeros(len(contexts), dtype=int)
         self._last = 0
 
-    def look(self, t: int, seen: Seen, tcp: Array, opening: float) -> Moment:
-        """The moment at frame ``t``, with the hand at ``tcp`` ``(4, 4)``."""
-        tokens, config = seen.tracked(t), self._config
-        if self._correspondence is None:
-            self._correspondence = Correspondence(self._contexts, tokens)
+    def costs(self, places: Array, tcp: Array, opening: Array) -> list[Array]:
+        """How unlike ``T`` moments each demonstration's frames are: ``(T, T_k)`` each.
+
+        Args:
+            places: ``(T, M, 3)`` of the tokens.
+            tcp: ``(T, 4, 4)``.
+            opening: ``(T,)``.
+        """
         shared, index = self._correspondence.shared(), self._correspondence.index
-        places, hand, grip = seen.positions[None, t, shared], tcp[None], np.array([opening])
-        costs = [
-            moment_costs(places, hand, grip, c, index[k, shared], config.radius)[0]
+        radius = self._config.radius
+        return [
+            moment_costs(places[:, shared], tcp, opening, c, index[k, shared], radius)
             for k, c in enumerate(self._contexts)
         ]
-        pointers = self._tracker.update(costs, t - self._last)
+
+    def go_on(self, t: int, costs: Sequence[Array]) -> None:
+        """Move the pointers to frame ``t``, whose costs are ``(T_k,)`` each."""
+        self._pointers = self._tracker.update(costs, t - self._last)
         self._last = t
+
+    def moment(self, tokens: TrackedTokens, tcp: Array, opening: float) -> Moment:
+        """The moment that the pointers are at, with the hand at ``tcp`` ``(4, 4)``."""
         least = self._tracker.costs
-        weights = np.exp(-(least - least.min()) / config.temperature)
-        weights /= weights.sum()
+        weights = np.exp(-(least - least.min()) / self._config.temperature)
         return moment_of(
-            self._contexts, pointers, weights, least, tcp, opening, tokens,
+            self._contexts, self._pointers, weights / weights.sum(), least, tcp, opening, tokens,
             self._correspondence, self._horizon,
         )  # fmt: skip

@@ -20,8 +20,7 @@ from ..policy.moment import Moment, side_by_side
 from ..policy.relational import Answer, IclVlaPolicy
 from ..policy.vote import weighted_median
 from .examples import Watch
-from .programs import Program
-from .rollout import Frame, Operators, State, World, begin, rolled
+from .rollout import Frame, Job, Operators, State, begin, rolled
 from .sensing import Sight, poses, see
 
 _LONGEST = 140  # frames
@@ -29,34 +28,31 @@ _LENIENCY = 0.02  # [m] a policy may cut corners by
 
 
 def practise(
-    program: Program,
-    world: World,
+    job: Job,
     sight: Sight,
     contexts: Sequence[DemoContext],
     network: IclVlaPolicy,
-    count: int,
     every: int,
     rng: np.random.Generator,
 ) -> Iterator[tuple[Moment, Array, Array, float]]:
-    """Moments of ``count`` scenes that the network acts in, and what an operator would do next.
+    """Moments of a job's scenes that the network acts in, and what an operator would do next.
 
     Args:
-        program: The task.
-        world: As it was demonstrated in.
+        job: The task.
         sight: As it was demonstrated in.
         contexts: Demonstrations.
         network: Acts; its weights are only read.
-        count: Scenes.
         every: Steps between two looks.
         rng: Of everything random.
 
     Yields:
         Moment, poses ``(H, 4, 4)``, openings ``(H,)``, and whether the task is over.
     """
-    state, operator = begin(program, world, count, rng)
+    count = len(job)
+    state, operator = begin([job], rng)
     operator.patience, operator.leniency = _LONGEST, _LENIENCY
     horizon = network.config.horizon
-    watches = [Watch(contexts, horizon) for _ in range(count)]
+    watches: list[Watch] = []
     seeds = rng.integers(2**31, size=count)
     frames: list[Frame] = []
     never, told = np.zeros(count, dtype=bool), np.zeros(count, dtype=bool)
@@ -67,9 +63,14 @@ def practise(
         scenes = rolled([*frames, now], np.full(count, t + 1), state.sizes)
         tcp = poses(state.hand, sight)
         moments = []
-        for n, watch in enumerate(watches):
-            seen = see(scenes, n, world, sight, np.random.default_rng(seeds[n]))
-            moments.append(watch.look(t, seen, tcp[n], float(state.opening[n])))
+        for n in range(count):
+            seen = see(scenes, n, job.world, sight, np.random.default_rng(seeds[n]))
+            if not t:
+                watches.append(Watch(contexts, horizon, seen.tracked(0)))
+            watch, opening = watches[n], state.opening[n]
+            costs = watch.costs(seen.positions[t:], tcp[n, None], opening[None])
+            watch.go_on(t, [cost[0] for cost in costs])
+            moments.append(watch.moment(seen.tracked(t), tcp[n], float(opening)))
         wanted = _wanted(state, operator, horizon)
         for n, moment in enumerate(moments):
             if not told[n]:

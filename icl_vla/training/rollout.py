@@ -1,4 +1,4 @@
-"""Many scenes of one program at once, kinematically; an operator sees the truth of each.
+"""Many scenes at once, of one program or several, kinematically; an operator sees their truth.
 
 The hand follows its set-point with a step's delay; a closing hand takes what is between its
 fingers, a low one pushes what is in its way. That is all the physics there is: a policy learns
@@ -22,8 +22,10 @@ RATE = 10.0  # [Hz] as operators command
 LONGEST = 320  # frames
 Frame = tuple[NDArray[Any], ...]
 """Hand, opening, things, held, command, gripper, struck: one row of each in :class:`Rollout`."""
+_Stages = tuple[NDArray[np.int64], NDArray[np.int64]]
 _STRUCK = 0.06  # chance of a frame in which something is pushed aside
 _TRIES = 2  # times that a program goes back for the same reason
+_NOWHERE = 1e3  # [m]
 _THICK = 0.5  # opening at which fingers meet a usual thing
 
 
@@ -53,6 +55,16 @@ class Rollout:
     length: NDArray[np.int64]
     sizes: Array
 
+    def only(self, scenes: NDArray[np.bool_], things: int) -> Rollout:
+        """Some scenes ``(N,)`` with their first things, until the last of them is done."""
+        length = self.length[scenes]
+        T = min(int(length.max()), len(self.hand))
+        return Rollout(
+            self.hand[:T, scenes], self.opening[:T, scenes], self.command[:T, scenes],
+            self.gripper[:T, scenes], self.things[:T, scenes, :things], self.held[:T, scenes],
+            self.struck[:T, scenes], length, self.sizes[scenes, :things],
+        )  # fmt: skip
+
 
 @dataclass(frozen=True)
 class World:
@@ -67,6 +79,26 @@ class World:
     edge: float
     half: tuple[float, float]
     others: tuple[tuple[float, float, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class Job:
+    """Scenes of one program: first those of demonstrations, then those of queries.
+
+    Attributes:
+        program: What is done.
+        world: How large everything is.
+        demonstrations: How many scenes run undisturbed.
+        queries: How many are struck now and then, and go on.
+    """
+
+    program: Program
+    world: World
+    demonstrations: int
+    queries: int = 0
+
+    def __len__(self) -> int:
+        return self.demonstrations + self.queries
 
 
 def lay_out(
@@ -91,49 +123,51 @@ def lay_out(
     return np.concatenate([p, z, yaw], axis=-1), np.broadcast_to(sizes, (count, M, 3)).copy()
 
 
-def roll_out(
-    program: Program,
-    world: World,
-    rng: np.random.Generator,
-    demonstrations: int,
-    queries: int,
-) -> Rollout:
-    """Scenes of demonstrations, then of queries: those are struck now and then, and go on.
+def roll_out(jobs: Sequence[Job], rng: np.random.Generator) -> list[Rollout]:
+    """What happens in all scenes of each job; they run side by side, since steps cost alike.
 
     Args:
-        program: What is done.
-        world: How large everything is.
+        jobs: What is done, where, and how often.
         rng: Of everything random.
-        demonstrations: How many scenes run undisturbed.
-        queries: How many do not.
     """
-    N = demonstrations + queries
-    query = np.arange(N) >= demonstrations
-    state, operator = begin(program, world, N, rng)
+    query = np.concatenate([np.arange(len(j)) >= j.demonstrations for j in jobs])
+    state, operator = begin(jobs, rng)
     frames: list[Frame] = []
-    hit = np.zeros(N, dtype=bool)
+    hit = np.zeros(len(query), dtype=bool)
     while len(frames) < LONGEST and not operator.done.all():
         before = state.copy()
         command, gripper = operator.act(state)
         frames.append((*before, command, gripper, hit))
         state.move(command, gripper)
-        hit = query & operator.free & ~operator.done & (rng.random(N) < _STRUCK)
+        hit = query & operator.free & ~operator.done & (rng.random(len(hit)) < _STRUCK)
         if hit.any():
             _strike(state, operator, hit, rng)
-    return rolled(frames, operator.ended, state.sizes)
+    everything = rolled(frames, operator.ended, state.sizes)
+    return [everything.only(operator.job == j, int(state.count[operator.job == j][0]))
+            for j in range(len(jobs))]  # fmt: skip
 
 
-def begin(
-    program: Program, world: World, count: int, rng: np.random.Generator
-) -> tuple[State, Operators]:
+def begin(jobs: Sequence[Job], rng: np.random.Generator) -> tuple[State, Operators]:
     """New scenes, and operators who have not done anything yet."""
-    things, sizes = lay_out(program, world, count, rng)
-    hand = np.zeros((count, 4))
-    hand[:, :2] = rng.uniform(-0.6, 0.6, (count, 2)) * np.array(world.half)
-    hand[:, 2] = world.edge * 5.8 * rng.uniform(0.85, 1.15, count)
-    nothing = np.full(count, -1), np.zeros((count, 4))
-    state = State(hand, np.ones(count), things, *nothing, sizes, program, rng)
-    return state, Operators(program, world, count, rng)
+    job = np.repeat(np.arange(len(jobs)), [len(j) for j in jobs])
+    laid = [lay_out(j.program, j.world, len(j), rng) for j in jobs]
+    count = np.array([things.shape[1] for things, _ in laid])
+    N, M = len(job), int(count.max())
+    things, sizes = np.full((N, M, 4), _NOWHERE), np.zeros((N, M, 3))
+    loose, hollow = np.zeros((2, N, M), dtype=bool)
+    for j, (places, extents) in enumerate(laid):
+        here, kinds = job == j, jobs[j].program.things
+        things[here, : count[j]], sizes[here, : count[j]] = places, extents
+        loose[here, : len(kinds)] = [t.loose for t in kinds]
+        hollow[here, : len(kinds)] = [t.shape == "bowl" for t in kinds]
+    half = np.array([j.world.half for j in jobs])[job]
+    edge = np.array([j.world.edge for j in jobs])[job]
+    hand = np.zeros((N, 4))
+    hand[:, :2] = rng.uniform(-0.6, 0.6, (N, 2)) * half
+    hand[:, 2] = edge * 5.8 * rng.uniform(0.85, 1.15, N)
+    nothing = np.full(N, -1), np.zeros((N, 4))
+    state = State(hand, np.ones(N), things, *nothing, sizes, loose, hollow, count[job], rng)
+    return state, Operators(jobs, rng)
 
 
 def rolled(frames: Sequence[Frame], length: NDArray[np.int64], sizes: Array) -> Rollout:
@@ -152,13 +186,12 @@ class State:
     held: NDArray[np.int64]
     grip: Array  # (N, 4) of the held thing from the hand, in the hand's axes
     sizes: Array
-    program: Program
+    loose: NDArray[np.bool_]  # (N, M) whether a hand can move a thing
+    hollow: NDArray[np.bool_]  # (N, M) whether another comes to rest on the table inside it
+    count: NDArray[np.int64]  # (N,) things there are; those beyond are nowhere
     rng: np.random.Generator
 
     def __post_init__(self) -> None:
-        loose = [t.loose for t in self.program.things]
-        self.loose = np.zeros(self.sizes.shape[1], dtype=bool)
-        self.loose[: len(loose)] = loose
         self.rows = np.arange(len(self.hand))
         self.follows = self.rng.uniform(0.8, 1.0, len(self.hand))
         self.clumsy = self.rng.random(len(self.hand)) < 0.12
@@ -216,8 +249,7 @@ class State:
         gap = np.linalg.norm(self.things[n, :, :2] - self.things[n, m, :2], axis=-1)
         under = gap < 0.4 * self.sizes[n, :, 0]
         under[m] = False
-        hollow = np.array([t.shape == "bowl" for t in self.program.things])
-        under[: len(hollow)] &= ~hollow
+        under &= ~self.hollow[n]
         return float(half + np.max(self.sizes[n, under, 2], initial=0.0))
 
     def _push(self, before: Array) -> None:
@@ -241,26 +273,27 @@ class State:
 class Operators:
     """One operator for each scene, straight or curved, as in :mod:`icl_vla.sim.operators`."""
 
-    def __init__(self, program: Program, world: World, N: int, rng: np.random.Generator) -> None:
-        self.world, self.rows, self.N = world, np.arange(N), N
-        stages = program.stages
-        self.count = len(stages)
-        self.at = np.array([s.at for s in stages])
-        self.to = np.array([s.to for s in stages])
-        self.shift = np.array([s.shift for s in stages]) * world.edge
-        self.arrive = np.array([s.arrive for s in stages])
-        self.axes = np.array([s.axes for s in stages])
-        self.turn = np.array([s.turn for s in stages])
-        self.extra = np.array([s.extra for s in stages])
-        self.offset = np.array([s.offset for s in stages]) * world.edge
-        self.grip = np.array([s.gripper for s in stages])
-        self.tolerance = np.array([s.tolerance for s in stages])
-        self.dwell = np.array([s.dwell for s in stages])
-        self.pace = np.array([s.speed for s in stages])
-        self.straight = np.array([s.straight for s in stages])
-        self.check = np.array([s.check for s in stages])
-        self.of = np.array([s.of for s in stages])
-        self.back = np.array([s.back for s in stages])
+    def __init__(self, jobs: Sequence[Job], rng: np.random.Generator) -> None:
+        self.job = np.repeat(np.arange(len(jobs)), [len(j) for j in jobs])
+        N = len(self.job)
+        self.rows, self.N = np.arange(N), N
+        lengths = [len(j.program.stages) for j in jobs]
+        self.count = np.array(lengths)[self.job]
+        # (J, S) tables, one row a program; the last stage stands for what is beyond it
+        stages = [[*j.program.stages, *j.program.stages[-1:] * (max(lengths) - n)]
+                  for j, n in zip(jobs, lengths, strict=True)]  # fmt: skip
+        edge = np.array([j.world.edge for j in jobs])[:, None, None]
+
+        def table(name: str) -> NDArray[Any]:
+            return np.array([[getattr(s, name) for s in row] for row in stages])
+
+        self.at, self.to, self.of = table("at"), table("to"), table("of")
+        self.shift, self.offset = table("shift") * edge, table("offset") * edge
+        self.arrive, self.straight = table("arrive"), table("straight")
+        self.axes, self.turn, self.extra = table("axes"), table("turn"), table("extra")
+        self.grip, self.tolerance = table("gripper"), table("tolerance")
+        self.dwell, self.pace = table("dwell"), table("speed")
+        self.check, self.back = table("check"), table("back")
         self.stage = np.zeros(N, dtype=int)
         self.waited = np.zeros(N, dtype=int)
         self.elapsed = np.zeros(N, dtype=int)
@@ -282,15 +315,19 @@ class Operators:
         return self.stage >= self.count
 
     @property
+    def now(self) -> _Stages:
+        """Rows and columns of the present stages in the tables."""
+        return self.job, np.minimum(self.stage, self.count - 1)
+
+    @property
     def free(self) -> NDArray[np.bool_]:
         """Whether the way there does not matter now."""
-        s = np.minimum(self.stage, self.count - 1)
-        return np.asarray(~self.straight[s] & (self.waited == 0))
+        return np.asarray(~self.straight[self.now] & (self.waited == 0))
 
     @property
     def slack(self) -> Array:
         """``(N,)`` how far aside a hand can be pushed without harm [m]."""
-        fine = self.tolerance[np.minimum(self.stage, self.count - 1)] < 0.0075
+        fine = self.tolerance[self.now] < 0.0075
         return np.where(fine, 0.008, 0.03)
 
     def act(self, state: State) -> tuple[Array, Array]:
@@ -298,7 +335,7 @@ class Operators:
         if self.setpoint is None:
             self.setpoint, self.goal = state.hand.copy(), state.hand.copy()
         self.frames += 1
-        s = np.minimum(self.stage, self.count - 1)
+        s = self.now
         self._aim(state, s)
         self._step(s)
         off = np.linalg.norm(state.hand[:, :3] - self.goal[:, :3], axis=1)
@@ -317,12 +354,12 @@ class Operators:
 
     def catch_up(self, state: State) -> None:
         """Leave out what is done already: a hand that holds a thing need not take it."""
-        for s in np.flatnonzero(self.check == Check.HELD):
-            taking = (self.stage < s) & (self.stage >= s - self.back[s])
-            ahead = taking & (state.held == self.of[s])
+        for j, s in np.argwhere(self.check == Check.HELD):
+            taking = (self.job == j) & (self.stage < s) & (self.stage >= s - self.back[j, s])
+            ahead = taking & (state.held == self.of[j, s])
             self.stage[ahead], self.waited[ahead], self.elapsed[ahead] = s, 0, 0
 
-    def _advance(self, state: State, s: NDArray[np.int64], over: NDArray[np.bool_]) -> None:
+    def _advance(self, state: State, s: _Stages, over: NDArray[np.bool_]) -> None:
         thing = state.things[self.rows, self.of[s]]
         target = state.things[self.rows, np.maximum(self.to[s], 0), :2] + self.shift[s]
         lost = (self.check[s] == Check.HELD) & (state.held != self.of[s])
@@ -336,7 +373,7 @@ class Operators:
         self.waited[over], self.elapsed[over] = 0, 0
         self.ended[ended] = self.frames
 
-    def _aim(self, state: State, s: NDArray[np.int64]) -> None:
+    def _aim(self, state: State, s: _Stages) -> None:
         """Goals of the present stages; those of straight ones are set when they begin."""
         begins = self.elapsed == 0
         here, other = np.maximum(self.at[s], 0), np.maximum(self.to[s], 0)
@@ -345,11 +382,11 @@ class Operators:
         heading = np.arctan2(*np.moveaxis(aimed - thing[:, :2], -1, 0)[::-1])
         about = np.where(self.at[s] >= 0, thing[:, 3], state.things[self.rows, other, 3])
         axes = np.choose(self.axes[s], [np.zeros(self.N), thing[:, 3], heading])
-        origin = np.where(self.arrive[s, None], aimed, thing[:, :2])
+        origin = np.where(self.arrive[s][:, None], aimed, thing[:, :2])
         origin = np.where((self.at[s] == TABLE)[:, None], 0.0, origin)
         goal = np.zeros((self.N, 4))
-        goal[:, :2] = origin + _turn(self.offset[s, :2], axes)
-        goal[:, 2] = self.offset[s, 2]
+        goal[:, :2] = origin + _turn(self.offset[s][:, :2], axes)
+        goal[:, 2] = self.offset[s][:, 2]
         stays = self.at[s] == STAY
         goal[stays, :2] = state.hand[stays, :2]
         wanted, half = about + self.extra[s], np.pi
@@ -364,7 +401,7 @@ class Operators:
         fixed = (self.straight[s] | stays) & ~begins
         self.goal = np.where(fixed[:, None], self.goal, goal)
 
-    def _step(self, s: NDArray[np.int64]) -> None:
+    def _step(self, s: _Stages) -> None:
         assert self.setpoint is not None
         way = self.goal[:, :3] - self.setpoint[:, :3]
         left = np.linalg.norm(way, axis=1)
@@ -392,7 +429,7 @@ def _strike(
     state.hand[at_hand, 3] += rng.normal(0, 0.15, len(hit))[at_hand]
     operator.restart(at_hand, state.hand)
     for n in np.flatnonzero(hit & ~at_hand):
-        m = int(rng.integers(state.things.shape[1]))
+        m = int(rng.integers(state.count[n]))
         if m != state.held[n] and np.linalg.norm((state.things[n, m] - state.hand[n])[:3]) > 0.08:
             state.things[n, m, :2] += rng.normal(0, 0.03, 2)
 

@@ -195,14 +195,15 @@ def _shadow(T: int, world: World, rng: np.random.Generator) -> tuple[Array, NDAr
 
 def _apart(rng: np.random.Generator, count: int) -> Array:
     """Colours ``(count, 3)``, of clearly different chromaticity as far as there is room."""
-    drawn = list(rng.uniform(0.05, 0.95, (60 + count, 3)))
-    chosen: list[Array] = []
-    while len(chosen) < count:
-        color = drawn.pop()
-        unlike = all(np.linalg.norm(_chroma(color) - _chroma(c)) > _UNLIKE for c in chosen)
-        if unlike or len(drawn) < count - len(chosen):
-            chosen.append(color)
-    return np.array(chosen).reshape(-1, 3)
+    drawn = rng.uniform(0.05, 0.95, (60 + count, 3))
+    chroma, chosen = _chroma(drawn), np.zeros(0, dtype=int)
+    for i in range(len(drawn)):
+        unlike = ((chroma[i] - chroma[chosen]) ** 2).sum(-1) > _UNLIKE**2
+        if unlike.all() or len(drawn) - i <= count - len(chosen):
+            chosen = np.append(chosen, i)
+        if len(chosen) == count:
+            break
+    return drawn[chosen]
 
 
 def _colors(sight: Sight, count: int, rng: np.random.Generator) -> Array:
@@ -215,7 +216,7 @@ def _colors(sight: Sight, count: int, rng: np.random.Generator) -> Array:
 
 
 def _chroma(color: Array) -> Array:
-    return np.asarray(4 * color / (color.sum() + 0.2))
+    return np.asarray(4 * color / (color.sum(-1, keepdims=True) + 0.2))
 
 
 def _feature(color: Array, size: Array, yaw: float, rng: np.random.Generator) -> Array:

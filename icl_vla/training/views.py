@@ -20,33 +20,15 @@ from icl_vla_embodiments.types import Array
 
 from ..perception.components import points_in_base
 from ..sim.bullet import connect
-from ..sim.looks import PALETTE, Look, pattern_pixels
-from ..sim.scene import PATTERNS, SHAPES, CameraSpec, ObjectSpec, Shape
-from ..sim.shapes import build
+from ..sim.scene import CameraSpec
 from . import meshes
+from .collection import Kind, draw_collection, staged
 from .stage import Picture, Prop, Stage, of_client, place
 
-SIZES = (64, 96, 96, 128)  # [px] of a batch's pictures
+SIZES = (96, 96, 128)  # [px] of a batch's pictures
 FIXED = ("mark", "line", "button", "lid", "drawer", "slot")
-EXTENTS: dict[Shape, tuple[float, float, float]] = {
-    "bowl": (3.6, 3.6, 1.1),
-    "mark": (1.2, 1.2, 0.0),
-    "line": (2.6, 0.5, 0.0),
-    "bar": (2.4, 0.8, 0.8),
-    "cup": (1.6, 1.6, 1.8),
-    "hook": (4.0, 1.6, 0.5),
-    "button": (1.8, 1.8, 0.9),
-    "lid": (2.6, 2.4, 1.2),
-    "drawer": (2.8, 2.4, 1.5),
-    "slot": (2.8, 2.8, 0.8),
-    "cross": (1.6, 1.6, 0.6),
-    "tee": (1.6, 1.6, 0.6),
-    "ell": (1.6, 1.6, 0.6),
-}
-"""Edges in units of a cube's; 1 for all others, and where it is 0 it is painted on the table."""
-
 _ARMS = ("franka_panda/panda.urdf", "kuka_iiwa/model.urdf", "xarm/xarm6_with_gripper.urdf")
-_COARSE = 0.02  # [m] details that arms lose
+_COARSE = 0.03  # [m] details that arms lose
 _TEXELS = 64
 _TILES = 24.0  # of a texture on a table's edge, in quarters
 _AWAY = se3.pose(np.eye(3), [0.0, 0.0, -90.0])  # where no camera looks
@@ -76,88 +58,35 @@ class Views:
 def views(rng: np.random.Generator, pictures: int) -> Views:
     """Pictures of a new collection."""
     side = int(rng.choice(SIZES))
-    kinds = _collection(rng)
+    kinds = draw_collection(rng)
     show = _Show(kinds, rng)
-    taken = [show.photograph(rng, side) for _ in range(pictures)]
+    rgb, points, valid, thing = zip(
+        *(show.photograph(rng, side) for _ in range(pictures)), strict=True
+    )
     return Views(
-        *(np.stack([t[i] for t in taken]) for i in range(4)),  # type: ignore[arg-type]
-        tuple(k.look.words if k.look.color in PALETTE else "" for k in kinds),
+        np.stack(rgb),
+        np.stack(points),
+        np.stack(valid),
+        np.stack(thing),
+        tuple(k.look.words if k.look.color else "" for k in kinds),
         np.array([k.group for k in kinds]),
     )
 
 
-@dataclass(frozen=True)
-class _Kind:
-    """A thing of a collection, which group of look-alikes it is of, its paints and size [m]."""
-
-    look: Look
-    group: int
-    color: tuple[float, float, float]
-    second: tuple[float, float, float]
-    size: tuple[float, float, float]
-
-
-def _collection(rng: np.random.Generator) -> list[_Kind]:
-    """Groups of one to four things: the first looks anyhow, the others much like it."""
-    edge = float(rng.uniform(0.025, 0.055))
-    names = list(rng.permutation(list(PALETTE)))
-    kinds: list[_Kind] = []
-    for group in range(int(rng.integers(6, 9))):
-        named = group < len(names) and rng.random() < 0.7
-        color = PALETTE[names[group]] if named else tuple(rng.uniform(0.05, 0.95, 3))
-        second = (0.95, 0.95, 0.95) if rng.random() < 0.7 else tuple(rng.uniform(0, 1, 3))
-        first = Look(_shape(rng), str(names[group]) if named else "")
-        if rng.random() < 0.4:
-            first = replace(first, pattern=str(rng.choice(PATTERNS)))  # type: ignore[arg-type]
-        if rng.random() < 0.3:
-            first = replace(first, size=str(rng.choice(["small", "large"])))
-        looks = {first}
-        for _ in range(int(rng.integers(0, 4))):
-            other = first.alike(rng) if rng.random() < 0.6 else replace(first, shape=_shape(rng))
-            looks.add(other)
-        for look in sorted(looks, key=repr):
-            size = np.array(EXTENTS.get(look.shape, (1.0, 1.0, 1.0))) * look.scale * edge
-            size = np.maximum(size, 0.001)
-            kinds.append(_Kind(look, group, tuple(color), tuple(second), tuple(size)))
-    return kinds
-
-
-def _shape(rng: np.random.Generator) -> Shape:
-    """Any; the plain ones, which families draw as each other's look-alikes, more often."""
-    if rng.random() < 0.5:
-        return ("box", "cylinder", "sphere")[int(rng.choice(3, p=[0.45, 0.45, 0.1]))]  # type: ignore[return-value]
-    return SHAPES[int(rng.integers(len(SHAPES)))]
-
-
 class _Show:
-    """A collection, a table and arms on one stage."""
+    """A collection, a table and an arm on one stage."""
 
-    def __init__(self, kinds: list[_Kind], rng: np.random.Generator) -> None:
-        client = _client()
-        client.resetSimulation()
-        bodies, textures = [], {}
-        for i, k in enumerate(kinds):
-            wall = 0.5 if k.look.shape == "slot" else 0.0
-            spec = ObjectSpec(
-                str(i), k.look.shape, k.size, k.color, (0.0, 0.0, 0.0),
-                pattern=k.look.pattern, second_color=k.second,
-                hollow=(wall * k.size[0], wall * k.size[1]),
-                joint=float(rng.uniform(0, 0.02)) if rng.random() < 0.3 else 0.0,
-            )  # fmt: skip
-            bodies.append(build(client, spec))
-            if k.look.pattern != "plain":
-                textures[bodies[-1]] = pattern_pixels(k.look.pattern, k.color, k.second)
-        things = of_client(client, bodies, textures)
+    def __init__(self, kinds: list[Kind], rng: np.random.Generator) -> None:
+        things, textures = staged(_client(), kinds, rng)
         self.kinds = kinds
-        self.arms = [_arm(i) for i in range(len(_ARMS))]
+        self.arm = _arm(int(rng.integers(len(_ARMS))))
         table = replace(meshes.box(), uv=_TILES * meshes.box().uv)
-        props = [Prop(table), Prop(meshes.box()), *(p for a in self.arms for p in a.stage.props)]
+        props = [Prop(table), Prop(meshes.box()), *self.arm.stage.props]
         covers = [_cover(rng) for _ in range(4)]
         self.first_cover = len(textures)
-        self.stage = Stage([*things.props, *props], [*textures.values(), *covers])
+        self.stage = Stage([*things.props, *props], [*textures, *covers])
         self.rest = things.poses.copy()  # of the props, with their thing at the origin
-        order = {body: i for i, body in enumerate(bodies)}
-        self.owner = np.array([order[p.body] for p in things.props] + [-1] * len(props))
+        self.owner = np.array([p.body for p in things.props] + [-1] * len(props))
         self.colors = self.stage.colors.copy()
         self.plain = self.stage.texture.copy()
 
@@ -165,7 +94,7 @@ class _Show:
         self, rng: np.random.Generator, side: int
     ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]:
         """Colour, places, which of them are known, and things, of a new scene."""
-        zoom = float(np.exp(rng.uniform(np.log(0.9), np.log(3.2)))) * side  # [px/m]
+        zoom = float(np.exp(rng.uniform(np.log(1.1), np.log(3.2)))) * side  # [px/m]
         camera = _camera(rng, side, zoom)
         self._dress(rng)
         self._furnish(rng, min(0.4, 0.55 * side / zoom))
@@ -184,7 +113,7 @@ class _Show:
         return rgb, points_in_base(image, {}), valid, thing
 
     def _dress(self, rng: np.random.Generator) -> None:
-        """Paint table, mat and arms, and light them."""
+        """Paint table, mat and arm, and light them."""
         stage, first = self.stage, len(self.rest)
         stage.colors[:] = self.colors
         stage.texture[:] = self.plain
@@ -212,28 +141,37 @@ class _Show:
             mat = se3.pose(se3.yaw(rng.uniform(0, np.pi)), [*rng.uniform(-0.3, 0.3, 2), 0.0])
             stage.poses[first + 1] = mat @ np.diag([*rng.uniform(0.2, 0.5, 2), 0.001, 1.0])
         placed: list[tuple[Array, float]] = []
+        hosts: list[tuple[Array, Kind]] = []
         for i in self._chosen(rng):
             k = self.kinds[i]
             room = 0.5 * float(np.hypot(k.size[0], k.size[1]))
-            spot = _spot(rng, radius, room, placed)
-            if spot is None:
-                continue
-            placed.append((spot, room))
-            lifted = k.look.shape not in FIXED and rng.random() < 0.1
-            height = 0.5 * k.size[2] + (rng.uniform(0.0, 0.25) if lifted else 0.0)
+            movable = k.look.shape not in FIXED
+            base = 0.0  # [m] what it stands on is so high
             R = se3.yaw(rng.uniform(-np.pi, np.pi))
-            if lifted:
-                R = se3.exp3(rng.normal(0, 0.2, 3)) @ R
+            if movable and hosts and rng.random() < 0.25:  # in or on another
+                spot, host = hosts[int(rng.integers(len(hosts)))]
+                spot = spot + rng.normal(0, 0.1, 2) * host.size[:2]
+                deep = host.look.shape in ("bowl", "cup")
+                base = host.size[2] * (rng.choice([0.1, 1.1]) if deep else 1.0)
+            else:
+                free = _spot(rng, radius, room, placed)
+                if free is None:
+                    continue
+                spot = free
+                placed.append((spot, room))
+                if movable and rng.random() < 0.15:  # held
+                    base = rng.uniform(0.0, 0.25)
+                    R = se3.exp3(rng.normal(0, 0.2, 3)) @ R
+                elif movable:
+                    hosts.append((spot, k))
             mine = np.flatnonzero(self.owner[:first] == i)
-            stage.poses[mine] = se3.pose(R, [*spot, height]) @ self.rest[mine]
+            T = se3.pose(R, [*spot, base + 0.5 * k.size[2]])
+            stage.poses[mine] = T @ self.rest[mine]
         if rng.random() < 0.7:
-            which = int(rng.integers(len(self.arms)))
-            start = first + 2 + sum(len(a.stage.props) for a in self.arms[:which])
-            poses = self.arms[which].posed(rng)
             angle = rng.uniform(-np.pi, np.pi)
             away = rng.uniform(0.3, 0.7) * np.array([np.cos(angle), np.sin(angle)])
             T = se3.pose(se3.yaw(angle + np.pi + rng.normal(0, 0.6)), [*away, 0.0])
-            stage.poses[start : start + len(poses)] = T @ poses
+            stage.poses[first + 2 :] = T @ self.arm.posed(rng)
 
     def _chosen(self, rng: np.random.Generator) -> list[int]:
         """Two to seven things; in half of the scenes two or three of one group are among them."""

