@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import yaml
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -44,6 +45,7 @@ class EncoderRecipe:
         decay: Of the weights.
         checks: Batches on which the features' scale is measured in the end.
         network: Sizes.
+        robots: Beside drawn ones; see :func:`.views.views`.
     """
 
     seed: int = 0
@@ -54,6 +56,15 @@ class EncoderRecipe:
     decay: float = 0.01
     checks: int = 20
     network: NetworkConfig = field(default_factory=NetworkConfig)
+    robots: tuple[str, ...] = ()
+
+    @classmethod
+    def default(cls) -> EncoderRecipe:
+        """That of the packaged weights: ``recipes/encoder.yaml``."""
+        data = yaml.safe_load(
+            Path(__file__).with_name("recipes").joinpath("encoder.yaml").read_text()
+        )
+        return cls(**{**data, "robots": tuple(data["robots"])})
 
 
 class Contrasts(nn.Module):
@@ -242,7 +253,7 @@ def train(
     for step in range(begun, recipe.steps):
         for group in optimiser.param_groups:
             group["lr"] = recipe.rate * _schedule(step, recipe)
-        batch = views(np.random.default_rng([recipe.seed, step]), recipe.pictures)
+        batch = views(np.random.default_rng([recipe.seed, step]), recipe.pictures, recipe.robots)
         parts = model.losses(batch)
         loss = torch.stack([WEIGHTS[k] * v for k, v in parts.items()]).sum()
         optimiser.zero_grad()

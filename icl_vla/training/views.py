@@ -7,6 +7,8 @@ or colour only.
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -19,6 +21,7 @@ from icl_vla_embodiments import CameraImage, se3
 from icl_vla_embodiments.types import Array
 
 from ..perception.components import points_in_base
+from ..sim.bodies import draw_body
 from ..sim.bullet import connect
 from ..sim.scene import CameraSpec
 from . import meshes
@@ -27,7 +30,7 @@ from .stage import Picture, Prop, Stage, of_client, place
 
 SIZES = (96, 96, 128)  # [px] of a batch's pictures
 FIXED = ("mark", "line", "button", "lid", "drawer", "slot")
-_ARMS = ("franka_panda/panda.urdf", "kuka_iiwa/model.urdf", "xarm/xarm6_with_gripper.urdf")
+_DRAWN = 8  # arms that are drawn by their number
 _COARSE = 0.03  # [m] details that arms lose
 _TEXELS = 64
 _TILES = 24.0  # of a texture on a table's edge, in quarters
@@ -55,11 +58,18 @@ class Views:
     group: NDArray[np.int64]
 
 
-def views(rng: np.random.Generator, pictures: int) -> Views:
-    """Pictures of a new collection."""
+def views(rng: np.random.Generator, pictures: int, robots: Sequence[str] = ()) -> Views:
+    """Pictures of a new collection.
+
+    Args:
+        rng: Draws everything.
+        pictures: How many.
+        robots: URDF files, absolute or of ``pybullet_data``, one of which stands in half of the
+            collections; in the others one that is drawn.
+    """
     side = int(rng.choice(SIZES))
     kinds = draw_collection(rng)
-    show = _Show(kinds, rng)
+    show = _Show(kinds, robots, rng)
     rgb, points, valid, thing = zip(
         *(show.photograph(rng, side) for _ in range(pictures)), strict=True
     )
@@ -76,10 +86,13 @@ def views(rng: np.random.Generator, pictures: int) -> Views:
 class _Show:
     """A collection, a table and an arm on one stage."""
 
-    def __init__(self, kinds: list[Kind], rng: np.random.Generator) -> None:
+    def __init__(self, kinds: list[Kind], robots: Sequence[str], rng: np.random.Generator) -> None:
         things, textures = staged(_client(), kinds, rng)
         self.kinds = kinds
-        self.arm = _arm(int(rng.integers(len(_ARMS))))
+        known = len(robots) > 0 and rng.random() < 0.5
+        self.arm = _arm(
+            robots[int(rng.integers(len(robots)))] if known else int(rng.integers(_DRAWN))
+        )
         table = replace(meshes.box(), uv=_TILES * meshes.box().uv)
         props = [Prop(table), Prop(meshes.box()), *self.arm.stage.props]
         covers = [_cover(rng) for _ in range(4)]
@@ -149,23 +162,23 @@ class _Show:
             base = 0.0  # [m] what it stands on is so high
             R = se3.yaw(rng.uniform(-np.pi, np.pi))
             if movable and hosts and rng.random() < 0.25:  # in or on another
-                spot, host = hosts[int(rng.integers(len(hosts)))]
-                spot = spot + rng.normal(0, 0.1, 2) * host.size[:2]
+                free_place, host = hosts[int(rng.integers(len(hosts)))]
+                free_place = free_place + rng.normal(0, 0.1, 2) * host.size[:2]
                 deep = host.look.shape in ("bowl", "cup")
                 base = host.size[2] * (rng.choice([0.1, 1.1]) if deep else 1.0)
             else:
-                free = _spot(rng, radius, room, placed)
-                if free is None:
+                found = _free_place(rng, radius, room, placed)
+                if found is None:
                     continue
-                spot = free
-                placed.append((spot, room))
+                free_place = found
+                placed.append((free_place, room))
                 if movable and rng.random() < 0.15:  # held
                     base = rng.uniform(0.0, 0.25)
                     R = se3.exp3(rng.normal(0, 0.2, 3)) @ R
                 elif movable:
-                    hosts.append((spot, k))
+                    hosts.append((free_place, k))
             mine = np.flatnonzero(self.owner[:first] == i)
-            T = se3.pose(R, [*spot, base + 0.5 * k.size[2]])
+            T = se3.pose(R, [*free_place, base + 0.5 * k.size[2]])
             stage.poses[mine] = T @ self.rest[mine]
         if rng.random() < 0.7:
             angle = rng.uniform(-np.pi, np.pi)
@@ -219,20 +232,26 @@ def _client() -> Any:
 
 
 @cache
-def _arm(number: int) -> _Arm:
+def _arm(robot: str | int) -> _Arm:
+    """One of a file, or the drawn one of a number."""
+    if isinstance(robot, int):
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "arm.urdf"
+            file.write_text(draw_body(robot).urdf)
+            return _Arm(file)
     import pybullet_data
 
-    return _Arm(Path(pybullet_data.getDataPath()) / _ARMS[number])
+    return _Arm(Path(pybullet_data.getDataPath()) / robot)
 
 
-def _spot(
+def _free_place(
     rng: np.random.Generator, radius: float, room: float, placed: list[tuple[Array, float]]
 ) -> Array | None:
     """``(2,)`` where something of this half width has room."""
     for _ in range(10):
-        spot = rng.uniform(-radius, radius, 2)
-        if all(np.linalg.norm(spot - s) > room + r + 0.004 for s, r in placed):
-            return np.asarray(spot)
+        free_place = rng.uniform(-radius, radius, 2)
+        if all(np.linalg.norm(free_place - s) > room + r + 0.004 for s, r in placed):
+            return np.asarray(free_place)
     return None
 
 
