@@ -95,6 +95,9 @@ def run_trial(trial: Trial, home: Path, bank: Path | None = None) -> Result:
             if setting is not None:
                 true, told = spaces(cell, setting.handed)
                 episode = Spoken(episode, cell.model, true if method.sees_truth else told, true)
+            elif not method.kinematics:  # it deals in the numbers themselves
+                space = demonstrations.action_space
+                episode = Spoken(episode, cell.model, space, space)
             episode = timings.episode(episode)
             outcome = run_episode(
                 _disturbed(cell, setting, trial.seed),

@@ -15,6 +15,7 @@ from icl_vla_embodiments import (
     Driver,
     Embodiment,
     Observation,
+    ReportedError,
     TaskTarget,
 )
 from icl_vla_embodiments.types import Array
@@ -195,6 +196,12 @@ def run_episode(
             continue
         due = [now + (h + 1) * chunk.dt for h in range(len(chunk))]
         steps = min(replan, len(chunk))
+        if not steps:
+            raise ReportedError(
+                "the policy answered with no motion",
+                value=f"chunk at {chunk.time:.2f} s",
+                remedy="decode native numbers with the action space they belong to",
+            )
         factors = task_weights(chunk) if weights == "demonstrations" else None
         execute(driver, controller, chunk.targets, due, now + steps * chunk.dt, audit, factors)
     driver.stop()
