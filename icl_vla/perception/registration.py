@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from icl_vla_embodiments.types import Array
 
@@ -31,12 +30,13 @@ def relative_yaw(then: Array, now: Array) -> tuple[float, bool]:
     cos, sin = np.cos(_ANGLES), np.sin(_ANGLES)
     turned = np.stack(
         [
-            a[:, 0, None] * cos - a[:, 1, None] * sin,
-            a[:, 0, None] * sin + a[:, 1, None] * cos,
+            cos[:, None] * a[None, :, 0] - sin[:, None] * a[None, :, 1],
+            sin[:, None] * a[None, :, 0] + cos[:, None] * a[None, :, 1],
         ],
         axis=-1,
-    )  # (P, S, 2)
-    residual = _to_nearest(turned, b)
+    )  # (S, P, 2)
+    squared = ((turned[:, :, None] - b[None, None]) ** 2).sum(-1)
+    residual = np.sqrt(squared.min(2)).mean(1) + np.sqrt(squared.min(1)).mean(1)
     best = residual.min()
     if residual.max() < 1.25 * best + 1e-6:
         return 0.0, False
@@ -47,24 +47,6 @@ def relative_yaw(then: Array, now: Array) -> tuple[float, bool]:
     curvature = left - 2 * mid + right
     shift = 0.5 * (left - right) / curvature if curvature > 1e-9 else 0.0
     return float(_ANGLES[index] + shift * (_ANGLES[1] - _ANGLES[0])), True
-
-
-def _to_nearest(turned: ArrayLike, other: ArrayLike) -> Array:
-    """Chamfer distance ``(S,)`` of each turn of a footprint ``(P, S, 2)`` to another ``(Q, 2)``.
-
-    ``|u - v|^2 = |u|^2 + |v|^2 - 2 u v``; least values are taken over first axes, which is quick,
-    and single precision is good for 10 micrometres here.
-    """
-    u, v = np.asarray(turned, dtype=np.float32), np.asarray(other, dtype=np.float32)
-    P, S, _ = u.shape
-    u2, v2 = (u**2).sum(-1), (v**2).sum(-1)
-    of_other = (u.reshape(-1, 2) @ (-2 * v.T)).reshape(P, S, -1)
-    of_other += u2[..., None]
-    of_turned = v @ (-2 * u.reshape(-1, 2).T)
-    of_turned += v2[:, None]
-    back = np.maximum(of_other.min(0) + v2, 0.0)  # (S, Q)
-    forth = np.maximum(of_turned.min(0).reshape(P, S) + u2, 0.0)
-    return np.asarray(np.sqrt(forth).mean(0) + np.sqrt(back).mean(1))
 
 
 def _centred(cloud: Array) -> Array:
