@@ -148,6 +148,7 @@ def test_whole_body_torques_obey_the_equation_of_motion(dog):
         0.4,
         np.full(4, 60.0),
         armature,
+        (np.full(n, -np.inf), np.full(n, np.inf)),
     )
     J = dynamics.J.reshape(-1, 6 + n)
     base = np.zeros((6, 6 + n))

@@ -109,7 +109,7 @@ class Avoidance:
         self._fit = np.linalg.pinv(horizon.P[:, 2:], rcond=1e-2)
         self._bodies = {
             count: collision.bodies.without_jacobians(count * len(LOOKS))
-            for count in (1, 2, PLANS, DRAWS + 1)
+            for count in (1, PLANS, DRAWS + 1)
         }
         self.reset()
 
@@ -162,13 +162,12 @@ class Avoidance:
         """
         if not self.threatened or self.refuge is None:
             return None
-        limits, there = self._limits, following[0]
-        rest = self._rest(there[self._joints], following[1])
-        costs = self._ways_costs(there, following[1], self.refuge.joined(rest), limits.period)
+        limits, (there, speed) = self._limits, following
         enough = max(self._cost + NOISE, CLEAR)
-        if costs[0] <= enough:
+        if self._ways_costs(there, speed, self.refuge, limits.period)[0] <= enough:
             return None
-        if costs[1] <= enough:
+        rest = self._rest(there[self._joints], speed)
+        if self._ways_costs(there, speed, rest, limits.period)[0] <= enough:
             self.refuge = rest
             return None
         return self.refuge.velocity(all_q[self._joints], v, limits)

@@ -316,15 +316,14 @@ class ArmMpc:
                 step = Step("refuge", "the refuge could not be reached any more", escape)
                 velocity[own] = escape
                 following = self._limits.advance(q, v, velocity, near, self._leash)
-        unsure = step.level not in ("refuge", "braking") and not self._clear(step)
-        if unsure and self._distances is not None:
-            danger = self._distances.danger(
-                v[own], following[1][own], self._own_limits.acceleration, self.period
-            )
-            if danger:
-                step = self._ladder.brake(danger)
-                rest = np.zeros(self.model.n)
-                following = self._limits.advance(q, v, rest, near, self._leash)
+            if step.level not in ("refuge", "braking") and not self._clear(step):
+                danger = self._distances.danger(
+                    v[own], following[1][own], self._own_limits.acceleration, self.period
+                )
+                if danger:
+                    step = self._ladder.brake(danger)
+                    rest = np.zeros(self.model.n)
+                    following = self._limits.advance(q, v, rest, near, self._leash)
         self._q, self._v = following
         if step.level == "braking":
             self._start_anew()

@@ -15,6 +15,7 @@ from .limits import JointLimits, Limit, ViableLimits
 from .plan import Plan
 from .qp import QuadraticProgram, row_kinds
 from .tasks import Task
+from .vectors import selection
 
 HESSIAN_SHIFT = 1e-8  # keeps the program strictly convex
 DAMPING_TIME = 0.07  # [s]; how strongly errors damp velocities, beside changes of the plan
@@ -48,7 +49,8 @@ class Program:
     def __init__(
         self, joints: NDArray[np.intp], limits: ViableLimits, horizon: Horizon, config: MpcConfig
     ) -> None:
-        self._joints, self._viable, self._horizon, self._config = joints, limits, horizon, config
+        self._viable, self._horizon, self._config = limits, horizon, config
+        self._own = selection(joints)
         self.limits = JointLimits(limits, horizon)
         n = len(joints)
         P, V, A = horizon.P, horizon.V, horizon.A
@@ -69,10 +71,13 @@ class Program:
             v: ``(n,)`` velocities of the controlled joints.
             U: ``(K, n)`` accelerations at the knots.
         """
-        X = np.concatenate([q[None, self._joints], v[None], U])
-        Q = np.empty((self._config.stages, len(q)))
-        Q[:] = q
-        Q[:, self._joints] = self._horizon.P @ X
+        X = np.empty((2 + len(U), len(v)))
+        X[0], X[1], X[2:] = q[self._own], v, U
+        Q = self._horizon.P @ X
+        if len(v) < len(q) or not isinstance(self._own, slice):
+            own, Q = Q, np.empty((len(Q), len(q)))
+            Q[:] = q
+            Q[:, self._own] = own
         return Plan(X, Q, q)
 
     def track(
@@ -85,10 +90,11 @@ class Program:
         damping = config.damping * bent
         flat = squares.reshape(len(bent), n * n)
         flat[:, :: n + 1] += damping[:, None]
-        viscosity = DAMPING_TIME**2 * float(damping.mean())
+        viscosity = DAMPING_TIME**2 * float(damping.sum()) / len(damping)
         # J_k P_k is a Kronecker product, so its square is one: sum_k (P_k P_k^T) x (J_k^T J_k)
-        H = (self._PP @ flat).reshape(K, K, n, n).transpose(0, 2, 1, 3)
-        H = self._smooth_H + viscosity * self._viscous + H.reshape(K * n, K * n)
+        H = (self._PP @ flat).reshape(K, K, n, n).transpose(0, 2, 1, 3).reshape(K * n, K * n)
+        H += self._smooth_H
+        H += viscosity * self._viscous
         g = self._horizon.P[:, 2:].T @ gradient
         g += (self._smooth + viscosity * self._VV) @ X
         C, kinds = self.limits.C, self.limits.kinds
@@ -113,7 +119,7 @@ class Program:
         """
         n, dt = len(v), self._config.dt
         squares, gradient, _ = self._models(tasks, q[None], n)
-        low, high = self._viable.interval(q[self._joints], v)
+        low, high = self._viable.interval(q[self._own], v)
         H = dt**2 * squares[0] + ONE_STEP_DAMPING**2 * np.eye(n)
         return QuadraticProgram(H, dt * gradient[0], np.zeros((0, n)), low, high)
 

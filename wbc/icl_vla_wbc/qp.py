@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import daqp
@@ -74,7 +75,7 @@ class QuadraticProgram:
             rows = self.C @ solved[0]
             room = np.minimum(high - rows, rows - low)
             least = room.min()
-            if np.isnan(least):
+            if math.isnan(least):
                 return None  # DAQP passes over a bound that is not a number
             if least >= 0:
                 return solved
@@ -101,7 +102,7 @@ class QuadraticProgram:
             rho_soft=SOFTNESS,
         )
         found = info["lam"]
-        if flag <= 0 or not np.isfinite(x @ x + found @ found):
+        if flag <= 0 or not math.isfinite(x @ x + found @ found):
             return None
         multipliers = np.zeros(n + m)
         multipliers[some] = found

@@ -1,8 +1,9 @@
-"""Products of many vectors of three; numpy's own way takes several times as long."""
+"""What numpy's own way takes several times as long for: products of short vectors, selections."""
 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from icl_vla_embodiments.types import Array
 
@@ -27,3 +28,11 @@ def cross(a: Array, b: Array) -> Array:
         ],
         axis=1,
     )
+
+
+def selection(indices: NDArray[np.intp]) -> slice | NDArray[np.intp]:
+    """The same choice as a slice where indices follow one another: its views are copied nowhere."""
+    first = int(indices[0]) if len(indices) else 0
+    if np.array_equal(indices, np.arange(first, first + len(indices))):
+        return slice(first, first + len(indices))
+    return indices

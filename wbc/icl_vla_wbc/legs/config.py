@@ -33,6 +33,7 @@ class LegConfig:
         joint_gain: Joint acceleration for each radian from the neutral posture [1/s^2].
         swing_gain: Foot acceleration for each metre from its arc [1/s^2].
         hand_gain: Of an arm's pose [1/s^2].
+        range_gain: Joint acceleration for each radian from the end of its range [1/s^2].
         leash: How far the reference may be ahead of the robot [m].
         acceleration: By which a commanded base velocity is approached [m/s^2].
         estimator: Rate at which an unmodelled wrench is learnt [1/s].
@@ -57,6 +58,7 @@ class LegConfig:
     joint_gain: float = 40.0
     swing_gain: float = 400.0
     hand_gain: float = 300.0
+    range_gain: float = 1000.0
     leash: float = 0.15
     acceleration: float = 1.0
     estimator: float = 4.0

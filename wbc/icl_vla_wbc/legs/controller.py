@@ -23,7 +23,7 @@ from .hands import HandTask
 from .reference import BodyReference, Ground
 from .stance import Stance
 from .stepping import Stepping
-from .tasks import Aim, FootTask, com_task, posture_task
+from .tasks import Aim, FootTask, com_task, joint_bounds, posture_task
 from .whole_body import solve_whole_body
 
 CLEAR = 0.03  # of the standing height: farther over the ground a foot does not touch it
@@ -75,6 +75,7 @@ class LegMpc:
         self.dynamics = FloatingDynamics(model, feet)
         self._mpc = ForceMpc(self.dynamics.mass, config)
         self._efforts = model.embodiment.array("effort")
+        self._ranges = (model.embodiment.array("lower"), model.embodiment.array("upper"))
         self.dynamics.update(_at_rest(model))
         self._stance = Stance.of(model, self.dynamics)
         self.height = self._stance.height
@@ -182,6 +183,7 @@ class LegMpc:
             self._slip.friction,
             stepping.bearing(d),
             self._stance.armature,
+            joint_bounds(d, self._ranges, self.config),
         )
         self._tick += 1
         stepping.advance(self.period)

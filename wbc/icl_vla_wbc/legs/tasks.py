@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from icl_vla_embodiments import se3
 from icl_vla_embodiments.types import Array
 
+from ..vectors import norm
 from .config import LegConfig
 from .dynamics import FloatingDynamics
 from .forces import GRAVITY
@@ -105,6 +106,22 @@ def posture_task(
     return AccelerationTask(None, b, weight)
 
 
+def joint_bounds(
+    d: FloatingDynamics, ranges: tuple[Array, Array], config: LegConfig
+) -> tuple[Array, Array]:
+    r"""Least and largest accelerations ``(n,)`` that keep joints inside their ranges.
+
+    .. math:: \ddot q \le k (q_{max} - q) - 2 \sqrt{k}\, \dot q
+
+    and alike below: a joint comes to rest at the end of its range as a critically damped spring
+    does (Nguyen and Sreenath, *Exponential control barrier functions for enforcing high
+    relative-degree safety-critical constraints*, 2016).
+    """
+    k, v = config.range_gain, d.u[6:]
+    low, high = (k * (end - d.q) - 2 * np.sqrt(k) * v for end in ranges)
+    return low, high
+
+
 class FootTask:
     """Standing points stay where they are; swinging ones follow their arcs."""
 
@@ -197,6 +214,6 @@ class FootTask:
         if share > 0.7 and held_up and d.point_velocities[mine, 2].min() > -STOPPED:
             stepping.landed[f] = True
         asked = way.acceleration + k * (way.place - here) + 2 * np.sqrt(k) * speed
-        size = np.sqrt((asked**2).sum(axis=1, keepdims=True))
+        size = norm(asked)[:, None]
         largest = SWING * stance.height / stepping.gait.swing_time**2
         b[mine] = asked * np.minimum(1.0, largest / np.maximum(size, largest)) - d.drift[mine]

@@ -14,9 +14,10 @@ from icl_vla_embodiments.types import Array
 from .dynamics import FloatingDynamics
 from .forces import friction_rows
 
-_EQUAL = 5  # DAQP's flag of an equality
+_EQUAL, _SOFT = 5, 8  # DAQP's flags of an equality, and of a row that may be violated
 REGULAR = 1e-6  # on accelerations, so that the program has one solution
 LEAST = 1.0  # [N] with which a standing foot presses
+FAR = 400.0  # [rad/s^2, m/s^2] a looser bound on a joint is left out
 
 
 @dataclass(frozen=True)
@@ -67,15 +68,16 @@ def solve_whole_body(
     friction: float,
     largest: Array,
     armature: Array,
+    bounds: tuple[Array, Array],
 ) -> WholeBodySolution | None:
     r"""Minimise the tasks' errors subject to the equation of motion.
 
     .. math:: \min_{\dot u, f} \sum_t \|J_t \dot u - b_t\|^2_{W_t} + w \|f - f^*\|^2
 
     subject to the six rows of the base, :math:`|\tau| \le \tau_{max}` with
-    :math:`\tau = (M \dot u + h - J_c^T f - J_b^T w_e)_{6:} - \tau_e`, and the friction
-    pyramid (Wensing and Orin, *Generation of dynamic humanoid behaviors through task-space control
-    with conic optimization*, 2013).
+    :math:`\tau = (M \dot u + h - J_c^T f - J_b^T w_e)_{6:} - \tau_e`, the friction pyramid, and,
+    softly, bounds on the joints' accelerations (Wensing and Orin, *Generation of dynamic humanoid
+    behaviors through task-space control with conic optimization*, 2013).
 
     Args:
         dynamics: The robot at its measured state.
@@ -89,6 +91,8 @@ def solve_whole_body(
         friction: Coefficient.
         largest: ``(C,)`` normal forces that the points may carry [N].
         armature: ``(n,)`` added to the joints' own inertias [kg m^2].
+        bounds: ``(n,)`` least and ``(n,)`` largest accelerations of the joints; given up only where
+            nothing else is left.
 
     Returns:
         None where no solution was found.
@@ -109,13 +113,18 @@ def solve_whole_body(
     pyramid, low, high = friction_rows(
         nf // 3, friction, largest[stands], np.minimum(LEAST, largest[stands])
     )
-    C = np.zeros((nu + len(pyramid), nu + nf))
-    C[:nu, :nu], C[:nu, nu:], C[nu:, nu:] = dynamics.M, -J.T, pyramid
+    slowest, fastest = bounds
+    bounded = np.flatnonzero((slowest > -FAR) | (fastest < FAR))
+    held = nu + len(pyramid)
+    C = np.zeros((held + len(bounded), nu + nf))
+    C[:nu, :nu], C[:nu, nu:], C[nu:held, nu:] = dynamics.M, -J.T, pyramid
     C[np.arange(6, nu), np.arange(6, nu)] += armature
-    lower = np.concatenate([-rest[:6], -efforts - rest[6:], low])
-    upper = np.concatenate([-rest[:6], efforts - rest[6:], high])
+    C[np.arange(held, len(C)), 6 + bounded] = 1.0
+    lower = np.concatenate([-rest[:6], -efforts - rest[6:], low, slowest[bounded]])
+    upper = np.concatenate([-rest[:6], efforts - rest[6:], high, fastest[bounded]])
     kinds = np.zeros(len(lower), dtype=np.intc)
     kinds[:6] = _EQUAL
+    kinds[held:] = _SOFT
     x, _, flag, _ = daqp.solve(H, g, C, upper, lower, kinds)
     if flag <= 0 or not np.isfinite(x).all():
         return None

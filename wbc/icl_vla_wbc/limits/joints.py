@@ -8,6 +8,7 @@ from icl_vla_embodiments.types import Array
 
 from ..horizon import Horizon
 from ..qp import row_kinds
+from ..vectors import selection
 from .viable import ViableLimits
 
 
@@ -38,8 +39,9 @@ class JointLimits:
         self._low = np.repeat([-acceleration, limits.lower, -velocity], counts, axis=0)
         self._high = np.repeat([acceleration, limits.upper, velocity], counts, axis=0)
         self._fast = slice(K + checks, None)
-        self._rows = np.flatnonzero(np.isfinite(self._low) | np.isfinite(self._high))
-        self.C = np.kron(self._values[:, 2:], np.eye(n))[self._rows[K * n :]]
+        rows = np.flatnonzero(np.isfinite(self._low) | np.isfinite(self._high))
+        self.C = np.kron(self._values[:, 2:], np.eye(n))[rows[K * n :]]
+        self._rows = selection(rows)
         self.kinds = row_kinds(K * n, len(self.C))
         self.speed = velocity
 

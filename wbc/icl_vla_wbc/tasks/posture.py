@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from icl_vla_embodiments.types import Array
 
+from ..vectors import selection
 from .task import Task
 
 
@@ -25,12 +26,12 @@ class Posture(Task):
 
     def bind(self, joints: NDArray[np.intp], stages: int, compiled: bool = True) -> None:
         """See :meth:`Task.bind`."""
-        self._joints = joints
+        self._own = selection(joints)
 
     def add(self, Q: Array, squares: Array, gradient: Array) -> float:
         """See :meth:`Task.add`; nothing is left out."""
         square = np.square(self.weights)
         N, n = gradient.shape
         squares.reshape(N, n * n)[:, :: n + 1] += square
-        gradient += square * (Q[:, self._joints] - self.goal[self._joints])
+        gradient += square * (Q[:, self._own] - self.goal[self._own])
         return 0.0
