@@ -13,6 +13,7 @@ from icl_vla_embodiments import Command, FrameNotFound, Observation, TaskTarget,
 from icl_vla_embodiments.geometry import LinkHulls
 from icl_vla_embodiments.robot_model import RobotModel
 from icl_vla_wbc import ArmMpc, GovernorConfig, MpcConfig, Sphere, WbcError
+from icl_vla_wbc.mpc import PATIENCE
 
 H = 1 / 60
 LOOSE = GovernorConfig(2.0, 8.0, 50.0, 200.0, 0.5, 1.5)
@@ -281,12 +282,15 @@ def test_bad_data_brakes_and_is_survived(robot: Get, fault: str) -> None:
     }
     targets, observation = cases[fault]
     controller, q, v = loop.controller, loop.q, loop.v
-    for _ in range(60):
+    passed_over = round(PATIENCE / H) if observation is not good else 0
+    for k in range(60):
         command = controller.track(targets, observation)  # type: ignore[arg-type]
-        assert command.level == "braking" and command.q is not None and command.v is not None
+        assert command.q is not None and command.v is not None
         assert np.isfinite(command.q).all()
         assert (np.abs(command.v - v) / H <= loop.acceleration + 1e-9).all()
-        assert (np.abs(command.v) <= np.abs(v) + 1e-12).all()
+        assert (command.level == "braking") == (k >= passed_over)
+        if k >= passed_over:
+            assert (np.abs(command.v) <= np.abs(v) + 1e-12).all()
         q, v = command.q, command.v
     assert not v.any()
     loop.q, loop.v = q, v
@@ -314,6 +318,7 @@ def test_faults_of_every_kind_at_random_moments(
     monkeypatch.setattr("icl_vla_wbc.qp.daqp.solve", faulty)
     kinds = ["", "no solution", "NaN", "state", "stall"]
     T, seen, obstacle = loop.T, Counter[str](), Sphere(np.array([0.5, 0.3, 0.5]), 0.08)
+    assert round(PATIENCE / H) < 8
     for k in range(900):
         if k % 8 == 0:
             fault = kinds[rng.choice(5, p=[0.6, 0.1, 0.1, 0.1, 0.1])]

@@ -32,6 +32,8 @@ from .request import Request, Weights, hand_factors, read_requests
 from .solution import Solution, Step
 from .tasks import FramePose, Posture, Task
 
+PATIENCE = 0.1  # [s] for which measurements may be missing
+
 
 class ArmMpc:
     r"""Tracks targets of one or several arms with joint accelerations optimised over a horizon.
@@ -173,6 +175,7 @@ class ArmMpc:
             )
         self._q, self._v, self._hold = q.copy(), np.zeros(self.model.n), q.copy()
         self._openings, self.solution, self._started = {}, None, True
+        self._blind = 0.0  # [s] without a measurement
         if self._distances is not None:
             self._distances.reset()
         self._start_anew()
@@ -206,7 +209,8 @@ class ArmMpc:
         Raises:
             WbcError: Wrong use: no :meth:`reset` before, times that do not fit the targets, poses
                 of what is not controlled, or obstacles. Bad *data* (missing or not finite) brakes
-                instead.
+                instead; measurements only when they are missing for longer than
+                :data:`PATIENCE`.
         """
         start = time.thread_time()
         if not self._started:
@@ -215,6 +219,9 @@ class ArmMpc:
         factors = hand_factors(weights, self.effectors)
         requests = read_requests(targets, times, self.effectors, self.period, self.model.n)
         measured = self._measured(observation)
+        self._blind = self._blind + self.period if measured is None else 0.0
+        if 0 < self._blind <= PATIENCE:
+            measured = self._q  # a moment's loss is passed over: it is where it was told to be
         self._ladder.advance()
         if measured is None:
             step = self._ladder.brake("no finite measured joint positions")
