@@ -65,7 +65,7 @@ class Handed:
     number: int = 0
 
     def banks(self) -> tuple[Handed, ...]:
-        """Itself, or the banks that a mixed one consists of."""
+        """Itself, or the banks that a mixed one consists of, as they were recorded."""
         if not CONTEXTS[self.context].mixed:
             return (self,)
         own = self.shown[0].body
@@ -75,6 +75,7 @@ class Handed:
                 self,
                 shown=(s,),
                 context="right",
+                count=len(s.seeds),
                 convention=self.convention if s.body == own else "plain",
                 number=0 if self.convention == "plain" or s.body != own else self.number,
             )
@@ -190,7 +191,8 @@ def hand_over(home: Path, handed: Handed) -> None:
 def open_handed(home: Path, handed: Handed) -> DemoBank:
     """What a method gets: a bank, or a collection of banks where tasks are mixed."""
     banks = [DemoBank.open(handed_path(home, h)) for h in handed.banks()]
-    return banks[0] if len(banks) == 1 else BankCollection(banks)
+    mixed = CONTEXTS[handed.context].mixed
+    return BankCollection(banks, limit=handed.count) if mixed else banks[0]
 
 
 def spaces(cell: Station, handed: Handed) -> tuple[ActionSpace, ActionSpace]:

@@ -15,7 +15,7 @@ from icl_vla_embodiments.types import Array
 
 from ..driver import PyBulletDriver
 from ..looks import PALETTE, Look
-from ..operator import Stage, operate
+from ..operator import Persistent, Stage, operate
 from ..operators import find_operator
 from ..scene import ObjectSpec, Scene, Shape
 from ..task import Expert, place_apart, start
@@ -149,8 +149,8 @@ class TableTask(ABC):
         return (edge, edge, edge)
 
     def expert(self, workspace: Workspace, rng: np.random.Generator) -> Expert:
-        """An operator of the usual style."""
-        return self.operator("straight", workspace, rng)
+        """An operator of the usual style, who starts over where the goal was missed."""
+        return Persistent(lambda: self.operator("straight", workspace, rng), self.succeeded)
 
     def operator(self, style: str, workspace: Workspace, rng: np.random.Generator) -> Expert:
         """An operator of a style (:mod:`icl_vla.sim.operators`)."""
