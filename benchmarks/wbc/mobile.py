@@ -16,21 +16,15 @@ import numpy as np
 from carts import cart
 
 from icl_vla.sim.wheeled import WheeledDriver
-from icl_vla_embodiments import Observation, TaskTarget, se3
+from icl_vla_embodiments import Observation, TaskTarget, se2, se3
 from icl_vla_embodiments.robot_model import RobotModel
 from icl_vla_embodiments.types import Array
 from icl_vla_embodiments.urdf import embodiment_from_urdf, simulation_urdf
 from icl_vla_wbc import ArmMpc
 from icl_vla_wbc.mobile import MobileMpc
-from icl_vla_wbc.mobile.path import exp2
 
 HAND, BASE = 0.005, 0.015  # [m, rad]; errors at which a target counts as reached
 PATIENCE = 120.0  # [s]
-
-
-def flat(pose: Array) -> Array:
-    """``(4, 4)`` of x, y and heading."""
-    return se3.pose(se3.yaw(pose[2]), [pose[0], pose[1], 0.0])
 
 
 def random_target(controller: MobileMpc, rng: np.random.Generator) -> TaskTarget:
@@ -39,12 +33,12 @@ def random_target(controller: MobileMpc, rng: np.random.Generator) -> TaskTarget
     angle, away = rng.uniform(-np.pi, np.pi), rng.uniform(0, 3)
     place = np.array([away * np.cos(angle), away * np.sin(angle), rng.uniform(-np.pi, np.pi)])
     if not controller.effectors:
-        return TaskTarget(T_world_base=flat(place))
+        return TaskTarget(T_world_base=se2.lifted(place))
     name, q = controller.effectors[0], model.neutral.copy()
     joints = [model.embodiment.joints.index(j) for j in model.embodiment.group(name).joints]
     moved = q[joints] + rng.uniform(-0.5, 0.5, len(joints))
     q[joints] = np.clip(moved, model.lower[joints], model.upper[joints])
-    return TaskTarget(poses={name: flat(place) @ model.poses(q)[name]})
+    return TaskTarget(poses={name: se2.lifted(place) @ model.poses(q)[name]})
 
 
 def error(T: Array, goal: Array) -> float:
@@ -74,7 +68,7 @@ def reach(controller: MobileMpc, target: TaskTarget) -> tuple[float, float, list
             float((np.abs(twist) - drive.twist_limit).max()),
         )
         q, v = command.q, command.v
-        T = T @ drive.T_base_centre @ flat(exp2(h * twist[None])[0])
+        T = T @ drive.T_base_centre @ se2.lifted(se2.exp(h * twist[None])[0])
         T = T @ se3.inverse(drive.T_base_centre)
         if target.T_world_base is not None:
             done = error(T, target.T_world_base) < BASE
@@ -99,7 +93,7 @@ def places(start: Array, speed: float, count: int, dt: float) -> list[Array]:
     for k in range(count):
         t = k * dt
         v = speed * (1 - np.exp(-t))
-        T = T @ flat(exp2(dt * np.array([[v, 0.0, 0.6 * v * np.sin(0.5 * t)]]))[0])
+        T = T @ se2.lifted(se2.exp(dt * np.array([[v, 0.0, 0.6 * v * np.sin(0.5 * t)]]))[0])
         out.append(T)
     return out
 

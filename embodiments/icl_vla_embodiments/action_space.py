@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from . import se3
+from . import se2, se3
 from .errors import ActionSpaceError
 from .types import Array, TaskTarget
 
@@ -596,17 +596,14 @@ def _half(kind: Kind) -> slice:
 
 def _driven(T: Array, way: Array) -> Array:
     """Pose of a base on the floor after a motion ``(6,)`` at constant velocities in its frame."""
-    turn, half = way[5], se3.yaw(0.5 * way[5])
-    chord = np.sinc(0.5 * turn / np.pi)
-    return T @ se3.pose(se3.yaw(turn), half @ (chord * np.array([way[0], way[1], 0.0])))
+    return T @ se2.lifted(se2.exp(way[[0, 1, 5]]))
 
 
 def _drive(T: Array, goal: Array) -> Array:
     """Inverse of :func:`_driven`."""
-    way = se3.inverse(T) @ goal
-    turn = float(np.arctan2(way[1, 0], way[0, 0]))
-    straight = se3.yaw(-0.5 * turn) @ way[:3, 3] / np.sinc(0.5 * turn / np.pi)
-    return np.array([straight[0], straight[1], 0.0, 0.0, 0.0, turn])
+    way = np.zeros(6)
+    way[[0, 1, 5]] = se2.log(se2.planar(se3.inverse(T) @ goal))
+    return way
 
 
 def _base_world(state: SpaceState) -> Array:

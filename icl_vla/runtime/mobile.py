@@ -13,13 +13,12 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import ArrayLike
 
-from icl_vla_embodiments import ActionSpace, Command, Embodiment, Observation, TaskTarget, se3
+from icl_vla_embodiments import ActionSpace, Command, Embodiment, Observation, TaskTarget, se2, se3
 from icl_vla_embodiments.action_space import Kind, pose_dimensions
 from icl_vla_embodiments.robot_model import RobotModel
 from icl_vla_embodiments.types import Array
 from icl_vla_wbc.mobile import MobileMpc
 from icl_vla_wbc.mobile.follow import drive_along
-from icl_vla_wbc.mobile.request import planar
 from icl_vla_wbc.request import Weights
 
 from .loop import PERIOD
@@ -101,7 +100,7 @@ class Walking:
 
 def upright(T: Array) -> Array:
     """``(4, 4)``: where a body's origin is above the floor, with its heading."""
-    return se3.pose(se3.yaw(np.arctan2(T[1, 0], T[0, 0])), [T[0, 3], T[1, 3], 0.0])
+    return se2.lifted(se2.planar(T))
 
 
 def floor_space(embodiment: Embodiment, effector: str) -> ActionSpace:
@@ -130,12 +129,11 @@ def drivable(T: Array, poses: Array, dt: float, *, sideways: bool) -> tuple[Arra
     Returns:
         ``(H, 4, 4)`` poses that are reached, and ``(H, 6)`` twists that lead there.
     """
-    way = drive_along(planar(T), planar(poses), dt, sideways=sideways, fastest=FASTEST)
-    places, twists = way
-    points = np.column_stack([places[:, :2], np.zeros(len(places))])
-    planes = np.zeros((len(twists), 6))
-    planes[:, [0, 1, 5]] = twists
-    return se3.pose(se3.yaw(places[:, 2]), points), planes
+    start, way = se2.planar(T), se2.planar(poses)
+    places, rates = drive_along(start, way, dt, sideways=sideways, fastest=FASTEST)
+    twists = np.zeros((len(rates), 6))
+    twists[:, [0, 1, 5]] = rates
+    return se2.lifted(places), twists
 
 
 def slides(space: ActionSpace) -> bool:

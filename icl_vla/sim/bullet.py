@@ -33,10 +33,24 @@ with _quietly():
     import pybullet
     from pybullet_utils.bullet_client import BulletClient  # type: ignore[import-untyped]
 
-__all__ = ["connect", "pybullet"]
+__all__ = ["connect", "pybullet", "undamped"]
 
 
 def connect() -> BulletClient:
     """A new physics client without a window."""
     with _quietly():
         return BulletClient(connection_mode=pybullet.DIRECT)
+
+
+def undamped(client: BulletClient, body: int, friction: float) -> None:
+    """Leave a body to its own dynamics: nothing damps it or bounces; it rubs by ``friction``."""
+    for index in range(-1, client.getNumJoints(body)):
+        client.changeDynamics(
+            body,
+            index,
+            linearDamping=0,
+            angularDamping=0,
+            jointDamping=0,
+            lateralFriction=friction,
+            restitution=0,
+        )

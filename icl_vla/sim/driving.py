@@ -7,12 +7,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from icl_vla_embodiments import Observation, TaskTarget, UnknownName, se3
+from icl_vla_embodiments import Observation, TaskTarget, UnknownName, se2, se3
 from icl_vla_embodiments.types import Array
 from icl_vla_wbc.mobile.drive import Drive
 from icl_vla_wbc.mobile.follow import follow
-from icl_vla_wbc.mobile.path import BasePath, between, compose, exp2
-from icl_vla_wbc.mobile.request import planar
+from icl_vla_wbc.mobile.path import BasePath
 
 from ..runtime.mobile import BASE
 from .driver import PyBulletDriver
@@ -94,7 +93,7 @@ class BaseOperator:
         """Velocities for the next step, and where they lead; None when all stages are done."""
         assert observation.q is not None
         T = driver.model.poses(observation.q)[BASE]
-        here = planar(T @ self.drive.T_base_centre)
+        here = se2.planar(T @ self.drive.T_base_centre)
         path = self._path or self._begin(driver, here)
         while path is not None and self._time > path.duration + self._settle:
             path = self._arrived(driver, here)
@@ -103,7 +102,7 @@ class BaseOperator:
         step = self._step() / RATE
         due = path.at(np.array([self._time, self._time + step]))
         self._time += step or (1 / RATE if self._time > path.duration else 0.0)
-        ahead = between(due[0], due[1]) * RATE
+        ahead = se2.between(due[0], due[1]) * RATE
         twist = follow(here, due[0], ahead, sideways=self.drive.kind == "planar_holo")
         twist = np.clip(twist, -2 * self.drive.twist_limit, 2 * self.drive.twist_limit)
         asked = self._of_base(twist)
@@ -116,7 +115,7 @@ class BaseOperator:
 
     def _goal(self, driver: PyBulletDriver) -> Array:
         """``(3,)`` of the drive's centre."""
-        return planar(self.stages[self.stage].goal(driver) @ self.drive.T_base_centre)
+        return se2.planar(self.stages[self.stage].goal(driver) @ self.drive.T_base_centre)
 
     def _begin(self, driver: PyBulletDriver, here: Array) -> BasePath | None:
         """The path to the present stage's goal, or by a place beside the way to it."""
@@ -145,7 +144,7 @@ class BaseOperator:
             path = self._begin(driver, here)
             self._tries = 0
             return path
-        off = between(here, self._goal(driver))
+        off = se2.between(here, self._goal(driver))
         missed = np.hypot(off[0], off[1]) > stage.tolerance or abs(off[2]) > _TURNED
         self._tries += 1
         if missed and not stage.straight and self._tries < _TRIES:
@@ -179,7 +178,7 @@ class BaseOperator:
 
 def moved(T: Array, twist: Array) -> Array:
     """Pose ``(4, 4)`` after one step with a twist ``(6,)`` in its own frame."""
-    way = exp2(np.array([[twist[0], twist[1], twist[5]]]) / RATE)[0]
+    way = se2.exp(np.array([[twist[0], twist[1], twist[5]]]) / RATE)[0]
     return T @ se3.pose(se3.yaw(way[2]), [way[0], way[1], 0.0])
 
 
@@ -192,8 +191,8 @@ def beside(here: Array, goal: Array, share: float) -> Array:
 
 def straight_on(drive: Drive, here: Array, goal: Array) -> BasePath:
     """Along the line through the goal in the goal's direction, from beside the present place."""
-    way = np.array([between(goal, here)[0], 0.0, 0.0])
-    return BasePath.plan(drive, compose(goal, way), goal)
+    way = np.array([se2.between(goal, here)[0], 0.0, 0.0])
+    return BasePath.plan(drive, se2.compose(goal, way), goal)
 
 
 def slower(path: BasePath, share: float) -> BasePath:
@@ -214,10 +213,10 @@ def way_is_free(
         things: What is painted on the floor is no obstacle.
         margin: Between body and things [m].
     """
-    centre = planar(floor.drive.T_base_centre)
-    path = BasePath.plan(floor.drive, compose(start, centre), compose(goal, centre))
-    inverse = between(centre, np.zeros(3))
-    places = compose(path.at(np.arange(0.0, path.duration + 0.1, 0.1)), inverse)
+    centre = se2.planar(floor.drive.T_base_centre)
+    path = BasePath.plan(floor.drive, se2.compose(start, centre), se2.compose(goal, centre))
+    inverse = se2.between(centre, np.zeros(3))
+    places = se2.compose(path.at(np.arange(0.0, path.duration + 0.1, 0.1)), inverse)
     if np.abs(places[:, :2]).max() > max(floor.half) + 2 * floor.radius:
         return False
     low, high = floor.outline

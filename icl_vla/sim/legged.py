@@ -12,7 +12,7 @@ from icl_vla_embodiments import Command, Observation, ReportedError, se3
 from icl_vla_embodiments.robot_model import RobotModel
 from icl_vla_embodiments.types import Array
 
-from .bullet import connect, pybullet
+from .bullet import connect, pybullet, undamped
 
 STEP = 1e-3  # [s] of physics
 
@@ -83,18 +83,8 @@ class LeggedDriver:
             for i in range(2, self.model.model.njoints)
         }
         self._indices, self._rows = [], []
-        for index in range(-1, c.getNumJoints(self.body)):
-            c.changeDynamics(
-                self.body,
-                index,
-                linearDamping=0,
-                angularDamping=0,
-                jointDamping=0,
-                lateralFriction=1.0,
-                restitution=0,
-            )
-            if index < 0:
-                continue
+        undamped(c, self.body, friction=1.0)
+        for index in range(c.getNumJoints(self.body)):
             info = c.getJointInfo(self.body, index)
             name = info[1].decode()
             if info[2] == pybullet.JOINT_FIXED:

@@ -13,7 +13,7 @@ from icl_vla_embodiments.types import Array
 from icl_vla_wbc.legs import LegMpc
 
 from ..runtime.mobile import MobileModel
-from .bullet import pybullet
+from .bullet import pybullet, undamped
 from .rolling import FLOOR, STILL, MovingDriver
 from .scene import Scene
 from .world import STEP
@@ -45,16 +45,7 @@ class WalkingDriver(MovingDriver):
         self.world.actuate = None
         super()._load()
         c = self.world.client
-        for index in range(-1, c.getNumJoints(self.body)):
-            c.changeDynamics(
-                self.body,
-                index,
-                linearDamping=0,
-                angularDamping=0,
-                jointDamping=0,
-                lateralFriction=FRICTION,
-                restitution=0,
-            )
+        undamped(c, self.body, FRICTION)
         c.setJointMotorControlArray(
             self.body,
             self._indices,

@@ -7,13 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from icl_vla_embodiments import Embodiment, TaskTarget, se3
+from icl_vla_embodiments import Embodiment, TaskTarget, se2, se3
 from icl_vla_embodiments.robot_model import RobotModel
 from icl_vla_embodiments.types import Array
 from icl_vla_embodiments.urdf import simulation_urdf
 from icl_vla_wbc.mobile import Drive, MobileMpc
-from icl_vla_wbc.mobile.path import TIGHT, BasePath, between
-from icl_vla_wbc.mobile.request import planar
+from icl_vla_wbc.mobile.path import TIGHT, BasePath
 
 from ..sim.wheeled import WheeledDriver
 from . import Actuation, Pattern
@@ -78,7 +77,7 @@ class WheelRig:
         self._mpc.reset(self._seen)
         T, q = self._seen.T_world_base, self._seen.q
         assert T is not None and q is not None
-        centre = flat(planar(T @ self._mpc.drive.T_base_centre))
+        centre = se2.lifted(se2.planar(T @ self._mpc.drive.T_base_centre))
         part = T if self._hand is None else T @ self._model.poses(q)[self._hand]
         self._centre, self._carried = centre, se3.inverse(centre) @ part
         links = range(-1, self.client.getNumJoints(self.body))
@@ -112,7 +111,7 @@ class WheelRig:
 
     def _due(self, t: float) -> Array:
         """``T_world_hand``, or ``T_world_base`` of a base alone."""
-        return self._centre @ flat(self._motion.at(t)) @ self._carried
+        return self._centre @ se2.lifted(self._motion.at(t)) @ self._carried
 
     def _target(self, T: Array) -> TaskTarget:
         return TaskTarget(poses={self._hand: T}) if self._hand else TaskTarget(T_world_base=T)
@@ -148,11 +147,6 @@ class WheelRig:
         self._driver.close()
 
 
-def flat(place: Array) -> Array:
-    """``(4, 4)`` of x, y and heading."""
-    return se3.pose(se3.yaw(place[2]), [place[0], place[1], 0.0])
-
-
 def fitting(pattern: Pattern, drive: Drive) -> Motion:
     """A pattern for a base, as wide, as small and as slow as its wheels need it."""
     sideways = drive.kind == "planar_holo"
@@ -174,7 +168,7 @@ def fitting(pattern: Pattern, drive: Drive) -> Motion:
 def _rates(motion: Motion) -> tuple[Array, Array]:
     """Velocities in the base's frame and their rates ``(M, 3)`` along a motion."""
     way = np.array([motion.at(t) for t in np.arange(0, motion.duration, SAMPLE)])
-    twists = np.array([between(a, b) for a, b in pairwise(way)]) / SAMPLE
+    twists = np.array([se2.between(a, b) for a, b in pairwise(way)]) / SAMPLE
     return twists, np.diff(twists, axis=0) / SAMPLE
 
 

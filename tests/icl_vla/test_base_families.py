@@ -25,13 +25,12 @@ from icl_vla.sim.floor import FloorCell
 from icl_vla.sim.operators import OPERATORS
 from icl_vla.sim.scene import Scene
 from icl_vla.sim.workcell import Workcell
-from icl_vla_embodiments import Command, ReportedError, SpaceState, TaskTarget, se3
+from icl_vla_embodiments import Command, ReportedError, SpaceState, TaskTarget, se2, se3
 from icl_vla_embodiments.store import EmbodimentStore
 from icl_vla_embodiments.types import Array
 from icl_vla_embodiments.urdf import embodiment_from_urdf
 from icl_vla_retrieval import DemoBank
 from icl_vla_wbc.mobile.follow import drive_along
-from icl_vla_wbc.mobile.path import between, exp2
 
 ANALYSED = {
     "differential": "planar_diff",
@@ -228,7 +227,7 @@ def test_experts_win(family: str, laid: Laid) -> None:
     place = laid(family, 1, 0)
     start = base_place(place.driver)
     assert won_by("straight", place, 0)
-    assert np.linalg.norm(between(start, base_place(place.driver))) > 0.3
+    assert np.linalg.norm(se2.between(start, base_place(place.driver))) > 0.3
     assert place.audit.violations == 0
 
 
@@ -269,9 +268,9 @@ def test_a_walking_robot_goes_the_way_that_it_is_told_to(laid: Laid) -> None:
     twist = np.array([0.2, 0.1, 0.0, 0.0, 0.0, 0.4])
     target = TaskTarget(base_twist=twist, poses={BASE: np.eye(4)})
     execute(place.driver, place.controller, [target], [2.0], 2.0)
-    way = between(begin, base_place(place.driver))
+    way = se2.between(begin, base_place(place.driver))
     assert abs(way[2] - 0.8) < 0.25
-    ahead = exp2(2.0 * twist[None, [0, 1, 5]])[0]
+    ahead = se2.exp(2.0 * twist[None, [0, 1, 5]])[0]
     assert np.linalg.norm(way[:2] - ahead[:2]) < 0.12  # it speeds up within a step
     assert place.driver.base()[0][2, 2] > 0.95
 

@@ -27,12 +27,11 @@ from icl_vla.tracking.patterns import REST, base_motion, hand_motion
 from icl_vla.tracking.plot import plot
 from icl_vla.tracking.run import BASE, Track, follow
 from icl_vla.tracking.wheels import WheelRig, fitting
-from icl_vla_embodiments import Command, Embodiment, FrameSpec, ReportedError, se3
+from icl_vla_embodiments import Command, Embodiment, FrameSpec, ReportedError, se2, se3
 from icl_vla_embodiments.robot_model import RobotModel
 from icl_vla_embodiments.store import EmbodimentStore
 from icl_vla_embodiments.urdf import embodiment_from_urdf, simulation_urdf
 from icl_vla_wbc.mobile import Drive, MobileConfig
-from icl_vla_wbc.mobile.path import between
 
 DATA = Path(pybullet_data.getDataPath())
 
@@ -272,7 +271,7 @@ def test_wheels_are_given_what_they_can_do(carts, pattern):
             continue  # asked for at once
         motion = fitting(pattern, drive)
         way = np.array([motion.at(t) for t in np.arange(0, motion.duration, 0.01)])
-        twists = np.array([between(a, b) for a, b in pairwise(way)]) / 0.01
+        twists = np.array([se2.between(a, b) for a, b in pairwise(way)]) / 0.01
         free = [0, 1, 2] if kind == "holonomic" else [0, 2]
         assert (np.abs(twists).max(axis=0)[free] <= 0.7 * drive.twist_limit[free] + 1e-9).all()
         if kind != "holonomic":

@@ -9,10 +9,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from icl_vla_embodiments import ReportedError, se3
+from icl_vla_embodiments import ReportedError, se2, se3
 from icl_vla_embodiments.types import Array
-from icl_vla_wbc.mobile.path import wrap
-from icl_vla_wbc.mobile.request import planar
 
 from ...runtime.mobile import BASE
 from ..driver import PyBulletDriver
@@ -142,14 +140,14 @@ def base_place(driver: PyBulletDriver) -> Array:
     """``(3,)`` x, y and heading of the base now."""
     q = driver.observe(cameras=False).q
     assert q is not None
-    return planar(driver.model.poses(q)[BASE])
+    return se2.planar(driver.model.poses(q)[BASE])
 
 
 def is_at(driver: PyBulletDriver, place: Array) -> bool:
     """Whether the base stands at a place ``(3,)``, to 5 cm and 10 degrees."""
     here = base_place(driver)
     off = float(np.linalg.norm(here[:2] - place[:2]))
-    return off <= NEAR and abs(float(wrap(here[2] - place[2]))) <= TURNED
+    return off <= NEAR and abs(float(se2.wrap(here[2] - place[2]))) <= TURNED
 
 
 def heading(a: Array, b: Array) -> float:

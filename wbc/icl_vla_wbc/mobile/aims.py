@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from icl_vla_embodiments import se3
+from icl_vla_embodiments import se2, se3
 from icl_vla_embodiments.robot_model import RobotModel
 from icl_vla_embodiments.types import Array
 
@@ -20,7 +20,6 @@ from ..request import Request
 from .config import MobileConfig
 from .drive import Drive
 from .guide import ARM, Guide, Standstill, distance, placement
-from .path import between
 from .program import Aim, MobileProgram, State
 from .request import BaseRequest
 
@@ -110,7 +109,7 @@ class Aims:
     def _base(self, base: BaseRequest, centre: Array) -> Array:
         """``(N, 3)``: what is asked for, or a path to it from afar or out of a standstill."""
         now, last = base.at(np.array([0.0, np.inf]), float(centre[2]))
-        error = distance(between(now, centre))
+        error = distance(se2.between(now, centre))
         rests = len(base.times) == 1 or base.times[-1] <= 0
         stuck = self._standstill.update(now, error, BASE_TOLERANCE)
         if self._guide.path is not None:
@@ -149,7 +148,7 @@ class Aims:
             self._standstill.restart()
             return None
         goal = self._goal(T, name, posture, centre, tries + 1)
-        gap = between(centre, goal)
+        gap = se2.between(centre, goal)
         far = math.hypot(gap[0], gap[1]) > FAR
         if not far and not (stuck and tries < len(HEADINGS)):
             return None
@@ -177,7 +176,7 @@ class Aims:
 
     def _arrived(self, goal: Array, state: State) -> bool:
         speed = np.abs(state.v[: self._drive.n] / self._drive.velocity).max()
-        return bool(distance(between(goal, state.centre)) < 0.03 and speed < 0.05)
+        return bool(distance(se2.between(goal, state.centre)) < 0.03 and speed < 0.05)
 
     def _hands(
         self, requests: Mapping[str, Request], poses: Mapping[str, Array]

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from icl_vla_embodiments import se2
 from icl_vla_embodiments.types import Array
-
-from .path import between, compose, exp2
 
 AHEAD, ASIDE, TURN = 1.5, 40.0, 12.0  # [1/s], [1/m^2], [1/m]
 CREEP = 0.25  # [m/s] that the heading's correction takes a slower base to have
@@ -30,7 +29,7 @@ def follow(here: Array, due: Array, rate: Array, *, sideways: bool) -> Array:
         rate: ``(3,)`` velocity of ``due`` in its own frame.
         sideways: Whether the base can move sideways.
     """
-    x, y, turn = between(here, due)
+    x, y, turn = se2.between(here, due)
     c, s = np.cos(turn), np.sin(turn)
     if sideways:
         linear = np.array([c * rate[0] - s * rate[1], s * rate[0] + c * rate[1]])
@@ -56,14 +55,14 @@ def drive_along(
         ``(H, 3)`` places and ``(H, 3)`` twists, each held for one step.
     """
     before = np.vstack([here, places[:-1]])
-    rates = np.array([between(a, b) for a, b in zip(before, places, strict=True)]) / dt
+    rates = np.array([se2.between(a, b) for a, b in zip(before, places, strict=True)]) / dt
     if len(places) > 1:  # the first step would make up for all of the error at once
         rates[0] = rates[1]
-        before[0] = compose(places[0], exp2(-dt * rates[:1])[0])
+        before[0] = se2.compose(places[0], se2.exp(-dt * rates[:1])[0])
     reached, twists = [], []
     for due, rate in zip(before, rates, strict=True):
         twist = follow(here, due, rate, sideways=sideways)
         twists.append(twist if fastest is None else np.clip(twist, -fastest, fastest))
-        here = compose(here, exp2(dt * twists[-1][None])[0])
+        here = se2.compose(here, se2.exp(dt * twists[-1][None])[0])
         reached.append(here)
     return np.array(reached), np.array(twists)

@@ -6,10 +6,11 @@ import math
 
 import numpy as np
 
+from icl_vla_embodiments import se2
 from icl_vla_embodiments.types import Array
 
 from .drive import Drive
-from .path import BasePath, between
+from .path import BasePath
 
 LEAD = np.array([0.3, 0.5])  # [m, rad]; the reference waits where the base is so far behind
 ARM = 0.3  # [m]; a radian counts as much as this in an error
@@ -43,14 +44,14 @@ class Guide:
         """Whether the path being driven ends there (within 1 cm and 1 degree)."""
         if self.path is None:
             return False
-        gap = between(self.path.goal, goal)
+        gap = se2.between(self.path.goal, goal)
         return bool(np.hypot(gap[0], gap[1]) < 0.01 and abs(gap[2]) < 0.0175)
 
     def advance(self, centre: Array) -> Array:
         """References ``(N, 3)`` at the stages; the clock moves on as far as the base keeps up."""
         assert self.path is not None
         references = self.path.at(self._clock + self._times)
-        gap = between(references[0], centre)
+        gap = se2.between(references[0], centre)
         lag = np.array([np.hypot(gap[0], gap[1]), abs(gap[2])]) / LEAD
         if lag.max() > 2:  # pushed off
             self.start(centre, self.path.goal)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 
+from icl_vla_embodiments import se2
 from icl_vla_embodiments.types import Array
 
 from .drive import Drive
@@ -14,44 +14,6 @@ from .drive import Drive
 TIGHT = 1.1  # radius of planned curves, over the smallest; the rest is for corrections
 SHARE = 0.8  # of the speed limits that a planned path uses
 SHORT = 1e-9  # of a piece that is left out [m or rad]
-
-
-def wrap(angle: Array | float) -> Array:
-    """Into (-pi, pi]."""
-    return np.asarray(np.pi - (np.pi - np.asarray(angle)) % (2 * np.pi))
-
-
-def exp2(twist: Array) -> Array:
-    """Pose ``(M, 3)`` after moving for one second with constant velocities ``(M, 3)``."""
-    half = 0.5 * twist[:, 2]
-    chord = np.sinc(half / np.pi)  # sin(h) / h
-    c, s = chord * np.cos(half), chord * np.sin(half)
-    x, y = twist[:, 0], twist[:, 1]
-    return np.stack([c * x - s * y, s * x + c * y, twist[:, 2]], axis=1)
-
-
-def log2(pose: Array) -> Array:
-    """Inverse of :func:`exp2` for one pose ``(3,)`` with its heading in (-pi, pi]."""
-    half = 0.5 * pose[2]
-    along = np.sinc(half / np.pi)
-    c, s = np.cos(half) / along, np.sin(half) / along
-    return np.array([c * pose[0] + s * pose[1], c * pose[1] - s * pose[0], pose[2]])
-
-
-def compose(a: Array, b: Array) -> Array:
-    """Planar poses ``(..., 3)``: ``b`` seen from ``a``'s parent."""
-    c, s = np.cos(a[..., 2]), np.sin(a[..., 2])
-    x, y = b[..., 0], b[..., 1]
-    return np.stack(
-        [a[..., 0] + c * x - s * y, a[..., 1] + s * x + c * y, a[..., 2] + b[..., 2]], axis=-1
-    )
-
-
-def between(a: Array, b: Array) -> Array:
-    """Pose ``(3,)`` of ``b`` in ``a``, the heading in (-pi, pi]."""
-    c, s = math.cos(a[2]), math.sin(a[2])
-    x, y = b[0] - a[0], b[1] - a[1]
-    return np.array([c * x + s * y, c * y - s * x, math.remainder(b[2] - a[2], 2 * math.pi)])
 
 
 @dataclass(frozen=True)
@@ -94,13 +56,13 @@ class BasePath:
         rise = np.minimum(speed / pull, total)
         half = np.where(t < rise, 0.5 * pull * t**2, pull * rise * (t - 0.5 * rise))
         share = np.where(spent <= total, half, 1.0 - half)
-        return compose(self.starts[piece], exp2(share[:, None] * self.twists[piece]))
+        return se2.compose(self.starts[piece], se2.exp(share[:, None] * self.twists[piece]))
 
     @classmethod
     def plan(cls, drive: Drive, start: Array, goal: Array) -> BasePath:
         """The quickest of a few ways from ``start`` to ``goal`` ``(3,)``."""
         if drive.kind == "planar_holo":
-            ways = [log2(between(start, goal))[None]]
+            ways = [se2.log(se2.between(start, goal))[None]]
         else:
             ways = curve_straight_curve(start, goal, TIGHT * drive.radius)
         paths = [cls._timed(drive, start, way) for way in ways]
@@ -110,8 +72,8 @@ class BasePath:
     def _timed(cls, drive: Drive, start: Array, way: Array) -> BasePath:
         twists = way[np.abs(way).max(axis=1) > SHORT]
         starts = [np.asarray(start, dtype=float)]
-        for step in exp2(twists):
-            starts.append(compose(starts[-1], step))
+        for step in se2.exp(twists):
+            starts.append(se2.compose(starts[-1], step))
         still = np.abs(twists) <= SHORT
         size = np.where(still, 1.0, np.abs(twists))
         limits = (drive.twist_limit, drive.twist_rate)
@@ -146,7 +108,7 @@ def curve_straight_curve(start: Array, goal: Array, radius: float) -> list[Array
                 h = np.arctan2(apart[1], apart[0]) - np.arctan2(-aside, s)
                 if np.hypot(*apart) < SHORT:
                     h = start[2]
-                turns = [float(wrap(h - start[2])), float(wrap(goal[2] - h))]
+                turns = [float(se2.wrap(h - start[2])), float(se2.wrap(goal[2] - h))]
                 ways.append(
                     np.array(
                         [

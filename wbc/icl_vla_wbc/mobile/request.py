@@ -7,12 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from icl_vla_embodiments import TaskTarget
+from icl_vla_embodiments import TaskTarget, se2
 from icl_vla_embodiments.types import Array
 
 from ..request import rigid
 from .drive import Drive
-from .path import wrap
 
 
 @dataclass(frozen=True)
@@ -49,17 +48,11 @@ class BaseRequest:
         poses = np.array([targets[i].T_world_base for i in placed], dtype=float)
         if not rigid(poses):
             return None
-        return cls(due[placed], planar(poses @ drive.T_base_centre), twist)
+        return cls(due[placed], se2.planar(poses @ drive.T_base_centre), twist)
 
     def at(self, times: Array, heading: float) -> Array:
         """Places ``(n, 3)`` on straight lines between those due; headings nearest to one."""
         assert self.places is not None
-        turned = heading + np.unwrap(wrap(self.places[:, 2] - heading))
+        turned = heading + np.unwrap(se2.wrap(self.places[:, 2] - heading))
         columns = (self.places[:, 0], self.places[:, 1], turned)
         return np.stack([np.interp(times, self.times, c) for c in columns], axis=1)
-
-
-def planar(T: Array) -> Array:
-    """``(..., 3)`` x, y and heading of poses ``(..., 4, 4)``."""
-    heading = np.arctan2(T[..., 1, 0], T[..., 0, 0])
-    return np.stack([T[..., 0, 3], T[..., 1, 3], heading], axis=-1)
