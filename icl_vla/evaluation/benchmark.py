@@ -255,9 +255,11 @@ def _prepare(
     whole = dict.fromkeys(t.setting.handed for t in trials if t.setting is not None)
     every = list(dict.fromkeys(h for handed in whole for h in handed.banks()))
     shown = list(dict.fromkeys(s for handed in every for s in handed.shown))
+    own = {s for handed in whole for s in handed.shown if s.body == handed.shown[0].body}
     say(Progress("demonstrations", len(shown)))
     made = []
-    for row in spread(record_shown, [(home, s) for s in shown], workers, ray):
+    # what another robot of a mixed bank has no room for, it cannot show
+    for row in spread(record_shown, [(home, s, s in own) for s in shown], workers, ray):
         made.append(row)
         say(Progress("demonstrations", len(shown), f"{row['task']} by {row['operator']}"))
     missing = [h for h in every if not handed_path(home, h).exists()]

@@ -18,6 +18,7 @@ from ..policy.context import index_episodes
 from ..runtime.station import Station
 from ..sim.foreign import ForeignCell
 from ..sim.recording import OPERATOR_SEED, record_in
+from ..sim.task import NoRoom
 from ..sim.workcell import Workcell
 from .context import CONTEXTS, respoken, without_kinematics
 from .conventions import CONVENTIONS, misdescribed
@@ -110,12 +111,21 @@ def handed_path(home: Path, handed: Handed) -> Path:
     return benchmark_path(home) / "handed" / first.body / f"{words}-{key}"
 
 
-def record_shown(home: Path, shown: Shown) -> dict[str, object]:
-    """Record what is missing of a set, in this process."""
-    return record_into(shown_path(home, shown), home, shown)
+def record_shown(home: Path, shown: Shown, whole: bool = True) -> dict[str, object]:
+    """Record what is missing of a set, in this process.
+
+    Args:
+        home: Where robots and banks are.
+        shown: The set.
+        whole: Whether a scene that the robot has no room for is an error; else the set ends there.
+
+    Raises:
+        NoRoom: The robot's patch is too small for the task.
+    """
+    return record_into(shown_path(home, shown), home, shown, whole)
 
 
-def record_into(path: Path, home: Path, shown: Shown) -> dict[str, object]:
+def record_into(path: Path, home: Path, shown: Shown, whole: bool = True) -> dict[str, object]:
     """The same, into the bank at ``path``."""
     cell = at_task(home, shown.body, table_task(shown.task), shown.rig)
     assert cell.task is not None
@@ -127,8 +137,12 @@ def record_into(path: Path, home: Path, shown: Shown) -> dict[str, object]:
         action_space=cell.embodiment.action_space(),
         cameras=_cameras(cell, shown),
     )
-    for seed in shown.seeds[len(bank) :]:
-        bank.append(_record(cell, shown.operator, seed))
+    try:
+        for seed in shown.seeds[len(bank) :]:
+            bank.append(_record(cell, shown.operator, seed))
+    except NoRoom:
+        if whole:
+            raise
     index_episodes(bank, cell.encoder, cell.effector, range(len(bank)))
     wins = sum(bool(bank[i].provenance["success"]) for i in range(len(bank)))
     return {"task": shown.task, "operator": shown.operator, "shown": len(bank), "succeeded": wins}

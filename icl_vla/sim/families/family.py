@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
-from icl_vla_embodiments import ReportedError
 from icl_vla_embodiments.types import Array
 
 from ..driver import PyBulletDriver
@@ -18,7 +17,7 @@ from ..looks import PALETTE, Look
 from ..operator import Persistent, Stage, operate
 from ..operators import find_operator
 from ..scene import ObjectSpec, Scene, Shape
-from ..task import Expert, place_apart, start
+from ..task import Expert, NoRoom, place_apart, start
 from ..workspace import Workspace
 
 if TYPE_CHECKING:
@@ -173,7 +172,7 @@ class TableTask(ABC):
         """Things laid out so that the task can be done.
 
         Raises:
-            ReportedError: There is no room for that, even without distractors.
+            NoRoom: There is none for that, even without distractors.
         """
         for attempt in range(_ATTEMPTS):
             things = [self._thing(role, look, workspace, rng) for role, look in self.roles.items()]
@@ -184,7 +183,7 @@ class TableTask(ABC):
             objects = place_apart(workspace, rng, things, zones, gap=self.gap, needed=needed)
             if self.clear(objects):
                 return objects
-        raise ReportedError(
+        raise NoRoom(
             "the robot's table-top patch has no room for the task",
             where=self.name,
             value=f"{2 * workspace.half[0]:.2f} m by {2 * workspace.half[1]:.2f} m",
