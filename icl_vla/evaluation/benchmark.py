@@ -118,7 +118,7 @@ def _handed(suite: Suite, cell: Cell, number: int, group: int) -> Handed:
     else:
         every = [(cell.family, number)]
     shown = tuple(
-        Shown(b, f"{f}:{n}", cell.operator, suite.rig, _seeds(suite, cell, f, group))
+        Shown(b, f"{f}:{n}", cell.operator, suite.rig, _seeds(suite, cell, b, (f, n), group))
         for b in bodies
         for f, n in every
     )
@@ -126,32 +126,42 @@ def _handed(suite: Suite, cell: Cell, number: int, group: int) -> Handed:
 
 
 def _told_apart(suite: Suite, cell: Cell, number: int) -> list[tuple[str, int]]:
-    """Tasks of a mixed bank, the cell's among them: no two are asked for in the same words.
+    """Tasks of a mixed bank, the cell's among them: no words ask for two of them.
 
     Their order does not tell which is the cell's.
     """
     families = sorted({c.family for c in suite.cells if c.body == cell.body})
-    found = {_words(cell.family, number): (cell.family, number)}
-    for i in range(OTHER):
-        for family in families:
-            if len(found) >= suite.mixed_tasks:
-                return sorted(found.values())
-            other = family, task_number(suite.seed, i)
-            found.setdefault(_words(*other), other)
-    return sorted(found.values())
+    numbers = (task_number(suite.seed, i) for i in range(OTHER))
+    found = [(cell.family, number)]
+    said = _wordings(*found[0])
+    for other in ((family, n) for n in numbers for family in families):
+        if len(found) >= suite.mixed_tasks:
+            break
+        words = _wordings(*other)
+        if said.isdisjoint(words):
+            found.append(other)
+            said |= words
+    return sorted(found)
 
 
-def _words(family: str, number: int) -> str:
-    return table_task(f"{family}:{number}").instruction
+def _wordings(family: str, number: int) -> set[str]:
+    """All words in which a task may be asked for."""
+    task = table_task(f"{family}:{number}")
+    return {task.instruction, *task.paraphrases}
 
 
-def _seeds(suite: Suite, cell: Cell, family: str, group: int) -> tuple[int, ...]:
-    """Scenes that are demonstrated in: as many as the cell that needs most of them."""
-    kind = (family, cell.operator, cell.body)
-    alike = [c for c in suite.cells if (c.family, c.operator, c.body) == kind]
-    if CONTEXTS[cell.context].mixed:
-        alike = []  # so many sets are recorded that each has only what is needed
-    most = max(c.demonstrations for c in (cell, *alike))
+def _seeds(
+    suite: Suite, cell: Cell, body: str, task: tuple[str, int], group: int
+) -> tuple[int, ...]:
+    """Scenes that a task is demonstrated in: as many as the cell that needs most of them.
+
+    Tasks that stand in mixed banks only are shown as often as those need.
+    """
+    family, number = task
+    kind = (family, cell.operator, body)
+    alike = [c for c in suite.cells if (c.family, c.operator, suite.body_of(c, number)) == kind]
+    measured = number in [task_number(suite.seed, i) for i in range(suite.tasks)]
+    most = max(c.demonstrations for c in (cell, *(alike if measured else ())))
     return tuple(shown_scene(suite.seed, group, i) for i in range(most))
 
 
@@ -245,9 +255,11 @@ def _prepare(
     whole = dict.fromkeys(t.setting.handed for t in trials if t.setting is not None)
     every = list(dict.fromkeys(h for handed in whole for h in handed.banks()))
     shown = list(dict.fromkeys(s for handed in every for s in handed.shown))
+    own = {s for handed in whole for s in handed.shown if s.body == handed.shown[0].body}
     say(Progress("demonstrations", len(shown)))
     made = []
-    for row in spread(record_shown, [(home, s) for s in shown], workers, ray):
+    # what another robot of a mixed bank has no room for, it cannot show
+    for row in spread(record_shown, [(home, s, s in own) for s in shown], workers, ray):
         made.append(row)
         say(Progress("demonstrations", len(shown), f"{row['task']} by {row['operator']}"))
     missing = [h for h in every if not handed_path(home, h).exists()]

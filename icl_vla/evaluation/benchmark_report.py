@@ -26,7 +26,8 @@ from .trials import Result
 
 _STYLE = """
 main { max-width:1180px }
-.matrix { table-layout:fixed } .matrix th:first-child { width:23% }
+.matrix { table-layout:fixed }
+.matrix th:first-child { width:23% } .matrix tr > :first-child { white-space:normal }
 .matrix td { padding:0; text-align:center; border-top:3px solid var(--paper) }
 .matrix td:first-child { text-align:left; padding-right:14px; border-top:1px solid var(--line) }
 .matrix th { text-align:center; padding:6px 4px } .matrix th:first-child { text-align:left }

@@ -18,6 +18,7 @@ from ..policy.context import index_episodes
 from ..runtime.station import Station
 from ..sim.foreign import ForeignCell
 from ..sim.recording import OPERATOR_SEED, record_in
+from ..sim.task import NoRoom
 from ..sim.workcell import Workcell
 from .context import CONTEXTS, respoken, without_kinematics
 from .conventions import CONVENTIONS, misdescribed
@@ -65,7 +66,7 @@ class Handed:
     number: int = 0
 
     def banks(self) -> tuple[Handed, ...]:
-        """Itself, or the banks that a mixed one consists of."""
+        """Itself, or the banks that a mixed one consists of, as they were recorded."""
         if not CONTEXTS[self.context].mixed:
             return (self,)
         own = self.shown[0].body
@@ -75,6 +76,7 @@ class Handed:
                 self,
                 shown=(s,),
                 context="right",
+                count=len(s.seeds),
                 convention=self.convention if s.body == own else "plain",
                 number=0 if self.convention == "plain" or s.body != own else self.number,
             )
@@ -109,12 +111,21 @@ def handed_path(home: Path, handed: Handed) -> Path:
     return benchmark_path(home) / "handed" / first.body / f"{words}-{key}"
 
 
-def record_shown(home: Path, shown: Shown) -> dict[str, object]:
-    """Record what is missing of a set, in this process."""
-    return record_into(shown_path(home, shown), home, shown)
+def record_shown(home: Path, shown: Shown, whole: bool = True) -> dict[str, object]:
+    """Record what is missing of a set, in this process.
+
+    Args:
+        home: Where robots and banks are.
+        shown: The set.
+        whole: Whether a scene that the robot has no room for is an error; else the set ends there.
+
+    Raises:
+        NoRoom: The robot's patch is too small for the task.
+    """
+    return record_into(shown_path(home, shown), home, shown, whole)
 
 
-def record_into(path: Path, home: Path, shown: Shown) -> dict[str, object]:
+def record_into(path: Path, home: Path, shown: Shown, whole: bool = True) -> dict[str, object]:
     """The same, into the bank at ``path``."""
     cell = at_task(home, shown.body, table_task(shown.task), shown.rig)
     assert cell.task is not None
@@ -126,8 +137,12 @@ def record_into(path: Path, home: Path, shown: Shown) -> dict[str, object]:
         action_space=cell.embodiment.action_space(),
         cameras=_cameras(cell, shown),
     )
-    for seed in shown.seeds[len(bank) :]:
-        bank.append(_record(cell, shown.operator, seed))
+    try:
+        for seed in shown.seeds[len(bank) :]:
+            bank.append(_record(cell, shown.operator, seed))
+    except NoRoom:
+        if whole:
+            raise
     index_episodes(bank, cell.encoder, cell.effector, range(len(bank)))
     wins = sum(bool(bank[i].provenance["success"]) for i in range(len(bank)))
     return {"task": shown.task, "operator": shown.operator, "shown": len(bank), "succeeded": wins}
@@ -190,7 +205,8 @@ def hand_over(home: Path, handed: Handed) -> None:
 def open_handed(home: Path, handed: Handed) -> DemoBank:
     """What a method gets: a bank, or a collection of banks where tasks are mixed."""
     banks = [DemoBank.open(handed_path(home, h)) for h in handed.banks()]
-    return banks[0] if len(banks) == 1 else BankCollection(banks)
+    mixed = CONTEXTS[handed.context].mixed
+    return BankCollection(banks, limit=handed.count) if mixed else banks[0]
 
 
 def spaces(cell: Station, handed: Handed) -> tuple[ActionSpace, ActionSpace]:

@@ -15,7 +15,7 @@ from ..sim.families.family import EVERYWHERE, TableTask, Zone
 from ..sim.looks import PALETTE
 from ..sim.operator import Stage
 from ..sim.scene import ObjectSpec, Scene
-from ..sim.task import footprint
+from ..sim.task import NoRoom, footprint
 from ..sim.workspace import Workspace
 from .context import NEUTRAL
 
@@ -60,7 +60,7 @@ class TwoTasks(TableTask):
         """The first task's scene, with the other one's things in it.
 
         Raises:
-            ReportedError: There is no room for both.
+            NoRoom: There is none for both.
         """
         own, other = self.parts
         taken = {PALETTE[look.color] for look in other.roles.values()}
@@ -80,7 +80,7 @@ class TwoTasks(TableTask):
             whole = len({*self.roles} & {o.name for o in objects}) == len(self.roles)
             if whole and own.clear(objects) and other.clear(objects):
                 return scene.with_(objects=tuple(objects))
-        raise ReportedError("the table has no room for two tasks", where=self.name)
+        raise NoRoom("the table has no room for two tasks", where=self.name)
 
     def succeeded(self, driver: PyBulletDriver) -> bool:
         return self.parts[self.counts].succeeded(driver)

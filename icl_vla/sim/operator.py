@@ -11,9 +11,11 @@ from icl_vla_embodiments import Observation, TaskTarget, se3
 from icl_vla_embodiments.types import Array
 
 from .driver import PyBulletDriver
+from .task import Expert
 
 RATE = 10.0  # [Hz] of commands
 _TURNED = 0.03  # [rad] of the set-point to the goal at which a stage is reached
+_PATIENCE = 10  # steps in which what was let go comes to rest
 
 
 @dataclass(frozen=True)
@@ -163,6 +165,42 @@ def operate(
     if set(own) <= {effector}:
         return style(effector, stages, rng)
     return Hands({e: style(e, plan, rng) for e, plan in own.items()})
+
+
+class Persistent:
+    """Carries a plan out, looks whether the goal holds, and starts over where it does not.
+
+    Args:
+        plan: A new operator of the whole task, from wherever things are.
+        done: Whether the goal holds.
+        tries: Plans at most.
+    """
+
+    def __init__(
+        self,
+        plan: Callable[[], Expert],
+        done: Callable[[PyBulletDriver], bool],
+        tries: int = 3,
+    ) -> None:
+        self._plan, self._done = plan, done
+        self._acting = plan()
+        self._tries = tries - 1  # left
+        self._last: TaskTarget | None = None
+        self._waited = 0
+
+    def act(self, driver: PyBulletDriver, observation: Observation) -> TaskTarget | None:
+        """The plan's target; None when the goal holds or no try is left."""
+        target = self._acting.act(driver, observation)
+        if target is None and not self._done(driver):
+            if self._last is not None and self._waited < _PATIENCE:
+                self._waited += 1  # what was let go may still move
+                return self._last
+            if self._tries:
+                self._tries, self._waited = self._tries - 1, 0
+                self._acting = self._plan()
+                target = self._acting.act(driver, observation)
+        self._last = target
+        return target
 
 
 def upright_yaw(R: Array) -> float:

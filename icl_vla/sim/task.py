@@ -16,6 +16,10 @@ from .scene import ObjectSpec, Scene
 from .workspace import Workspace
 
 
+class NoRoom(ReportedError):
+    """A robot's patch is too small for what a task needs."""
+
+
 class Expert(Protocol):
     """A scripted operator that sees the truth."""
 
@@ -56,7 +60,7 @@ def place_apart(
     Where a small patch has no room for all, the last ones are left out.
 
     Raises:
-        ReportedError: There is no room for the first ``needed`` ones.
+        NoRoom: There is none for the first ``needed`` ones.
     """
     for count in range(len(things), needed - 1, -1):
         for _ in range(200):
@@ -76,7 +80,7 @@ def place_apart(
                     break
             if len(placed) == count:
                 return placed
-    raise ReportedError(
+    raise NoRoom(
         "the robot's table-top patch has no room for the task's things",
         value=f"{2 * workspace.half[0]:.2f} m by {2 * workspace.half[1]:.2f} m,"
         f" things of {2 * max(footprint(t) for t in things[:needed]):.2f} m",

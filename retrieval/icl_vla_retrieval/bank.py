@@ -196,7 +196,8 @@ class DemoBank:
         """Hex digest that changes with the demonstrations of an instruction."""
         digest = hashlib.sha256()
         for i in self.select(instruction):
-            digest.update((self.path / ARRAYS.format(index=i)).read_bytes())
+            folder, index = self.source(i)
+            digest.update((folder / ARRAYS.format(index=index)).read_bytes())
         return digest.hexdigest()
 
     def fingerprint(self) -> str:

@@ -70,11 +70,8 @@ class BankCollection(DemoBank):
         bank, local = self._places[i]
         return bank.source(local)
 
-    def digest(self, instruction: str) -> str:
-        return " ".join(bank.digest(instruction) for bank in self.banks)
-
     def fingerprint(self) -> str:
-        return " ".join(bank.fingerprint() for bank in self.banks)
+        return " ".join([*(bank.fingerprint() for bank in self.banks), str(len(self))])
 
     def _instruction(self, i: int) -> str:
         bank, local = self._places[i]

@@ -16,10 +16,11 @@ from icl_vla.evaluation import benchmark
 from icl_vla.evaluation.attempt import _disturbed, run_trial
 from icl_vla.evaluation.benchmark import plan, run_suite
 from icl_vla.evaluation.benchmark_report import report_suite
-from icl_vla.evaluation.demonstrations import benchmark_path, open_handed
+from icl_vla.evaluation.demonstrations import Shown, benchmark_path, open_handed, record_shown
 from icl_vla.evaluation.suite import Cell, Suite
 from icl_vla.evaluation.trials import Result, ResultLog
 from icl_vla.evaluation.workplace import at_task
+from icl_vla.sim.task import NoRoom
 from icl_vla_embodiments import ReportedError
 from icl_vla_embodiments.store import EmbodimentStore
 from icl_vla_embodiments.urdf import embodiment_from_urdf
@@ -104,6 +105,14 @@ def test_a_mixed_bank_catches_who_ignores_language(base):
     (mixed,) = {t.setting.handed for t in plan(chosen, base) if t.setting.cell == chosen.cells[0]}
     bank = open_handed(base, mixed)
     assert len(bank) == 2 * SHOWN and len(bank.instructions) == 2
+
+
+def test_a_robot_shows_only_what_it_has_room_for(tmp_path):
+    """In a mixed bank, that is; the robot that acts must have it."""
+    shown = Shown("drawn_gantry_310000", "program:310000", "planned", "single", (510_000,))
+    assert record_shown(tmp_path, shown, whole=False)["shown"] == 0
+    with pytest.raises(NoRoom):
+        record_shown(tmp_path, shown)
 
 
 def test_without_kinematics_the_numbers_alone_are_played(base, monkeypatch):

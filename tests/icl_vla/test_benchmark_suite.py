@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from icl_vla.evaluation.benchmark import _told_apart
+from icl_vla.evaluation.benchmark import _handed, _told_apart
 from icl_vla.evaluation.context import CONTEXTS, NEUTRAL, at_rate, respoken
 from icl_vla.evaluation.conventions import CONVENTIONS, REWRITTEN, misdescribed
 from icl_vla.evaluation.distances import Programs, edit_distances
@@ -302,14 +302,28 @@ def test_drawn_bodies_are_kept_beside_the_results(tmp_path):
 
 
 def test_mixed_banks_tell_tasks_apart():
-    """No two tasks in the same words, as many as asked for; their place tells nothing."""
+    """No words ask for two tasks, as many as wanted; their place tells nothing."""
     cells = tuple(Cell(f, context="mixed") for f in ("reach", "press", "stack"))
     suite = Suite("s", cells, ("vote",), body="robot", mixed_tasks=50)
     for number in (900_000, 900_001):
         tasks = _told_apart(suite, cells[1], number)
         assert ("press", number) in tasks and tasks == sorted(tasks)
         assert len(tasks) == len(set(tasks)) == 50
-        assert len({draw(*t).instruction for t in tasks}) == 50
+        words = [w for t in tasks for w in {draw(*t).instruction, *draw(*t).paraphrases}]
+        assert len(set(words)) == len(words)
+
+
+def test_mixed_banks_hold_what_other_cells_have_recorded(tmp_path):
+    """Their tasks are not demonstrated a second time; other robots show only what is needed."""
+    cells = Cell("press"), Cell("reach", context="mixed", demonstrations=3)
+    suite = Suite("s", cells, ("vote",), tasks=1, body="robot", mixed_tasks=4)
+    suite = suite.with_(mixed_bodies=("drawn_gantry",))
+    handed = _handed(suite, cells[1], 900_000, 0)
+    assert _handed(suite, cells[0], 900_000, 0).shown[0] in handed.shown
+    counts = {(s.body, s.task): len(s.seeds) for s in handed.shown}
+    assert len(counts) == 8 and counts.pop(("robot", "press:900000")) == 10
+    assert set(counts.values()) == {3} and ("drawn_gantry_900000", "press:900000") in counts
+    assert all(h.count == len(s.seeds) for h in handed.banks() for s in h.shown)
 
 
 def test_cells_are_named_by_what_is_unusual():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,11 @@ import pytest
 
 from icl_vla.evaluation.artifacts import ARTIFACTS
 from icl_vla.evaluation.disturbances import DISTURBANCES, DisturbedDriver, disturbance
+from icl_vla.runtime.loop import execute
 from icl_vla.sim.bodies import KINDS, draw_body
 from icl_vla.sim.conventions import FACTORS, draw_convention, held_out
+from icl_vla.sim.families import draw
+from icl_vla.sim.task import Expert
 from icl_vla.sim.workspace import Workspace
 from icl_vla_embodiments import Command, ReportedError, SpaceState, TaskTarget, UnknownName
 from icl_vla_embodiments.robot_model import RobotModel
@@ -137,6 +141,25 @@ def test_what_goes_wrong_goes_wrong(cell) -> None:
         joints.append((struck.observe().q[0], driver.observe(cameras=False).q[0]))
     late = np.array(joints)
     assert (late[4:, 0] < late[4:, 1] - 0.01).all()
+
+
+def test_an_expert_starts_over_where_a_grasp_was_missed(cell) -> None:
+    place, task = cell("stack"), draw("place_in", 3)
+
+    def won(expert: Expert) -> bool:
+        struck = DisturbedDriver(place.driver, disturbance("missed"), 0)
+        while struck.clock() < 30.0:
+            target = expert.act(place.driver, struck.observe(cameras=False))
+            if target is None:
+                break
+            until = struck.clock() + 0.1
+            execute(struck, place.controller, [target], [until], until)
+        return place.judge()
+
+    place.lay_out(task, lambda s: task.sample(place.workspace, np.random.default_rng(s)))
+    for act, wins in ((partial(task.operator, "straight"), False), (task.expert, True)):
+        place.reset(4)
+        assert won(act(place.workspace, np.random.default_rng(7))) is wins
 
 
 def test_unknown_disturbances_are_named() -> None:

@@ -62,6 +62,13 @@ def test_effectors_of_another_robot_go_by_ones_own_names(both, tmp_path):
         np.testing.assert_allclose(getattr(seen, channel)[name], getattr(d, channel)[name])
 
 
+def test_what_is_not_read_does_not_count(both):
+    one = BankCollection(both.banks, limit=1)
+    assert one.digest("push") != both.digest("push") == both.banks[0].digest("push")
+    assert both.digest("stack") == both.banks[1].digest("stack") != one.digest("stack")
+    assert one.fingerprint() != both.fingerprint()
+
+
 def test_it_is_only_read(both):
     with pytest.raises(BankError, match="only read"):
         both.append(make_example())

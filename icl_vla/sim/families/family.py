@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
-from icl_vla_embodiments import ReportedError
 from icl_vla_embodiments.types import Array
 
 from ..driver import PyBulletDriver
 from ..looks import PALETTE, Look
-from ..operator import Stage, operate
+from ..operator import Persistent, Stage, operate
 from ..operators import find_operator
 from ..scene import ObjectSpec, Scene, Shape
-from ..task import Expert, place_apart, start
+from ..task import Expert, NoRoom, place_apart, start
 from ..workspace import Workspace
 
 if TYPE_CHECKING:
@@ -149,8 +148,8 @@ class TableTask(ABC):
         return (edge, edge, edge)
 
     def expert(self, workspace: Workspace, rng: np.random.Generator) -> Expert:
-        """An operator of the usual style."""
-        return self.operator("straight", workspace, rng)
+        """An operator of the usual style, who starts over where the goal was missed."""
+        return Persistent(lambda: self.operator("straight", workspace, rng), self.succeeded)
 
     def operator(self, style: str, workspace: Workspace, rng: np.random.Generator) -> Expert:
         """An operator of a style (:mod:`icl_vla.sim.operators`)."""
@@ -173,7 +172,7 @@ class TableTask(ABC):
         """Things laid out so that the task can be done.
 
         Raises:
-            ReportedError: There is no room for that, even without distractors.
+            NoRoom: There is none for that, even without distractors.
         """
         for attempt in range(_ATTEMPTS):
             things = [self._thing(role, look, workspace, rng) for role, look in self.roles.items()]
@@ -184,7 +183,7 @@ class TableTask(ABC):
             objects = place_apart(workspace, rng, things, zones, gap=self.gap, needed=needed)
             if self.clear(objects):
                 return objects
-        raise ReportedError(
+        raise NoRoom(
             "the robot's table-top patch has no room for the task",
             where=self.name,
             value=f"{2 * workspace.half[0]:.2f} m by {2 * workspace.half[1]:.2f} m",

@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from icl_vla_embodiments import ReportedError
 from icl_vla_embodiments.types import Array
 
 from ..driver import PyBulletDriver
 from ..looks import Look
 from ..operator import Stage
 from ..scene import ObjectSpec
+from ..task import NoRoom
 from ..workspace import Workspace
 from .family import GRASPABLE, Step, TableTask, Zone, draw_looks, spec_of
 from .motions import Goal, Hand
@@ -63,7 +63,7 @@ class Sweep(TableTask):
             if heap is not None:
                 others = [o for o in objects if o.name not in self.roles]
                 return [zone, *heap, *(o for o in others if not _in_the_way(o, heap, zone))]
-        raise ReportedError(
+        raise NoRoom(
             "the robot's table-top patch has no room for a group beside its zone",
             where=self.name,
             value=f"{2 * workspace.half[0]:.2f} m by {2 * workspace.half[1]:.2f} m",
