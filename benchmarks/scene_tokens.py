@@ -13,15 +13,15 @@ from __future__ import annotations
 import argparse
 import time
 from collections import defaultdict
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.spatial import cKDTree
 
+from icl_vla.evaluation.artifacts import greyscale
 from icl_vla.evaluation.rigs import RIGS
 from icl_vla.evaluation.workplace import at_task, table_task
-from icl_vla.perception.learned import LearnedEncoder
+from icl_vla.perception.encoders import encoder_of
 from icl_vla.perception.memory import match
 from icl_vla.perception.tokens import Encoder, SceneTokens
 from icl_vla.sim.families import TRAINED
@@ -87,6 +87,17 @@ def shown(cell: Workcell, seed: int) -> Shown:
     )
 
 
+def colourless(scene: Shown) -> Shown:
+    """The same without colours."""
+    rng = np.random.default_rng(0)
+    cameras = {
+        n: replace(c, rgb=greyscale(c.rgb[None], 5, rng)[0])
+        for n, c in scene.observation.cameras.items()
+        if c.rgb is not None
+    }
+    return replace(scene, observation=replace(scene.observation, cameras=cameras))
+
+
 def owners(tokens: SceneTokens, scene: Shown) -> list[str]:
     """The thing of each token; empty where it is on none."""
     trees = {name: cKDTree(points) for name, points in scene.surfaces.items()}
@@ -142,7 +153,10 @@ def main() -> None:
     parser.add_argument("embodiment")
     parser.add_argument("--tasks", type=int, default=4, help="of each family")
     parser.add_argument("--rig", choices=list(RIGS), default="pair")
-    parser.add_argument("--weights", type=Path, help="folder; by default the package's")
+    parser.add_argument(
+        "--encoder", nargs="*", default=["components", "learned"], help="as `icl-vla run` takes it"
+    )
+    parser.add_argument("--grey", action="store_true", help="as cameras without colours see it")
     arguments = parser.parse_args()
     pairs = []
     for number in range(FIRST_TASK, FIRST_TASK + arguments.tasks):
@@ -151,12 +165,11 @@ def main() -> None:
                 home(), arguments.embodiment, table_task(f"{family}:{number}"), arguments.rig
             )
             pairs.append((shown(cell, FIRST_SEED), shown(cell, FIRST_SEED + 1)))
-    plain = cell.encoder
-    given = {} if arguments.weights is None else {"folder": arguments.weights}
-    learned = LearnedEncoder.from_pretrained(plain.model, plain.hulls, plain.reach, **given)
-    encoders: tuple[Encoder, ...] = (plain, learned)
-    for encoder in encoders:
-        print(f"{encoder.schema}, {arguments.rig}: {measure(encoder, pairs).told()}")
+    if arguments.grey:
+        pairs = [(colourless(a), colourless(b)) for a, b in pairs]
+    for name in arguments.encoder:
+        encoder = encoder_of(name, cell.components)
+        print(f"{name}, {arguments.rig}: {measure(encoder, pairs).told()}", flush=True)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,18 @@ from typing import Annotated
 
 import typer
 
-from . import benchmark, demos, doctor, embodiments, evaluate, plugins, quickstart, train, wbc
+from . import (
+    benchmark,
+    demos,
+    doctor,
+    embodiments,
+    evaluate,
+    explain,
+    plugins,
+    quickstart,
+    train,
+    wbc,
+)
 
 app = typer.Typer(
     name="icl-vla",
@@ -33,6 +44,7 @@ app.add_typer(embodiments.app, name="embodiments")
 app.add_typer(demos.app, name="demos")
 app.command("run")(evaluate.run)
 app.command("eval")(evaluate.evaluate)
+app.command("explain")(explain.explain)
 app.add_typer(benchmark.app, name="benchmark")
 app.command("train")(train.train)
 app.add_typer(wbc.app, name="wbc")

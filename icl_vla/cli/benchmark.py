@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .options import ENCODERS
+
 if TYPE_CHECKING:
     from ..evaluation.suite import Suite
 
@@ -20,15 +22,20 @@ Seed = Annotated[
     int | None, typer.Option(help="Which tasks and scenes; two seeds share none.", min=0, max=99)
 ]
 Methods = Annotated[list[str] | None, typer.Option("--method", help="Method; repeat for several.")]
+Encoder = Annotated[
+    str | None, typer.Option("--encoder", help=f"Instead of the suite's: {ENCODERS}.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-def _suite(name: str, seed: int | None, methods: list[str] | None) -> Suite:
+def _suite(name: str, seed: int | None, methods: list[str] | None, encoder: str | None) -> Suite:
     from ..evaluation.suite import find_suite
 
     suite = find_suite(name)
     if seed is not None:
         suite = suite.with_(seed=seed)
+    if encoder is not None:
+        suite = suite.with_(encoder=encoder)
     return suite.with_(methods=tuple(methods)) if methods else suite
 
 
@@ -37,6 +44,7 @@ def run(
     suite: SuiteName = "headline",
     methods: Methods = None,
     seed: Seed = None,
+    encoder: Encoder = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
     ray: Annotated[
         str | None,
@@ -50,7 +58,7 @@ def run(
     from ..paths import home
     from . import output
 
-    chosen = _suite(suite, seed, methods)
+    chosen = _suite(suite, seed, methods, encoder)
     with output.progress(f"benchmark {chosen.name}", 0, quiet=as_json) as advance:
 
         def tell(progress: Progress) -> None:
@@ -101,6 +109,7 @@ def report(
     suite: SuiteName = "headline",
     seed: Seed = None,
     methods: Methods = None,
+    encoder: Encoder = None,
     out: Annotated[Path | None, typer.Option(help="The page; default: in ICL_VLA_HOME.")] = None,
     distances: Annotated[
         bool, typer.Option(help="Measure each task's distance to what is trained on.")
@@ -112,7 +121,7 @@ def report(
     from ..paths import home
     from . import output
 
-    chosen = _suite(suite, seed, methods)
+    chosen = _suite(suite, seed, methods, encoder)
     with output.working("writing the report", quiet=as_json) as say:
         page = report_suite(chosen, home(), out, distances=distances, say=say)
     if as_json:

@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from .options import EncoderName
+
 
 class Weights(StrEnum):
     """Where task weights come from."""
@@ -39,6 +41,7 @@ def run(
             help="How tightly each direction is held: equally, or as the demonstrations were."
         ),
     ] = Weights.equal,
+    encoder: EncoderName = "components",
     episodes: Annotated[int, typer.Option(min=1, help="New scenes to try.")] = 1,
     seed: Annotated[int, typer.Option(help="Seed of the first scene.")] = 5000,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
@@ -64,6 +67,7 @@ def run(
             scene=scene,
             method=method,
             weights=weights.value,
+            encoder=encoder,
             seeds=range(seed, seed + episodes),
             workers=workers,
             films=films,
@@ -91,6 +95,7 @@ def evaluate(
         list[str] | None,
         typer.Option("--method", help="Method; repeat for several. Default: all but trained ones."),
     ] = None,
+    encoder: EncoderName = "components",
     episodes: Annotated[int, typer.Option(min=1, help="Scenes for each task.")] = 20,
     seed: Annotated[int, typer.Option(help="Seed of the first scene.")] = 5000,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
@@ -109,6 +114,7 @@ def evaluate(
             tasks=tasks,
             methods=methods,
             seeds=range(seed, seed + episodes),
+            encoder=encoder,
             workers=workers,
             restart=restart,
             progress=lambda r: advance(f"{r.task} {r.method} {r.seed}"),

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from .options import ENCODERS
+
+if TYPE_CHECKING:
+    from ..training.encoder_recipe import EncoderRecipe
+    from ..training.recipe import Recipe
 
 
 def train(
@@ -17,27 +23,72 @@ def train(
         Path | None, typer.Option(help="Folder of the run; default: in ICL_VLA_HOME.")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Instead of the recipe's.")] = None,
-    rounds: Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's.")] = None,
+    rounds: Annotated[
+        int | None, typer.Option(min=1, help="Instead of the recipe's; of policies.")
+    ] = None,
+    encoder: Annotated[
+        str | None, typer.Option(help=f"Whose tokens a policy shall read: {ENCODERS}.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Train a policy on random tasks made as it learns; the same command goes on where it ended."""
+    """Train on what is made as it learns; the same command goes on where it ended.
+
+    The recipe says what is trained: a policy, on random tasks, or the encoder that makes tokens of
+    pictures, on random scenes.
+    """
     from ..paths import home
+    from ..training.encoder_recipe import EncoderRecipe
     from ..training.recipe import read_recipe
     from . import output
 
     chosen = read_recipe(recipe)
     if seed is not None:
         chosen = replace(chosen, seed=seed)
-    if rounds is not None:
-        chosen = replace(chosen, rounds=rounds)
     folder = out or home() / "training" / f"{Path(recipe).stem}-{chosen.seed}"
-    from ..training.trainer import train as train_
-
-    with output.progress("training", chosen.rounds, quiet=as_json) as advance:
-        network = train_(chosen, folder, progress=advance)
-    size = sum(p.numel() for p in network.parameters())
+    if isinstance(chosen, EncoderRecipe):
+        size = _encoder(chosen, folder, rounds, encoder, as_json)
+    else:
+        size = _policy(chosen, folder, rounds, encoder, as_json)
     if as_json:
         output.show_json({"folder": folder, "parameters": size})
         return
     output.console.print(f"  {size:,} parameters: {folder / 'checkpoint'}", soft_wrap=True)
     output.console.print(f"  curves: {folder / 'curves.png'}", soft_wrap=True)
+
+
+def _policy(
+    recipe: Recipe, folder: Path, rounds: int | None, encoder: str | None, quiet: bool
+) -> int:
+    """How many parameters it has."""
+    from ..perception.encoders import schema_of
+    from ..training.trainer import train
+    from . import output
+
+    if rounds is not None:
+        recipe = replace(recipe, rounds=rounds)
+    if encoder is not None:
+        recipe = replace(recipe, network={**recipe.network, "encoder": schema_of(encoder)})
+    with output.progress("training a policy", recipe.rounds, quiet=quiet) as advance:
+        network = train(recipe, folder, progress=advance)
+    return sum(p.numel() for p in network.parameters())
+
+
+def _encoder(
+    recipe: EncoderRecipe, folder: Path, rounds: int | None, encoder: str | None, quiet: bool
+) -> int:
+    """How many parameters it has."""
+    from icl_vla_embodiments import ReportedError
+
+    from ..training.encoder import KEEP, train
+    from . import output
+
+    if rounds is not None or encoder is not None:
+        raise ReportedError(
+            "this recipe trains an encoder, the option is for policies",
+            value="--rounds" if rounds is not None else "--encoder",
+            valid=["--out", "--seed"],
+        )
+    pieces = -(-recipe.total // KEEP)
+    with output.progress("training an encoder", pieces, quiet=quiet) as advance:
+        network = train(recipe, folder, progress=advance)
+    return sum(p.numel() for p in network.parameters())

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import fields
 from functools import cache
 from pathlib import Path
-from typing import NoReturn, cast
+from typing import NoReturn, Protocol, cast
 
 import numpy as np
 
@@ -53,21 +53,38 @@ def _registered(home: Path, embodiment: str, task: str) -> Workcell:
     return Workcell.build(EmbodimentStore(home), embodiment, task)
 
 
-def run_trial(trial: Trial, home: Path, bank: Path | None = None) -> Result:
+class Witness(Protocol):
+    """Watches a trial."""
+
+    def begin(self, cell: Place) -> None:
+        """The robot at its task was just reset."""
+
+    def hear(self, observation: Observation, chunk: ActionChunk) -> None:
+        """The policy answered."""
+
+    def look(self) -> None:
+        """The robot has carried out a command."""
+
+
+def run_trial(
+    trial: Trial, home: Path, bank: Path | None = None, witness: Witness | None = None
+) -> Result:
     """Run one trial in this process.
 
     Args:
         trial: What is tried.
         home: Where robots and the benchmark's banks are.
         bank: Demonstrations, for a trial that is not of a benchmark.
+        witness: Who else watches.
     """
     setting = trial.setting
     if setting is None:
         assert bank is not None
         cell: Place = _registered(home, trial.embodiment, trial.task)
+        cell.see_with(trial.encoder)
     else:
         _check_code(setting)
-        cell = at_task(home, trial.embodiment, setting.task(), setting.rig)
+        cell = at_task(home, trial.embodiment, setting.task(), setting.rig, trial.encoder)
     assert cell.task is not None
     begin = time.process_time()
     timings = Timings()
@@ -80,11 +97,16 @@ def run_trial(trial: Trial, home: Path, bank: Path | None = None) -> Result:
             filmer.begin(observation)
         evidence = Evidence(cell)
         _also_after_command(cell, evidence.look)
+        if witness is not None:
+            witness.begin(cell)
+            _also_after_command(cell, witness.look)
 
         def watch(observation: Observation, chunk: ActionChunk) -> None:
             evidence.hear(observation, chunk)
             if filmer is not None:
                 filmer.watch(observation, chunk)
+            if witness is not None:
+                witness.hear(observation, chunk)
 
         method = find_method(trial.method)
         demonstrations = open_handed(home, setting.handed) if setting else _open(bank)
@@ -172,8 +194,8 @@ def _known(cell: Place, method: Method, setting: Setting | None) -> Station:
         return cell
     if method.kinematics:
         raise ReportedError("the method needs the robot's kinematics, which nobody tells it")
-    parts = {f.name: getattr(cell, f.name) for f in fields(Station)}
-    return Station(**parts | {"model": _Withheld(), "encoder": _Withheld()})
+    parts = {f.name: getattr(cell, f.name) for f in fields(Station) if f.init}
+    return Station(**parts | {"model": _Withheld(), "components": _Withheld()})
 
 
 class _Withheld:

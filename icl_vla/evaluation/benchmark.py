@@ -16,6 +16,7 @@ from icl_vla_embodiments.home import write_atomically
 from icl_vla_retrieval import DatasetBusy
 from icl_vla_retrieval.transaction import locked
 
+from ..perception.encoders import schema_of
 from ..processes import spread
 from ..runtime.record import LONGEST
 from .context import CONTEXTS
@@ -94,6 +95,7 @@ def plan(suite: Suite, home: Path, films: int = 0) -> list[Trial]:
                                 else None,
                                 film=filmed,
                                 setting=setting,
+                                encoder=suite.encoder,
                             )
                         )
     return trials
@@ -170,7 +172,8 @@ def _context(home: Path, suite: Suite, cell: Cell, handed: Handed) -> str:
     urdf = find_robot(home, handed.shown[0].body)[1].urdf_sha256
     shown = [shown_path(home, s).name for s in handed.shown]
     drawn = [handed.count, handed.number]
-    facts = [asdict(cell), suite.rig, urdf, shown, drawn, LONGEST, splits_sha256()]
+    seen = schema_of(suite.encoder)
+    facts = [asdict(cell), suite.rig, seen, urdf, shown, drawn, LONGEST, splits_sha256()]
     return fingerprint(*facts, everything())
 
 
@@ -199,7 +202,7 @@ def run_suite(
         trials = plan(suite, home, films)
         write_atomically(folder / "splits.yaml", splits_yaml())
         write_atomically(folder / "suite.yaml", suite.to_yaml())
-        shown = _prepare(trials, home, workers, ray, say)
+        shown = _prepare(trials, home, suite.encoder, workers, ray, say)
         log = ResultLog(folder / "results.jsonl")
         known = sum(t.key in log.results for t in trials)
         say(Progress("episodes", len(trials)))
@@ -247,7 +250,7 @@ def _alone(home: Path) -> AbstractContextManager[None]:
 
 
 def _prepare(
-    trials: Sequence[Trial], home: Path, workers: int, ray: str | None, say: Tell
+    trials: Sequence[Trial], home: Path, encoder: str, workers: int, ray: str | None, say: Tell
 ) -> list[dict[str, object]]:
     """Record and hand over what trials need; what became of each set of demonstrations."""
     for stale in (benchmark_path(home) / "handed").glob("*/.part-*"):
@@ -259,12 +262,13 @@ def _prepare(
     say(Progress("demonstrations", len(shown)))
     made = []
     # what another robot of a mixed bank has no room for, it cannot show
-    for row in spread(record_shown, [(home, s, s in own) for s in shown], workers, ray):
+    jobs = [(home, s, encoder, s in own) for s in shown]
+    for row in spread(record_shown, jobs, workers, ray):
         made.append(row)
         say(Progress("demonstrations", len(shown), f"{row['task']} by {row['operator']}"))
     missing = [h for h in every if not handed_path(home, h).exists()]
     say(Progress("contexts", len(missing)))
-    for _ in spread(hand_over, [(home, h) for h in missing], workers, ray):
+    for _ in spread(hand_over, [(home, h, encoder) for h in missing], workers, ray):
         say(Progress("contexts", len(missing), "made"))
     return made
 

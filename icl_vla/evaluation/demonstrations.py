@@ -14,6 +14,7 @@ from icl_vla_embodiments import ActionSpace
 from icl_vla_retrieval import BankCollection, CameraSpec, DemoBank, Demonstration
 from icl_vla_retrieval.spec import BankSpec
 
+from ..perception.encoders import COMPONENTS
 from ..policy.context import index_episodes
 from ..runtime.station import Station
 from ..sim.foreign import ForeignCell
@@ -111,23 +112,28 @@ def handed_path(home: Path, handed: Handed) -> Path:
     return benchmark_path(home) / "handed" / first.body / f"{words}-{key}"
 
 
-def record_shown(home: Path, shown: Shown, whole: bool = True) -> dict[str, object]:
-    """Record what is missing of a set, in this process.
+def record_shown(
+    home: Path, shown: Shown, encoder: str = COMPONENTS, whole: bool = True
+) -> dict[str, object]:
+    """Record what is missing of a set, and read it with an encoder, in this process.
 
     Args:
         home: Where robots and banks are.
         shown: The set.
+        encoder: As ``--encoder`` has it.
         whole: Whether a scene that the robot has no room for is an error; else the set ends there.
 
     Raises:
         NoRoom: The robot's patch is too small for the task.
     """
-    return record_into(shown_path(home, shown), home, shown, whole)
+    return record_into(shown_path(home, shown), home, shown, encoder, whole)
 
 
-def record_into(path: Path, home: Path, shown: Shown, whole: bool = True) -> dict[str, object]:
+def record_into(
+    path: Path, home: Path, shown: Shown, encoder: str = COMPONENTS, whole: bool = True
+) -> dict[str, object]:
     """The same, into the bank at ``path``."""
-    cell = at_task(home, shown.body, table_task(shown.task), shown.rig)
+    cell = at_task(home, shown.body, table_task(shown.task), shown.rig, encoder)
     assert cell.task is not None
     bank = DemoBank.open_or_create(
         path,
@@ -171,13 +177,13 @@ def _record(cell: Place, operator: str, seed: int) -> Demonstration:
     return record_in(cell, lambda o: acting.act(cell.driver, o), operator, seed)
 
 
-def hand_over(home: Path, handed: Handed) -> None:
+def hand_over(home: Path, handed: Handed, encoder: str = COMPONENTS) -> None:
     """Make the bank of what a method gets, in this process; whole or not at all."""
     path = handed_path(home, handed)
     if path.exists():
         return
     (shown,) = handed.shown
-    cell = at_task(home, shown.body, table_task(shown.task), shown.rig)
+    cell = at_task(home, shown.body, table_task(shown.task), shown.rig, encoder)
     context, convention = CONTEXTS[handed.context], CONVENTIONS[handed.convention]
     true, told = spaces(cell, handed)
     source = DemoBank.open(shown_path(home, shown))

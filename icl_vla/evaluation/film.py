@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from icl_vla_embodiments import ActionChunk, Observation, se3
 from icl_vla_embodiments.types import Array
 
+from ..policy.frames import thing_of
 from ..sim.scene import CameraSpec
 from ..sim.workcell import Workcell
 
@@ -113,7 +114,7 @@ def leader(shares: dict[str, float], tokens: Array) -> tuple[Array | None, float
     """Where the thing is whose frames have the largest share in a motion, and that share.
 
     Args:
-        shares: Frame name -> share; names of token frames begin with "token" and its row.
+        shares: Frame name -> share.
         tokens: ``(M, 3)`` positions in the base frame.
 
     Returns:
@@ -121,7 +122,7 @@ def leader(shares: dict[str, float], tokens: Array) -> tuple[Array | None, float
     """
     merged: dict[int | None, float] = {}
     for name, share in shares.items():
-        row = int(name.split()[1]) if name.startswith("token") else None
+        row = thing_of(name)
         merged[row] = merged.get(row, 0.0) + share
     row, share = max(merged.items(), key=lambda item: item[1])
     return (None if row is None else tokens[row]), share

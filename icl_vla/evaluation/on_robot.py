@@ -13,6 +13,7 @@ from icl_vla_embodiments.home import write_atomically
 from icl_vla_retrieval import DemoBank
 
 from ..paths import run_path
+from ..perception.encoders import COMPONENTS
 from ..runtime.drivers import ReportingDriver
 from ..runtime.station import Station
 from ..runtime.weights import Weights
@@ -33,18 +34,20 @@ def run_on_robot(
     seeds: Sequence[int],
     options: Sequence[str] = (),
     weights: Weights = "equal",
+    encoder: str = COMPONENTS,
     progress: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """One method on a robot, once for each seed; the robot is stopped however that ends.
 
     Raises:
         UnknownName: No such driver or method.
-        ReportedError: The options are not the driver's.
+        ReportedError: The options are not the driver's, or there is no such encoder.
         PluginError: The driver fails.
     """
     way = find_method(method)
     station = Station.around(robot, lambda _: ReportingDriver(driver, robot, options))
-    folder = run_path(base, robot.name) / folder_name(driver, method, weights)
+    station.see_with(encoder)
+    folder = run_path(base, robot.name) / folder_name(driver, method, weights, encoder)
     episodes: list[dict[str, Any]] = []
     films = []
     for seed in seeds:
@@ -76,6 +79,7 @@ def run_on_robot(
         "driver": driver,
         "driver_options": list(options),
         "weights": weights,
+        "encoder": station.encoder.schema,
         "folder": str(folder),
         "judged": False,
         "ended": ", ".join(e["ended"] for e in episodes),

@@ -16,9 +16,11 @@ from icl_vla_embodiments.store import EmbodimentStore
 from icl_vla_retrieval import DemoBank, choose_instruction
 
 from ..paths import bank_path, run_path
+from ..perception.encoders import COMPONENTS, schema_of
 from ..runtime.drivers import find_driver
 from ..runtime.weights import Weights
 from ..sim.scene import Scene
+from ..sim.task import Task
 from ..sim.workcell import Workcell, find_task, task_names
 from .film import Filmer, contact_sheet
 from .methods import METHODS, check_weights, find_method, folder_name
@@ -35,6 +37,7 @@ def evaluate(
     seeds: Sequence[int],
     workers: int = 1,
     restart: bool = False,
+    encoder: str = COMPONENTS,
     progress: Callable[[Result], None] | None = None,
     total: Callable[[int], None] | None = None,
 ) -> dict[str, Any]:
@@ -42,12 +45,19 @@ def evaluate(
 
     Results that are known already, from an earlier call or from ``run``, are not made again.
     """
-    bank = _bank(base, embodiment)
+    bank = bank_of(base, embodiment)
     chosen = [find_task(t) for t in tasks or demonstrated_tasks(bank)]
     usual = [name for name, method in METHODS.items() if not method.trains]
     names = [find_method(m).name for m in methods or usual]
     trials = [
-        Trial(embodiment, task.name, method, seed, context_of(bank, task.instruction))
+        Trial(
+            embodiment,
+            task.name,
+            method,
+            seed,
+            context_of(bank, task.instruction, encoder),
+            encoder=encoder,
+        )
         for seed in seeds
         for task in chosen
         for method in names
@@ -60,6 +70,7 @@ def evaluate(
         "embodiment": embodiment,
         "folder": str(folder),
         "seeds": [seeds[0], seeds[-1]],
+        "encoder": schema_of(encoder),
         "demonstrations": bank.summary()["instructions"],
         "results": summarise(results),
     }
@@ -73,7 +84,7 @@ def understand(base: Path, embodiment: str, asked: str) -> str:
     Raises:
         InstructionError: None is, or several may be.
     """
-    return choose_instruction(asked, _bank(base, embodiment).instructions)
+    return choose_instruction(asked, bank_of(base, embodiment).instructions)
 
 
 def run_in_scenes(
@@ -90,11 +101,12 @@ def run_in_scenes(
     films: int = 1,
     restart: bool = False,
     weights: Weights = "equal",
+    encoder: str = COMPONENTS,
     progress: Callable[[Result], None] | None = None,
     note: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """One method in new scenes, with pictures; or, with a plugin's driver, on that robot."""
-    bank = _bank(base, embodiment)
+    bank = bank_of(base, embodiment)
     instruction = choose_instruction(instruction, bank.instructions)
     check_weights(weights, method, bank, instruction)
     if driver != "pybullet":
@@ -113,6 +125,7 @@ def run_in_scenes(
             seeds=seeds,
             options=driver_options,
             weights=weights,
+            encoder=encoder,
             progress=note,
         )
     if driver_options:
@@ -123,16 +136,12 @@ def run_in_scenes(
             remedy="leave out --driver-option, or name a plugin's driver",
         )
     if scene is not None and Path(scene).suffix in (".yaml", ".yml"):
-        return _run_in_file(base, embodiment, instruction, Path(scene), method, bank, weights)
-    task = find_task(scene or _task_of(instruction))
-    if task.instruction != instruction:
-        raise ReportedError(
-            f"the scenes of {task.name!r} are for another instruction",
-            value=instruction,
-            valid=[task.instruction],
+        return _run_in_file(
+            base, embodiment, instruction, Path(scene), method, bank, weights, encoder
         )
-    folder = run_path(base, embodiment) / folder_name(task.name, method, weights)
-    context = context_of(bank, instruction)
+    task = task_for(instruction, scene)
+    folder = run_path(base, embodiment) / folder_name(task.name, method, weights, encoder)
+    context = context_of(bank, instruction, encoder)
     trials = [
         Trial(
             embodiment,
@@ -143,6 +152,7 @@ def run_in_scenes(
             pictures=str(folder / f"seed_{seed}"),
             film=i < films,
             weights=weights,
+            encoder=encoder,
         )
         for i, seed in enumerate(seeds)
     ]
@@ -154,6 +164,7 @@ def run_in_scenes(
         "embodiment": embodiment,
         "instruction": instruction,
         "weights": weights,
+        "encoder": schema_of(encoder),
         "folder": str(folder),
         "judged": True,
         "results": summarise(results),
@@ -187,11 +198,11 @@ def _run(
     return [log.results[t.key] for t in trials]
 
 
-def context_of(bank: DemoBank, instruction: str) -> str:
+def context_of(bank: DemoBank, instruction: str, encoder: str = COMPONENTS) -> str:
     """Fingerprint of what a result depends on besides the scene."""
     from .. import __version__
 
-    facts = [__version__, bank.spec.urdf_sha256, bank.digest(instruction)]
+    facts = [__version__, bank.spec.urdf_sha256, bank.digest(instruction), schema_of(encoder)]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
 
@@ -203,10 +214,12 @@ def _run_in_file(
     method: str,
     bank: DemoBank,
     weights: Weights,
+    encoder: str,
 ) -> dict[str, Any]:
     """One episode in a scene laid out by hand; nobody judges it."""
     cell = Workcell.build(EmbodimentStore(base), embodiment, scene=Scene.from_yaml(file))
-    folder = run_path(base, embodiment) / folder_name(file.stem, method, weights)
+    cell.see_with(encoder)
+    folder = run_path(base, embodiment) / folder_name(file.stem, method, weights, encoder)
     filmer = Filmer(cell, folder)
     filmer.begin(cell.reset(0))
     outcome = find_method(method).run(cell, bank, instruction, 0, filmer.watch, weights)
@@ -215,6 +228,7 @@ def _run_in_file(
         "embodiment": embodiment,
         "instruction": instruction,
         "weights": weights,
+        "encoder": cell.encoder.schema,
         "folder": str(folder),
         "judged": False,
         "ended": f"{outcome.reason} after {outcome.seconds:.1f} s",
@@ -231,6 +245,22 @@ def demonstrated_tasks(bank: DemoBank) -> list[str]:
     return [name for name in task_names() if find_task(name).instruction in known]
 
 
+def task_for(instruction: str, name: str | None = None) -> Task:
+    """The simulated task of an instruction, which may be named.
+
+    Raises:
+        ReportedError: There is none, or the one named is for another instruction.
+    """
+    task = find_task(name or _task_of(instruction))
+    if task.instruction != instruction:
+        raise ReportedError(
+            f"the scenes of {task.name!r} are for another instruction",
+            value=instruction,
+            valid=[task.instruction],
+        )
+    return task
+
+
 def _task_of(instruction: str) -> str:
     for name in task_names():
         if find_task(name).instruction == instruction:
@@ -243,7 +273,12 @@ def _task_of(instruction: str) -> str:
     )
 
 
-def _bank(base: Path, embodiment: str) -> DemoBank:
+def bank_of(base: Path, embodiment: str) -> DemoBank:
+    """A robot's demonstrations.
+
+    Raises:
+        ReportedError: There are none, or they are another robot's.
+    """
     robot = EmbodimentStore(base).get(embodiment)
     path = bank_path(base, embodiment)
     if not path.exists():

@@ -11,6 +11,7 @@ import yaml
 
 from icl_vla_embodiments import ReportedError, UnknownName
 
+from ..perception.encoders import COMPONENTS
 from ..sim.families import FAMILIES
 from ..sim.foreign import foreign_task
 from ..sim.operators import OPERATORS
@@ -107,6 +108,7 @@ class Suite:
         mixed_tasks: How many tasks there are in a mixed bank.
         mixed_bodies: Robots whose demonstrations are in it beside the acting one's.
         seed: Which tasks, demonstrations and scenes; two seeds share none.
+        encoder: What looks at the pictures, by name.
         summary: One line for people.
     """
 
@@ -121,6 +123,7 @@ class Suite:
     mixed_tasks: int = 50
     mixed_bodies: tuple[str, ...] = ()
     seed: int = 0
+    encoder: str = COMPONENTS
     summary: str = ""
 
     def __post_init__(self) -> None:

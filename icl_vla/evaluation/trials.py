@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from icl_vla_embodiments import ReportedError
 
+from ..perception.encoders import COMPONENTS
 from ..processes import spread
 from ..runtime.weights import Weights
 from .statistics import wilson
@@ -30,11 +31,13 @@ class Trial:
         task: Name of a registered task.
         method: Name of a method.
         seed: Of the scene and of everything random in the attempt.
-        context: Fingerprint of the demonstrations and the robot; results of others do not count.
+        context: Fingerprint of the demonstrations, the robot and the encoder; results of others do
+            not count.
         pictures: Folder for small frames of the attempt, or None.
         film: Whether to write a film there, too.
         setting: Where it is one of a benchmark's: the cell and what is handed over in it.
         weights: Where task weights come from.
+        encoder: What looks at the pictures, by name.
     """
 
     embodiment: str
@@ -46,6 +49,7 @@ class Trial:
     film: bool = False
     setting: Setting | None = None
     weights: Weights = "equal"
+    encoder: str = COMPONENTS
 
     @property
     def key(self) -> Key:

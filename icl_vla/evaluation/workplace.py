@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..perception.encoders import COMPONENTS
 from ..sim.families import draw
 from ..sim.families.family import TableTask
 from ..sim.floor import FloorCell, Mover
@@ -47,13 +48,17 @@ def _foreign(home: Path, body: str, name: str) -> ForeignCell:
     return ForeignCell.build(find_robot(home, body)[1], foreign_task(family, int(number)))
 
 
-def at_task(home: Path, body: str, task: Task | ForeignTask, rig: str) -> Place:
+def at_task(
+    home: Path, body: str, task: Task | ForeignTask, rig: str, encoder: str = COMPONENTS
+) -> Place:
     """A robot at a task, looked at by a rig of cameras; the next call moves it on.
 
     Somebody else's environment has cameras of its own.
     """
     if isinstance(task, ForeignTask):
-        return _foreign(home, body, task.name)
+        theirs = _foreign(home, body, task.name)
+        theirs.see_with(encoder)
+        return theirs
     cell = workcell(home, body, task.mover if isinstance(task, TableTask) else "arm")
     cameras = RIGS[rig](cell)
 
@@ -62,6 +67,7 @@ def at_task(home: Path, body: str, task: Task | ForeignTask, rig: str) -> Place:
         return scene.with_(cameras=cameras)
 
     cell.lay_out(task, scenes)
+    cell.see_with(encoder)
     return cell
 
 

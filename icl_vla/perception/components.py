@@ -29,8 +29,8 @@ class ComponentEncoder:
     """Connected components of one or more calibrated RGB-D cameras.
 
     Attributes:
-        model: Forward kinematics of the robot.
-        hulls: Its links' hulls.
+        model: Forward kinematics of the robot; None where nobody tells: then cameras are fixed.
+        hulls: Its links' hulls; None: then pixels that show the robot should have no depth.
         reach: Points farther from the base than this [m] are ignored.
         robot_margin: Distance [m] to a hull within which a point belongs to the robot.
         table_height: Points this high [m] above the table stand out by shape.
@@ -40,8 +40,8 @@ class ComponentEncoder:
         min_pixels: Smaller regions are dropped.
     """
 
-    model: RobotModel
-    hulls: LinkHulls
+    model: RobotModel | None
+    hulls: LinkHulls | None
     reach: float
     robot_margin: float = 0.012
     table_height: float = 0.010
@@ -61,7 +61,7 @@ class ComponentEncoder:
         """
         usable = complete_cameras(observation)
         assert observation.q is not None
-        links = self.model.link_poses(observation.q)
+        links = {} if self.model is None else self.model.link_poses(observation.q)
         return merged([self._encode_camera(camera, links) for camera in usable])
 
     def _encode_camera(self, camera: CameraImage, links: dict[str, Array]) -> SceneTokens:
@@ -97,6 +97,8 @@ class ComponentEncoder:
             | (darkness > 3 * self.table_contrast)
         )
         foreground = near & stands_out & (z < level + 0.5)
+        if self.hulls is None:
+            return np.asarray(foreground)
         candidates = np.flatnonzero(foreground)
         robot = self.hulls.mask(
             points.reshape(-1, 3)[candidates].astype(float), links, self.robot_margin
@@ -195,6 +197,13 @@ def points_in_base(camera: CameraImage, links: dict[str, Array]) -> NDArray[np.f
     assert camera.T_mount_camera is not None
     T = np.asarray(camera.T_mount_camera)
     if camera.mount is not None:
+        if camera.mount not in links:
+            raise ReportedError(
+                "a camera hangs on a link whose pose is not known",
+                value=camera.mount,
+                valid=links,
+                remedy="say which robot it is, or give the camera's pose in the base's frame",
+            )
         T = links[camera.mount] @ T
     height, width = camera.depth.shape
     K, z = camera.intrinsics, camera.depth

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,10 @@ from icl_vla_retrieval.keys import schema_slug
 
 from ..perception.memory import tracked_tokens
 from ..perception.tokens import Encoder
+
+OPEN = 1.0
+"""Opening of a hand that has nothing to open."""
+_OUT = 0.1  # [m]
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,28 @@ class DemoContext:
 
     def __len__(self) -> int:
         return len(self.tcp)
+
+    def without_robot(self) -> DemoContext:
+        """Without tokens that set out together with the hand, before it can hold anything.
+
+        For pictures in which nobody has left the robot out. When the hand is first :data:`_OUT`
+        from where it began, they have gone a third of that way or more. A hand that never gets
+        there tells nothing.
+        """
+        way = self.tcp[:, :3, 3] - self.tcp[0, :3, 3]
+        far = np.linalg.norm(way, axis=-1) > _OUT
+        if not far.any():
+            return self
+        t = int(np.argmax(far))
+        along = (self.tokens[t] - self.tokens[0]) @ way[t]
+        others = along < (way[t] @ way[t]) / 3
+        return replace(
+            self,
+            tokens=self.tokens[:, others],
+            first=self.first[others],
+            features=self.features[others],
+            clouds=self.clouds[others],
+        )
 
 
 def read_context(
@@ -132,12 +158,22 @@ def _context(
     tokens: dict[str, Array],
     hands: Array | None,
 ) -> DemoContext:
+    if effector not in demonstration.poses:
+        raise ReportedError(
+            "a demonstration lacks the measured poses of a hand",
+            where=f"{demonstration.instruction!r}, number {episode}",
+            value=effector,
+            valid=demonstration.poses,
+            remedy="give them, or the robot's kinematics: Demonstration.from_arrays(poses=...,"
+            " model=...)",
+        )
+    open_ = np.full(len(demonstration), OPEN)
     return DemoContext(
         episode=episode,
         tcp=demonstration.poses[effector],
-        opening=demonstration.grippers[effector],
+        opening=demonstration.grippers.get(effector, open_),
         commands=demonstration.commands[effector],
-        gripper=demonstration.gripper_commands[effector],
+        gripper=demonstration.gripper_commands.get(effector, open_),
         hands=hands,
         **tokens,
     )

@@ -21,6 +21,7 @@ from icl_vla_embodiments.types import Array
 from ..perception.memory import TrackedTokens, match
 from ..perception.registration import relative_yaw
 from .context import DemoContext
+from .headings import turns_from_motion
 
 _HEADING = 0.04  # [m] two tokens nearer than this have no direction between them
 
@@ -73,12 +74,22 @@ class Correspondence:
                 if j not in taken:
                     fresh[k, i] = j
                     turns[k, i], _ = relative_yaw(context.clouds[j], tokens.first.clouds[known + i])
+        for i, row in enumerate(fresh.T):
+            told = turns_from_motion(self._contexts, row, tokens.first.clouds[known + i])
+            if told is not None:
+                turns[told[1], i] = told[0][told[1]]
         self.index = np.concatenate([self.index, fresh], axis=1)
         self.yaw = np.concatenate([self.yaw, turns], axis=1)
 
     def shared(self) -> list[int]:
         """Tokens found in most demonstrations: the things that the task may be about."""
         return shared_tokens(self.index)
+
+
+def thing_of(name: str) -> int | None:
+    """Row of the token that a frame of this name hangs on; None for the base or a hand."""
+    kind, *rest = name.split(": ")[-1].split()
+    return int(rest[0]) if kind == "token" else None
 
 
 def matched_tokens(features: Array, contexts: Sequence[DemoContext]) -> NDArray[np.int64]:
@@ -114,9 +125,9 @@ def frames_now(
     for m in shared:
         index = correspondence.index[:, m]
         valid = index >= 0
-        rows = list(zip(range(count), contexts, pointers, np.maximum(index, 0), strict=True))
-        now_then = np.stack([c.tokens[t, j] for _, c, t, j in rows])
-        first_then = np.stack([c.first[j] for _, c, _, j in rows])
+        rows = list(zip(contexts, pointers, index, strict=True))
+        now_then = np.stack([_place(c.tokens[t], j) for c, t, j in rows])
+        first_then = np.stack([_place(c.first, j) for c, _, j in rows])
         origins = (
             ("now", tokens.now.positions[m], now_then),
             ("first", tokens.first.positions[m], first_then),
@@ -174,11 +185,15 @@ def _heading(
     places = [
         c.tokens[t] if when == "now" else c.first for c, t in zip(contexts, pointers, strict=True)
     ]
-    then = np.stack([x[max(j, 0)] - x[max(i, 0)] for x, (i, j) in zip(places, pairs, strict=True)])[
-        :, :2
-    ]
+    ways = [_place(x, j) - _place(x, i) for x, (i, j) in zip(places, pairs, strict=True)]
+    then = np.stack(ways)[:, :2]
     known = (pairs >= 0).all(axis=1)
     known &= np.linalg.norm(then, axis=1) > _HEADING
     known &= bool(np.linalg.norm(now) > _HEADING)
     yaw = np.arctan2(now[1], now[0]) - np.arctan2(then[:, 1], then[:, 0])
     return f"towards {other} {when}", (yaw + np.pi) % (2 * np.pi) - np.pi, known
+
+
+def _place(places: Array, j: int) -> Array:
+    """Row ``j`` of ``(M, 3)``; the origin where j is -1, for a demonstration may show nothing."""
+    return np.asarray(places[j]) if j >= 0 else np.zeros(3)

@@ -3,12 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypedDict
 
 from icl_vla_embodiments import ActionChunk, ActionSpace, Observation
+from icl_vla_embodiments.types import Array
 
 if TYPE_CHECKING:
     from icl_vla_retrieval import DemoBank, Demonstration
+
+
+class Trace(TypedDict, total=False):
+    """What explains a chunk, in ``ActionChunk.trace``; a policy tells what it has.
+
+    Attributes:
+        tokens: ``(M, 3)`` places of the things that are seen or remembered, base frame [m].
+        shared_tokens: Rows of those that the demonstrations have, too.
+        tokens_then: ``(K, M, 3)`` where each neighbour had them, base frame [m]; NaN for unknown.
+        frames: Frame -> share in the places asked for, sum 1. Names are those of :mod:`.frames`,
+            after the hand and a colon where there are several hands.
+        agreement: The same, were demonstrations weighed by their agreement alone; for a policy that
+            has learned to weigh them otherwise.
+        correction: Largest way [m] from what demonstrations say to what is asked for.
+        right: Probability that the demonstrations are of this task.
+        done: Probability that the task is over.
+    """
+
+    tokens: Array
+    shared_tokens: list[int]
+    tokens_then: Array
+    frames: dict[str, float]
+    agreement: dict[str, float]
+    correction: float
+    right: float
+    done: float
 
 
 class Episode(Protocol):

@@ -15,7 +15,9 @@ from icl_vla_embodiments.robot_model import RobotModel
 from icl_vla_embodiments.types import Array
 
 from ..perception.tokens import Encoder
-from .moment import moment_of, side_by_side
+from .interface import Trace
+from .moment import moment_of, most_shared, side_by_side
+from .pairs import names
 from .retrieval import RetrievalConfig, RetrievalEpisode, RetrievalPolicy
 from .vote import weighted_median
 
@@ -59,12 +61,12 @@ class LearnedEpisode(RetrievalEpisode):
         openings = np.array(
             [weighted_median(g[:, None], w)[0] for g, w in zip(moment.gripper.T, grip, strict=True)]
         )
-        trace: dict[str, object] = {
-            "frames": dict(
-                zip(map(str, answer.frames[0].tolist()), answer.share[0].tolist(), strict=True)
-            ),
-            "shared_tokens": self.correspondence.shared(),
-            "tokens": self.tokens.now.positions,
+        known = dict(enumerate(names(most_shared(self.correspondence))))
+        kept = [known.get(i, "nothing") for i in answer.frames[0].tolist()]
+        trace: Trace = {
+            "frames": dict(zip(kept, answer.share[0].tolist(), strict=True)),
+            "agreement": dict(zip(kept, answer.agreement[0].tolist(), strict=True)),
+            "correction": float(answer.correction[0].norm(dim=-1).max()),
             "right": float(torch.sigmoid(answer.right[0])),
             "done": float(torch.sigmoid(answer.done[0])),
         }
@@ -77,7 +79,7 @@ class LearnedPolicy(RetrievalPolicy):
     """A trained network behind :class:`.interface.Policy`, for one arm of one robot.
 
     Args:
-        model: Robot that acts.
+        model: As :class:`.retrieval.RetrievalPolicy` has it; so the next one.
         encoder: Source of scene tokens, of the schema that the network was trained with.
         network: A folder, or the name of one of the package's checkpoints.
 
@@ -88,7 +90,10 @@ class LearnedPolicy(RetrievalPolicy):
     episode_type = LearnedEpisode
 
     def __init__(
-        self, model: RobotModel, encoder: Encoder, network: str | Path | IclVlaPolicy = "default"
+        self,
+        model: RobotModel | None,
+        encoder: Encoder,
+        network: str | Path | IclVlaPolicy = "default",
     ) -> None:
         self.network = load(network) if isinstance(network, str | Path) else network
         known = self.network.config

@@ -109,7 +109,7 @@ def moment_of(
         horizon: Steps of motion to read.
     """
     contexts = [c if len(c.features) else _blank(c) for c in contexts]
-    shared = _most_shared(correspondence)
+    shared = most_shared(correspondence)
     index = correspondence.index[:, shared]
     commands, gripper = demonstrated(contexts, pointers, horizon)
     rows = list(zip(contexts, pointers, np.maximum(index, 0), strict=True))
@@ -147,7 +147,7 @@ def _blank(context: DemoContext) -> DemoContext:
     )
 
 
-def _most_shared(correspondence: Correspondence) -> list[int]:
+def most_shared(correspondence: Correspondence) -> list[int]:
     """Tokens that most demonstrations know, the best known ones where there are many."""
     shared = correspondence.shared()
     known = (correspondence.index[:, shared] >= 0).sum(axis=0)

@@ -15,15 +15,23 @@ Messages pass between a pair and its frame, between a pair and its demonstration
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from os import PathLike
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
 
-from .pairs import FRAME_SIZE, PAIR_SIZE, Prior, candidates, features, most_supported, vote
+from icl_vla_embodiments import ActionSpace, Embodiment
+
+from .interface import Episode
+from .pairs import FRAME_SIZE, PAIR_SIZE, candidates, features
+from .prior import Prior, like_the_leading, most_supported, vote
+
+if TYPE_CHECKING:
+    from icl_vla_retrieval import DemoBank, Demonstration
 
 _LARGEST = (0.03, 0.3)  # [m], [rad] that a correction is at most
 
@@ -75,6 +83,8 @@ class Answer:
         done: ``(B,)`` logit.
         right: ``(B,)`` logit: whether the demonstrations are of this task.
         share: ``(B, n)`` of each frame in the places.
+        agreement: ``(B, n)`` the shares that the prior alone would give them.
+        correction: ``(B, H, 3)`` what is added to the places [m].
         frames: ``(B, n)`` rows of the frames among all candidates.
     """
 
@@ -84,6 +94,8 @@ class Answer:
     done: Tensor
     right: Tensor
     share: Tensor
+    agreement: Tensor
+    correction: Tensor
     frames: Tensor
 
 
@@ -115,7 +127,11 @@ class _Round(nn.Module):
 
 
 class IclVlaPolicy(PreTrainedModel):
-    """The learned policy's network; :class:`.learned.LearnedPolicy` puts it on a robot."""
+    """The learned policy: its network, and what it takes to act with it.
+
+    ``from_pretrained("default").start(bank, instruction, action_space)`` is an episode; its
+    :meth:`~.interface.Episode.act` answers observations.
+    """
 
     config_class = IclVlaConfig
     base_model_prefix = "icl_vla"
@@ -136,6 +152,43 @@ class IclVlaPolicy(PreTrainedModel):
         for head in (self.logits, self.openings, self.correction, self.verdict):
             nn.init.zeros_(head.weight)
             nn.init.zeros_(head.bias)
+
+    @classmethod
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | PathLike[Any] | None, *args: Any, **kwargs: Any
+    ) -> IclVlaPolicy:
+        """As every ``transformers`` model, and by the name of one of the package's checkpoints."""
+        from .learned import CHECKPOINTS
+
+        folder = CHECKPOINTS / str(pretrained_model_name_or_path)
+        name = folder if (folder / "config.json").exists() else pretrained_model_name_or_path
+        made: IclVlaPolicy = super().from_pretrained(name, *args, **kwargs)
+        return made
+
+    def start(
+        self,
+        bank: DemoBank | Sequence[Demonstration],
+        instruction: str,
+        action_space: ActionSpace,
+        embodiment: Embodiment | None = None,
+        encoder: str | None = None,
+    ) -> Episode:
+        """Begin an episode: frozen weights, conditioned on what is given here.
+
+        Args:
+            bank: Demonstrations: a bank on disk, or a list of ``Demonstration.from_arrays(...)``.
+            instruction: What is asked for; those of other instructions are left aside.
+            action_space: What the numbers mean; ``chunk.native`` is in its units.
+            embodiment: The robot. Without one, see :mod:`.start`.
+            encoder: As ``--encoder`` has it; None: the packaged one that it was trained with.
+
+        Raises:
+            InstructionError: No demonstration is of this instruction.
+            ReportedError: Demonstrations or network do not fit.
+        """
+        from .start import begin
+
+        return begin(self, bank, instruction, action_space, embodiment, encoder)
 
     def _init_weights(self, module: nn.Module) -> None:
         """Torch's own initialisation stands."""
@@ -159,7 +212,9 @@ class IclVlaPolicy(PreTrainedModel):
         logits = self.logits(pair)
         outside = valid & (votes.kind[..., 1:2] == 0)
         place = _weights(prior.place + logits[..., : config.horizon], outside)
-        turn = _weights(prior.turn + logits[..., config.horizon :], outside)
+        turning = prior.turn + logits[..., config.horizon :]
+        alike = like_the_leading(turning, R, outside, config.turn_noise)
+        turn = _weights(turning + alike[:, :, None], outside)
         moved, turned = self._correction(whole, m["tcp"][:, :3, :3])
         there = m["weights"] > 0
         shown = _mean(pair, valid, 1)  # (B, K, w)
@@ -174,6 +229,8 @@ class IclVlaPolicy(PreTrainedModel):
             done=verdict[:, 0] + 8 * (ended - 0.5),
             right=verdict[:, 1],
             share=place.sum(2).mean(-1),
+            agreement=_weights(prior.place, outside).sum(2).mean(-1),
+            correction=moved,
             frames=kept,
         )
 
@@ -192,8 +249,9 @@ class IclVlaPolicy(PreTrainedModel):
             votes = votes.only(kept)
         else:
             kept = torch.arange(votes.turn.shape[1]).expand(votes.turn.shape[:2])
-        p, R = votes.places(places), votes.rotations(rotations)
-        return votes, p, R, vote(votes, p, rotations, m["weights"], now, *constants), kept
+        p = votes.places(places)
+        prior = vote(votes, p, rotations, m["weights"], now, *constants)
+        return votes, p, votes.rotations(rotations, prior.further), prior, kept
 
     def _correction(self, whole: Tensor, axes: Tensor) -> tuple[Tensor, Tensor]:
         """Displacements ``(B, H, 3)`` and rotations ``(B, H, 3, 3)``, in the hand's own axes."""

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from icl_vla_embodiments import (
     ActionChunk,
     ActionSpace,
+    Kind,
     Neighbour,
     Observation,
     ReportedError,
@@ -26,7 +27,7 @@ from icl_vla_retrieval.phase import PhaseTracker
 from ..perception.memory import SceneMemory, TrackedTokens
 from ..perception.tokens import Encoder
 from ..runtime.mobile import BASE, drivable, slides
-from .context import DemoContext, read_hands
+from .context import OPEN, DemoContext, read_hands
 from .frames import (
     Correspondence,
     FrameVotes,
@@ -35,6 +36,7 @@ from .frames import (
     matched_tokens,
     shared_tokens,
 )
+from .interface import Trace
 
 LEFT_OUT = 3  # frames between two that calibrate the distance
 
@@ -64,7 +66,8 @@ class RetrievalPolicy:
     """A frozen policy that acts on retrieved motions, with the hands that were demonstrated.
 
     Args:
-        model: Robot that acts (for its kinematics).
+        model: Kinematics of the robot that acts; None where it is not known: then observations have
+            the measured pose of each hand, and the action space speaks of hands.
         encoder: Source of scene tokens.
         config: Constants.
     """
@@ -72,7 +75,7 @@ class RetrievalPolicy:
     episode_type: ClassVar[type[RetrievalEpisode]]
 
     def __init__(
-        self, model: RobotModel, encoder: Encoder, config: RetrievalConfig | None = None
+        self, model: RobotModel | None, encoder: Encoder, config: RetrievalConfig | None = None
     ) -> None:
         self.model = model
         self.encoder = encoder
@@ -86,6 +89,8 @@ class RetrievalPolicy:
     ) -> RetrievalEpisode | HandsEpisode:
         """Read the demonstrations of ``instruction`` and begin."""
         hands = read_hands(bank, instruction, self.encoder, action_space.effectors)
+        if self.model is None:  # nobody has left the robot out of the pictures
+            hands = {e: [c.without_robot() for c in contexts] for e, contexts in hands.items()}
         episodes = [
             self.episode_type(self, contexts, action_space, e) for e, contexts in hands.items()
         ]
@@ -129,12 +134,19 @@ class RetrievalEpisode(ABC):
         """Refuse what a hand cannot be moved by.
 
         Raises:
-            ReportedError: There are no joint positions or no opening of the gripper.
+            ReportedError: There are no joint positions, or no measured pose where kinematics are
+                not known, or no opening of a gripper.
         """
-        if not observation.has("q") or not observation.has(f"effectors.{self.effector}.gripper"):
+        needed = ["q" if self.policy.model is not None else f"poses.{self.effector}"]
+        if grips(self.action_space, self.effector):
+            needed.append(f"effectors.{self.effector}.gripper")
+        missing = [channel for channel in needed if not observation.has(channel)]
+        if missing:
             raise ReportedError(
-                "the policy needs joint positions and the gripper's opening",
-                value=f"observation at {observation.time:.2f} s",
+                "an observation lacks what the policy needs",
+                where=f"observation at {observation.time:.2f} s",
+                value=missing,
+                valid=needed,
             )
 
     def see(self, tokens: TrackedTokens) -> None:
@@ -190,10 +202,14 @@ class RetrievalEpisode(ABC):
         ]
 
     def _measured(self, observation: Observation) -> dict[str, Array]:
+        if self.policy.model is None:
+            return dict(observation.poses)
         assert observation.q is not None
         return self.policy.model.poses(observation.q)
 
     def _opening(self, observation: Observation) -> float:
+        if not observation.has(f"effectors.{self.effector}.gripper"):
+            return OPEN
         return float(observation.effectors[self.effector].gripper or 0.0)
 
     @abstractmethod
@@ -216,7 +232,7 @@ class RetrievalEpisode(ABC):
         gripper: Array,
         pointers: NDArray[np.int64],
         weights: Array,
-        trace: dict[str, object],
+        trace: Trace,
         spread: Array | None = None,
     ) -> ActionChunk:
         """Wrap poses ``(H, 4, 4)`` and openings ``(H,)`` with their provenance."""
@@ -242,10 +258,24 @@ class RetrievalEpisode(ABC):
             spread={} if spread is None else {self.effector: spread},
             confidence=np.full(len(gripper), confidence),
             neighbours=neighbours,
-            trace=trace,
+            trace={**self._things(pointers), **trace},
             done=bool(weights[at_end].sum() > 0.5),
         )
         return self.encoded(chunk, observation)
+
+    def _things(self, pointers: NDArray[np.int64]) -> Trace:
+        """What is seen, and where the demonstrations had it."""
+        assert self.tokens is not None and self.correspondence is not None
+        then = np.full((*self.correspondence.index.shape, 3), np.nan)
+        matches = zip(then, self.contexts, pointers, self.correspondence.index, strict=True)
+        for row, context, t, index in matches:
+            known = index >= 0
+            row[known] = context.tokens[t, index[known]]
+        return {
+            "tokens": self.tokens.now.positions,
+            "shared_tokens": self.correspondence.shared(),
+            "tokens_then": then,
+        }
 
     def encoded(self, chunk: ActionChunk, observation: Observation) -> ActionChunk:
         """With the numbers of the action space; hands that the chunk leaves out stay."""
@@ -289,10 +319,14 @@ class HandsEpisode:
         costs = [np.sum(of_one, axis=0) for of_one in zip(*every, strict=True)]
         pointers, weights = lead.follow(observation.time, costs)
         chunks = [hand.move(observation, pointers, weights) for hand in self.hands]
-        frames = {
-            f"{hand.effector}: {name}": share
-            for hand, chunk in zip(self.hands, chunks, strict=True)
-            for name, share in chunk.trace.get("frames", {}).items()
+        shares = {
+            key: {
+                f"{hand.effector}: {name}": share / len(chunks)
+                for hand, chunk in zip(self.hands, chunks, strict=True)
+                for name, share in chunk.trace[key].items()
+            }
+            for key in ("frames", "agreement")
+            if key in chunks[0].trace
         }
         together = replace(
             chunks[0],
@@ -300,9 +334,14 @@ class HandsEpisode:
             motions={e: T for c in chunks for e, T in c.motions.items()},
             grippers={e: x for c in chunks for e, x in c.grippers.items()},
             spread={e: x for c in chunks for e, x in c.spread.items()},
-            trace={**chunks[0].trace, "frames": frames},
+            trace={**chunks[0].trace, **shares},
         )
         return lead.encoded(together, observation)
+
+
+def grips(space: ActionSpace, effector: str) -> bool:
+    """Whether actions open and close a gripper there."""
+    return any(d.kind is Kind.GRIPPER and d.effector == effector for d in space.dimensions)
 
 
 def moment_costs(

@@ -20,9 +20,13 @@ from icl_vla_embodiments.types import Array
 from icl_vla_retrieval import tightness
 
 from .frames import FrameVotes
+from .interface import Trace
 from .retrieval import RetrievalConfig, RetrievalEpisode, RetrievalPolicy, demonstrated
 
 ANOTHER_GRASP = np.pi / 4  # [rad] between votes for rotations of different intent
+ALIKE = 0.01  # [m] between motions that go the same way
+CHANCE = 0.1  # of the votes that agree with one by chance, for each equal turn
+_QUARTERS = np.stack([se3.yaw(0.5 * np.pi * j) for j in range(4)])
 
 
 class VoteEpisode(RetrievalEpisode):
@@ -36,16 +40,13 @@ class VoteEpisode(RetrievalEpisode):
         pointers: NDArray[np.int64],
         weights: Array,
     ) -> ActionChunk:
-        assert self.tokens is not None and self.correspondence is not None
         config = self.policy.config
         commands, gripper = demonstrated(self.contexts, pointers, config.horizon)
         frames = list(self.frames(pointers, tcp))
         agreed = consensus(frames, commands, weights, tcp, config)
         openings = weighted_median(gripper, weights)  # a gripper is never averaged
-        trace: dict[str, object] = {
-            "frames": {f.name: float(s) for f, s in zip(frames, agreed.shares, strict=True)},
-            "shared_tokens": self.correspondence.shared(),
-            "tokens": self.tokens.now.positions,
+        trace: Trace = {
+            "frames": {f.name: float(s) for f, s in zip(frames, agreed.shares, strict=True)}
         }
         spread = agreed.spread if len(self.contexts) >= tightness.FEWEST else None
         return self._answer(
@@ -115,11 +116,15 @@ def consensus(
     variance = np.einsum("fk,fkhi->fh", share, (p - mean[:, None]) ** 2)
     alpha = prior[:, None] * (variance + config.noise**2) ** -config.sharpness
     alpha /= alpha.sum(axis=0)
-    position = np.einsum("fh,fhi->hi", alpha, mean)
+    trust = alpha[:, None] * np.array([f.valid & f.outside for f in frames])[..., None]  # (F, K, H)
+    trust /= np.maximum(trust.sum(axis=0), 1e-9)
+    one_way = share * _one_way(np.einsum("fkh,fkhi->khi", trust, p), weights)
+    one_way /= np.maximum(one_way.sum(axis=1), 1e-9)[:, None]
+    position = np.einsum("fh,fk,fkhi->hi", alpha, one_way, p)
 
     turned, support = _one_mode(votes[..., :3, :3], share, tcp[:3, :3], config.turn_noise)
     beta = prior[:, None] * (1 - support + config.turn_noise**2) ** -config.sharpness
-    rotation = se3.mean_rotation(turned, beta)
+    rotation = _leading(turned, beta, config.turn_noise)
     hung = np.array([f.outside for f in frames])
     spread = _spread(votes[hung], share[hung], turned[hung], alpha[hung], prior[hung], config)
     return Consensus(se3.pose(rotation, position), spread, alpha.mean(axis=1))
@@ -156,6 +161,10 @@ def _spread(
 def _one_mode(R: Array, share: Array, now: Array, noise: float) -> tuple[Array, Array]:
     """Each frame's best supported rotation at each step, and how well it is supported.
 
+    A bar may be grasped from either end and a cube from any side: votes that differ by half or
+    quarter turns about the vertical may support each other, where that explains more of them than
+    chance would. Which of several equal rotations is meant follows from the present one.
+
     Args:
         R: Votes ``(F, K, H, 3, 3)``.
         share: ``(F, K)``.
@@ -165,14 +174,50 @@ def _one_mode(R: Array, share: Array, now: Array, noise: float) -> tuple[Array, 
     Returns:
         ``(F, H, 3, 3)`` rotations and ``(F, H)`` support, 0 to 1.
     """
-    width = (3 * noise) ** 2
-    dot = np.einsum("fkhij,flhij->fhkl", R, R)  # trace of R_k^T R_l
-    near = np.exp(-(3 - dot) / width)  # 3 - trace = 2 (1 - cos(angle))
-    support = np.einsum("fhkl,fl->fhk", near, share)
+    A = np.einsum("flhim,fkhjm->fhklij", R, R)  # R_l R_k^T
+    along, across = A[..., 0, 0] + A[..., 1, 1], A[..., 0, 1] - A[..., 1, 0]
+    # trace of Z_j R_l R_k^T, for quarter turns Z_j
+    dot = A[..., 2, 2] + np.stack([along, across, -along, -across])
+    near = np.exp(-(3 - dot) / (3 * noise) ** 2)  # (4, F, H, K, K); 3 - trace = 2 (1 - cos(angle))
+    folded = np.stack([near[0], near[[0, 2]].max(0), near.max(0)])
+    support = np.einsum("nfhkl,fl->nfhk", folded, share)
+    chance = CHANCE * np.array([1, 2, 4])[:, None, None, None]
+    explained = (support - chance) / (1 - chance)
+    order = np.argmax(explained.max(-1) - 0.02 * np.arange(3)[:, None, None], axis=0)  # (F, H)
+    support = np.take_along_axis(support, order[None, ..., None], axis=0)[0]
+    explained = np.take_along_axis(explained, order[None, ..., None], axis=0)[0]
     # of equally good grasps, the one that needs the least turning
     turning = 3 - np.einsum("fkhij,ij->fhk", R, now)
     best = np.argmax(support - 0.05 * turning - 2.0 * (share[:, None] <= 0), axis=-1)  # (F, H)
-    chosen = np.take_along_axis(near, best[..., None, None], axis=-1)[..., 0]  # (F, H, K)
-    weight = chosen * share[:, None]
-    mean = se3.project_rotation(np.einsum("fhk,fkhij->fhij", weight, R) + 1e-9 * np.eye(3))
-    return mean, np.take_along_axis(support, best[..., None], axis=-1)[..., 0]
+    chosen = np.take_along_axis(near, best[None, ..., None, None], axis=-2)[..., 0, :]  # (4,F,H,K)
+    allowed = np.array([[1, 0, 0, 0], [1, 0, 1, 0], [1, 1, 1, 1]])[order]  # (F, H, 4)
+    weight = chosen * np.moveaxis(allowed, -1, 0)[..., None] * share[:, None]
+    alike = np.einsum("jfhk,jim,fkhmn->fhin", weight, _QUARTERS, R)
+    mean = se3.project_rotation(alike + 1e-9 * np.eye(3))
+    found = np.take_along_axis(explained, best[..., None], axis=-1)[..., 0]
+    return mean, np.clip(found, 0.0, 1.0)
+
+
+def _one_way(motions: Array, weights: Array) -> Array:
+    """How much each demonstration goes the way that most go: ``(K,)``, 0 to 1.
+
+    Some may go on where others have turned already, and the mean of both goes nowhere.
+
+    Args:
+        motions: ``(K, H, 3)`` carried over [m].
+        weights: ``(K,)``.
+    """
+    steps = motions - motions[:, :1]
+    apart = np.sqrt(((steps[:, None] - steps) ** 2).sum(-1).mean(-1))  # (K, K)
+    alike = np.exp(-0.5 * (apart / ALIKE) ** 2)
+    return np.asarray(alike[np.argmax(alike @ weights)])
+
+
+def _leading(turned: Array, beta: Array, noise: float) -> Array:
+    """The best explained of the frames' rotations ``(F, H, 3, 3)``, and those like it, averaged.
+
+    Different frames mean different turns; what lies between them is meant by none.
+    """
+    lead = turned[np.argmax(beta, axis=0), np.arange(turned.shape[1])]  # (H, 3, 3)
+    near = np.exp(-(3 - np.einsum("fhij,hij->fh", turned, lead)) / (3 * noise) ** 2)
+    return se3.mean_rotation(turned, beta * near)

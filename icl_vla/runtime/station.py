@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 from icl_vla_embodiments import Driver, Embodiment, Observation, ReportedError
@@ -11,6 +11,8 @@ from icl_vla_embodiments.geometry import LinkHulls
 from icl_vla_embodiments.robot_model import RobotModel
 
 from ..perception.components import ComponentEncoder
+from ..perception.encoders import encoder_of
+from ..perception.tokens import Encoder
 from ..sim.workspace import Workspace, hands, horizontal_reach
 from .controllers import controller_for, rolls
 from .loop import Audit, Controller
@@ -19,15 +21,32 @@ from .record import LONGEST
 
 @dataclass
 class Station:
-    """A robot, its controller and its eyes."""
+    """A robot, its controller and its eyes.
+
+    Attributes:
+        components: The encoder without weights, for this robot and where it stands.
+        encoder: The one that is looked with: the former, until :meth:`see_with` names another.
+    """
 
     embodiment: Embodiment
     model: RobotModel
     effector: str
     driver: Driver
     controller: Controller
-    encoder: ComponentEncoder
+    components: ComponentEncoder
     audit: Audit
+    encoder: Encoder = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.encoder = self.components
+
+    def see_with(self, encoder: str) -> None:
+        """Go over to another encoder; see :func:`icl_vla.perception.encoders.encoder_of`.
+
+        Raises:
+            ReportedError: There is no encoder of this name.
+        """
+        self.encoder = encoder_of(encoder, self.components)
 
     @classmethod
     def around(cls, embodiment: Embodiment, make_driver: Callable[[RobotModel], Driver]) -> Self:
@@ -58,7 +77,7 @@ class Station:
             effector=effector,
             driver=make_driver(model),
             controller=controller_for(model, hands(embodiment) or effector, space, hulls),
-            encoder=ComponentEncoder(model, hulls, reach=1.3 * reach),
+            components=ComponentEncoder(model, hulls, reach=1.3 * reach),
             audit=Audit.of(embodiment),
         )
 

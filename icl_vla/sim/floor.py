@@ -168,7 +168,7 @@ class FloorCell(Workcell):
             ),
             controller=Walking(model) if walks(embodiment) else OnFloor(model, effector),
             # a picture of a floor has few and large pixels
-            encoder=ComponentEncoder(
+            components=ComponentEncoder(
                 model,
                 hulls,
                 reach=2.0 * REACH,

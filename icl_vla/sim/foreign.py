@@ -232,7 +232,9 @@ class ForeignCell(Station):
             driver=ForeignDriver(model, task),
             # every run of a seed is the same
             controller=ArmMpc(model, effector, period=PERIOD, compiled=False),
-            encoder=ComponentEncoder(model, hulls, reach=1.3 * horizontal_reach(model, effector)),
+            components=ComponentEncoder(
+                model, hulls, reach=1.3 * horizontal_reach(model, effector)
+            ),
             audit=Audit.of(embodiment),
             task=task,
         )

@@ -19,6 +19,7 @@ from icl_vla_retrieval.transaction import locked
 from icl_vla_wbc import ArmMpc
 
 from ..paths import bank_path
+from ..perception.encoders import COMPONENTS
 from ..policy.context import index_episodes
 from ..processes import in_processes
 from ..runtime.drivers import ReportingDriver
@@ -232,11 +233,12 @@ def index_bank(
     embodiment: str,
     episodes: Sequence[int],
     *,
+    encoder: str = COMPONENTS,
     workers: int = 1,
     progress: Callable[[], None] | None = None,
 ) -> int:
     """Read the scene of each episode into tokens, kept beside the bank; how many were new."""
-    jobs = [(base, embodiment, i) for i in episodes]
+    jobs = [(base, embodiment, i, encoder) for i in episodes]
     new = 0
     for count in in_processes(index_one, jobs, workers):
         new += count
@@ -245,11 +247,12 @@ def index_bank(
     return new
 
 
-def index_one(base: Path, embodiment: str, episode: int) -> int:
+def index_one(base: Path, embodiment: str, episode: int, encoder: str) -> int:
     """Encode one episode in this process."""
     key = (str(base), embodiment, "")
     if key not in _cells:
         _cells[key] = Workcell.build(EmbodimentStore(base), embodiment)
     cell = _cells[key]
+    cell.see_with(encoder)
     bank = DemoBank.open(bank_path(base, embodiment))
     return index_episodes(bank, cell.encoder, cell.workspace.effector, [episode])

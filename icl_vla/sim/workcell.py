@@ -66,7 +66,7 @@ class Workcell(Station):
             driver=PyBulletDriver(model, simulation_urdf(embodiment, store.folder(name)), scenes),
             # wheels stand still, and every run of a seed is the same
             controller=ArmMpc(model, hands(embodiment), period=PERIOD, compiled=False),
-            encoder=ComponentEncoder(model, hulls, reach=1.3 * workspace.far_corner()),
+            components=ComponentEncoder(model, hulls, reach=1.3 * workspace.far_corner()),
             audit=Audit.of(embodiment),
             workspace=workspace,
             task=chosen,

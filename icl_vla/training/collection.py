@@ -32,6 +32,8 @@ EXTENTS: dict[Shape, tuple[float, float, float]] = {
 }
 """Edges in units of a cube's; 1 for all others, and where it is 0 it is painted on the table."""
 
+HOLLOW: tuple[Shape, ...] = ("bowl", "cup")
+
 
 @dataclass(frozen=True)
 class Kind:
@@ -52,8 +54,13 @@ class Kind:
     size: tuple[float, float, float]
 
 
-def draw_collection(rng: np.random.Generator) -> list[Kind]:
-    """Groups of one to four things: the first looks anyhow, the others much like it."""
+def draw_collection(rng: np.random.Generator, hollow: bool = False) -> list[Kind]:
+    """Groups of one to four things: the first looks anyhow, the others much like it.
+
+    Args:
+        rng: Draws everything.
+        hollow: Whether the first group has things that others can lie in.
+    """
     edge = float(rng.uniform(0.025, 0.055))
     names = list(rng.permutation(list(PALETTE)))
     kinds: list[Kind] = []
@@ -61,7 +68,8 @@ def draw_collection(rng: np.random.Generator) -> list[Kind]:
         named = group < len(names) and rng.random() < 0.7
         color = PALETTE[names[group]] if named else tuple(rng.uniform(0.05, 0.95, 3))
         second = (0.95, 0.95, 0.95) if rng.random() < 0.7 else tuple(rng.uniform(0, 1, 3))
-        first = Look(_shape(rng), str(names[group]) if named else "")
+        shape = HOLLOW[int(rng.random() < 0.3)] if hollow and group == 0 else _shape(rng)
+        first = Look(shape, str(names[group]) if named else "")
         if rng.random() < 0.4:
             first = replace(first, pattern=str(rng.choice(PATTERNS)))  # type: ignore[arg-type]
         if rng.random() < 0.3:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import cache
 from io import BytesIO
 from pathlib import Path
@@ -12,59 +12,25 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from icl_vla_embodiments import ReportedError
 from icl_vla_embodiments.home import write_atomically
 from icl_vla_retrieval.text import TextEncoder
 
-from ..perception.learned import SAME, save_network
+from ..perception.backbone import save_network
 from ..perception.network import NetworkConfig, SceneNetwork, Seen
+from .calibration import batches, pairs_between, scale_of
+from .encoder_recipe import EncoderRecipe
 from .views import Views, views
 
 FEWEST = 6  # pixels of a picture of half the size that make a region
 PULL, PUSH = 0.5, 3.0  # embeddings of one thing lie this near their mean, means this far apart
 ALIKE = 1.5  # how much more a look-alike counts, as a logit
 WEIGHTS = {"keep": 1.0, "pull": 1.0, "push": 1.0, "same": 1.0, "words": 0.5}
-_LAST = 0.25  # share of the steps in which the rate falls to nothing
 _FRESH = 1_000_000  # added to the seed for pictures that nothing was learned from
-_KEEP = 50  # steps from one saved state to the next
-
-
-@dataclass(frozen=True)
-class EncoderRecipe:
-    """How an encoder is trained.
-
-    Attributes:
-        seed: Of weights and pictures.
-        steps: With one batch each.
-        pictures: Of a batch.
-        rate: Highest learning rate.
-        warmup: Steps until then.
-        decay: Of the weights.
-        checks: Batches on which the features' scale is measured in the end.
-        network: Sizes.
-        robots: Beside drawn ones; see :func:`.views.views`.
-    """
-
-    seed: int = 0
-    steps: int = 4000
-    pictures: int = 16
-    rate: float = 2e-3
-    warmup: int = 50
-    decay: float = 0.01
-    checks: int = 20
-    network: NetworkConfig = field(default_factory=NetworkConfig)
-    robots: tuple[str, ...] = ()
-
-    @classmethod
-    def default(cls) -> EncoderRecipe:
-        """That of the packaged weights: ``recipes/encoder.yaml``."""
-        data = yaml.safe_load(
-            Path(__file__).with_name("recipes").joinpath("encoder.yaml").read_text()
-        )
-        return cls(**{**data, "robots": tuple(data["robots"])})
+KEEP = 50  # steps from one saved state to the next
 
 
 class Contrasts(nn.Module):
@@ -194,23 +160,15 @@ def accuracy(network: SceneNetwork, batch: Views) -> dict[str, float]:
     }
 
 
-def measured_scale(network: SceneNetwork, seed: int, batches: int) -> float:
-    """Factor that puts ``SAME`` of :mod:`..perception.memory` where it errs least.
-
-    There as many as can be of the pairs of regions of one thing lie below it, less the share of
-    the pairs of two things that do (Youden 1950).
-    """
-    apart, same = [], []
+def measured_scale(network: SceneNetwork, seed: int, count: int) -> float:
+    """Of the network's features, on that many batches; see :func:`.calibration.scale_of`."""
+    parts = []
     with torch.inference_mode():
-        for i in range(batches):
-            r = seen_regions(network, views(np.random.default_rng([seed, i]), 8))
-            i_, j_ = torch.nonzero(r.picture[:, None] < r.picture[None], as_tuple=True)
-            apart.append((r.feature[i_] - r.feature[j_]).norm(dim=1))
-            same.append(r.thing[i_] == r.thing[j_])
-    distance, order = torch.cat(apart).sort()
-    is_same = torch.cat(same)[order].double()
-    gain = is_same.cumsum(0) / is_same.sum() - (1 - is_same).cumsum(0) / (1 - is_same).sum()
-    return SAME / float(distance[gain.argmax()])
+        for batch in batches(seed, count):
+            r = seen_regions(network, batch)
+            parts.append(pairs_between(r.feature, r.thing, r.picture))
+    distance, same = (torch.cat(part) for part in zip(*parts, strict=True))
+    return scale_of(distance, same)
 
 
 def seen_regions(network: SceneNetwork, batch: Views) -> Regions:
@@ -240,20 +198,28 @@ def train(
     """Train, from the last saved state on, and write ``checkpoint``.
 
     Args:
-        recipe: What is done; a resumed run may have more or fewer steps.
-        folder: For the checkpoint, the state and the log.
-        progress: Called with a line now and then.
+        recipe: What is done; a resumed run may have more stages.
+        folder: For the checkpoint, the state, the log and the curves.
+        progress: Called with a line every :data:`KEEP` steps.
+
+    Raises:
+        ReportedError: The folder holds a run of another recipe.
     """
     torch.manual_seed(recipe.seed)
-    model = Contrasts(recipe.network)
+    sizes: dict[str, Any] = dict(recipe.network)
+    if "widths" in sizes:
+        sizes["widths"] = tuple(sizes["widths"])
+    model = Contrasts(NetworkConfig(**sizes))
     model.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimiser = torch.optim.AdamW(model.parameters(), lr=recipe.rate, weight_decay=recipe.decay)
-    begun, log = _resume(folder, model, optimiser)
+    optimiser = torch.optim.AdamW(model.parameters(), weight_decay=recipe.decay)
+    begun, log = _resume(folder, recipe, model, optimiser)
     sums: dict[str, float] = {}
-    for step in range(begun, recipe.steps):
+    for step in range(begun, recipe.total):
+        stage, number = recipe.at(step)
         for group in optimiser.param_groups:
-            group["lr"] = recipe.rate * _schedule(step, recipe)
-        batch = views(np.random.default_rng([recipe.seed, step]), recipe.pictures, recipe.robots)
+            group["lr"] = stage.rate_at(number)
+        rng = np.random.default_rng([recipe.seed, step])
+        batch = views(rng, recipe.pictures, recipe.robots, stage.scenes)
         parts = model.losses(batch)
         loss = torch.stack([WEIGHTS[k] * v for k, v in parts.items()]).sum()
         optimiser.zero_grad()
@@ -261,23 +227,30 @@ def train(
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
         for k, v in parts.items():
-            sums[k] = sums.get(k, 0.0) + float(v.detach()) / _KEEP
-        if (step + 1) % _KEEP == 0 or step + 1 == recipe.steps:
-            log.append({"step": step + 1, **{k: round(v, 4) for k, v in sums.items()}})
+            sums[k] = sums.get(k, 0.0) + float(v.detach())
+        if (step + 1) % KEEP == 0 or step + 1 == recipe.total:
+            steps = step + 1 - (log[-1]["step"] if log else 0)
+            log.append({"step": step + 1, **{k: round(v / steps, 4) for k, v in sums.items()}})
             sums = {}
             _keep(folder, recipe, model, optimiser, log)
             if progress is not None:
-                progress(json.dumps(log[-1]))
+                progress(f"same {log[-1]['same']:.2f}, names {log[-1]['words']:.2f}")
     network = model.network.eval()
     scale = measured_scale(network, recipe.seed + _FRESH, recipe.checks)
     save_network(folder / "checkpoint", network, scale)
     return network
 
 
-def _schedule(step: int, recipe: EncoderRecipe) -> float:
-    """Up, level, and down to nothing: a run can be made longer before it goes down."""
-    left = (recipe.steps - step) / (_LAST * recipe.steps)
-    return min(1.0, (step + 1) / max(recipe.warmup, 1), left)
+def _draw(log: list[dict[str, float]], file: Path) -> None:
+    """Each part of the loss over the steps."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(3 * len(WEIGHTS), 2.6), layout="constrained")
+    for axis, part in zip(figure.subplots(1, len(WEIGHTS)), WEIGHTS, strict=True):
+        axis.plot([r["step"] for r in log], [r[part] for r in log])
+        axis.set_title(part)
+        axis.set_xlabel("steps")
+    figure.savefig(file, dpi=110)
 
 
 def _keep(
@@ -296,16 +269,27 @@ def _keep(
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / "state.pt", buffer.getvalue())
     write_atomically(folder / "log.jsonl", "".join(json.dumps(row) + "\n" for row in log))
+    _draw(log, folder / "curves.png")
 
 
 def _resume(
-    folder: Path, model: Contrasts, optimiser: torch.optim.Optimizer
+    folder: Path, recipe: EncoderRecipe, model: Contrasts, optimiser: torch.optim.Optimizer
 ) -> tuple[int, list[dict[str, float]]]:
-    """Steps that are done already, and their log."""
+    """Steps that are done already, and their log.
+
+    Raises:
+        ReportedError: They are those of another recipe.
+    """
     file = folder / "state.pt"
     if not file.exists():
         return 0, []
     state: dict[str, Any] = torch.load(file, weights_only=True)
+    if not recipe.continues(state["recipe"]):
+        raise ReportedError(
+            "this folder holds a run of another recipe",
+            where=folder,
+            remedy="choose another folder with --out, or delete this one",
+        )
     model.load_state_dict(state["model"])
     optimiser.load_state_dict(state["optimiser"])
     return int(state["log"][-1]["step"]), list(state["log"])

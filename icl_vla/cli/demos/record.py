@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from ..options import EncoderName
+
 
 class Operator(StrEnum):
     """Who drives the robot."""
@@ -38,6 +40,7 @@ def record(
     instruction: Annotated[
         str | None, typer.Option(help="What is shown. Default: the task's own words.")
     ] = None,
+    encoder: EncoderName = "components",
     workers: Annotated[int, typer.Option(min=1, help="Processes, for the scripted operator.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -69,7 +72,7 @@ def record(
         summary = {"embodiment": embodiment, "task": task, "episodes": [new]}
     else:
         seeds = range(seed, seed + episodes)
-        summary = record_and_index(embodiment, task, seeds, workers, as_json)
+        summary = record_and_index(embodiment, task, seeds, workers, as_json, encoder)
     if as_json:
         output.show_json(summary)
 
@@ -104,7 +107,12 @@ def _by_hand(
 
 
 def record_and_index(
-    embodiment: str, task: str, seeds: range, workers: int, quiet: bool
+    embodiment: str,
+    task: str,
+    seeds: range,
+    workers: int,
+    quiet: bool,
+    encoder: str = "components",
 ) -> dict[str, object]:
     """Record what is missing, then read its scenes into tokens."""
     from ...paths import home
@@ -123,7 +131,9 @@ def record_and_index(
         )
     episodes = [r.episode for r in done]
     with output.progress("reading the scenes", len(seeds), quiet=quiet) as advance:
-        new = index_bank(base, embodiment, episodes, workers=workers, progress=advance)
+        new = index_bank(
+            base, embodiment, episodes, encoder=encoder, workers=workers, progress=advance
+        )
     frames, successes = sum(r.frames for r in done), sum(r.success for r in done)
     if not quiet:
         output.console.print(

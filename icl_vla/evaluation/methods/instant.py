@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from icl_vla_embodiments import ReportedError
 from icl_vla_retrieval import DemoBank
 
+from ...perception.components import ComponentEncoder
 from ...runtime.station import Station
 from .learning.base import trained, weights_digest
 from .learning.episode import LearnedEpisode
@@ -29,6 +31,14 @@ class Instant(Method):
         from .learning.in_context import shown_ways
 
         network = trained("instant")
+        if network.design.features != station.encoder.feature_size:
+            raise ReportedError(
+                "the baseline was trained with another encoder's tokens",
+                where="--encoder",
+                value=station.encoder.schema,
+                valid=[ComponentEncoder.schema],
+                remedy="leave out --encoder",
+            )
         known = demonstrated(bank, instruction)
         told = shown_ways(shown_moments(station, bank, known, "tokens"))
         space = bank.action_space

@@ -58,7 +58,7 @@ class KnnEpisode(RetrievalEpisode):
             weighted_median(gripper, share),
             best,
             of_demonstration,
-            self._seen(),
+            {},
         )
 
     def _squared(self, k: int, tcp: Array, opening: float) -> Array:
@@ -76,13 +76,6 @@ class KnnEpisode(RetrievalEpisode):
         then = context.tokens[:, index[known]]
         things = ((then - here) ** 2).sum(-1).mean(-1) / _THING**2
         return np.asarray(hand + grip + things)
-
-    def _seen(self) -> dict[str, object]:
-        assert self.tokens is not None and self.correspondence is not None
-        return {
-            "shared_tokens": self.correspondence.shared(),
-            "tokens": self.tokens.now.positions,
-        }
 
 
 class KnnPolicy(RetrievalPolicy):

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from icl_vla_embodiments import ActionChunk, Observation, se3
 from icl_vla_embodiments.types import Array
 
+from ...policy.interface import Trace
 from ...policy.retrieval import RetrievalEpisode, RetrievalPolicy, demonstrated
 from ...policy.vote import consensus, weighted_median
 from .retrieval import Retrieval
@@ -68,10 +69,8 @@ class LwrEpisode(RetrievalEpisode):
         alpha = prior[:, None] * (residual + config.noise**2) ** -config.sharpness
         alpha /= alpha.sum(axis=0)
         position = np.einsum("fh,fhi->hi", alpha, mean)
-        trace: dict[str, object] = {
-            "frames": dict(zip([f.name for f in frames], alpha.mean(axis=1).tolist(), strict=True)),
-            "shared_tokens": self.correspondence.shared(),
-            "tokens": self.tokens.now.positions,
+        trace: Trace = {
+            "frames": dict(zip([f.name for f in frames], alpha.mean(axis=1).tolist(), strict=True))
         }
         openings = weighted_median(gripper, weights)
         moved = se3.pose(poses[:, :3, :3], position)

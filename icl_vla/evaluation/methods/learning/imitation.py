@@ -44,19 +44,23 @@ class Imitation(Method):
         """See :meth:`Method.start`."""
         known = demonstrated(bank, instruction)
         facts = [self.looks, self.answers, self.steps, self.rate]
+        if self.looks == "tokens":
+            facts.append(station.encoder.schema)
         path = policy_path(bank, known, self.name, *facts)
         if not path.exists():
             self._train(station, bank, known, path)
         space = bank.action_space
-        network = _network(path, self.design(bank))
+        network = _network(path, self.design(station, bank))
         return LearnedEpisode(station, network, space.rate, space.effectors[0], seed)
 
-    def design(self, bank: DemoBank) -> Design:
+    def design(self, station: Station, bank: DemoBank) -> Design:
         """The network's."""
         from .networks import Design
 
-        cameras = len(bank.spec.cameras) if self.looks == "pictures" else 0
-        return Design(self.looks, self.answers, cameras=cameras, ordered=self.looks == "tokens")
+        if self.looks == "pictures":
+            return Design("pictures", self.answers, cameras=len(bank.spec.cameras))
+        size = station.encoder.feature_size
+        return Design("tokens", self.answers, ordered=True, features=size)
 
     def _train(self, station: Station, bank: DemoBank, instruction: str, path: Path) -> None:
         import torch
@@ -65,7 +69,7 @@ class Imitation(Method):
         from .moments import together
         from .networks import ChunkPolicy
 
-        network = seeded(lambda: ChunkPolicy(self.design(bank)), SEED)
+        network = seeded(lambda: ChunkPolicy(self.design(station, bank)), SEED)
         if self.looks == "tokens":
             effector = bank.action_space.effectors[0]
             contexts = read_context(bank, instruction, station.encoder, effector)

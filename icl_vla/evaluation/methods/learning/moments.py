@@ -35,7 +35,6 @@ MOTION = 9
 SIDE = 96  # [px] of a picture
 THINGS = 16  # scene tokens at most
 ENDING = 6  # times that the last frame is repeated
-FEATURES = 8  # of a scene token: the encoder's, and how far it was moved
 
 
 def states(tcp: Array, opening: Array) -> Array:

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .moments import FEATURES, HORIZON, MOTION, STATE, THINGS, Moments
+from ....perception.components import ComponentEncoder
+from .moments import HORIZON, MOTION, STATE, THINGS, Moments
 
 WIDTH = 96
 HEADS = 4
@@ -39,6 +40,7 @@ class Design:
         ordered: Whether tokens come in the order of a reference's things.
         layers: Of the transformer.
         dropout: In its layers.
+        features: Of a scene token, as its encoder gives them.
     """
 
     sees: str
@@ -48,6 +50,7 @@ class Design:
     ordered: bool = False
     layers: int = 3
     dropout: float = 0.1
+    features: int = ComponentEncoder.feature_size
 
 
 class PictureTokens(nn.Module):
@@ -149,9 +152,10 @@ class ChunkPolicy(nn.Module):
         self.register_buffer("motion_scale", torch.ones(HORIZON, MOTION))
         self.eyes = PictureTokens() if design.sees == "pictures" else None
         if design.ordered:
-            self.register_buffer("reference", torch.zeros(THINGS, FEATURES - 3))
+            self.register_buffer("reference", torch.zeros(THINGS, design.features))
         slots = THINGS if design.ordered else design.cameras * KEYPOINTS
-        self.thing = TokenEmbedding(CHANNELS if self.eyes else FEATURES, slots)
+        # of a token also how far it was moved
+        self.thing = TokenEmbedding(CHANNELS if self.eyes else design.features + 3, slots)
         self.state = nn.Sequential(nn.Linear(STATE, WIDTH), nn.GELU(), nn.Linear(WIDTH, WIDTH))
         self.sentence = nn.Linear(WORDS, WIDTH) if design.words else None
         self.step = nn.Parameter(0.02 * torch.randn(HORIZON, WIDTH))

@@ -1,0 +1,55 @@
+"""Encoders by name, as ``--encoder`` gives it."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+from .backbone import Backbone, SceneBackbone
+from .components import ComponentEncoder
+from .learned import LearnedEncoder
+from .patches import PatchBackbone
+from .tokens import Encoder
+
+COMPONENTS, LEARNED = "components", "learned"
+
+
+def encoder_of(name: str, components: ComponentEncoder) -> Encoder:
+    """The encoder of this name, for the robot that the given one is for.
+
+    Args:
+        name: ``components``; ``learned``, with the package's weights; the folder of a checkpoint
+            that ``icl-vla train encoder`` has written; or any vision model that ``transformers``
+            loads, by its name on the hub or its folder.
+        components: That of the robot.
+
+    Raises:
+        ReportedError: There is no such encoder.
+    """
+    if name == COMPONENTS:
+        return components
+    return LearnedEncoder(components.model, components.hulls, components.reach, backbone(name))
+
+
+def schema_of(name: str) -> str:
+    """What tokens of the encoder of this name are called, for any robot.
+
+    Raises:
+        ReportedError: There is no such encoder.
+    """
+    return ComponentEncoder.schema if name == COMPONENTS else backbone(name).schema
+
+
+@cache
+def backbone(name: str) -> Backbone:
+    """The one of this name; read once a process.
+
+    Raises:
+        ReportedError: There is none.
+    """
+    if name == LEARNED:
+        return SceneBackbone.from_pretrained()
+    folder = Path(name)
+    if SceneBackbone.lies_in(folder):
+        return SceneBackbone.from_pretrained(folder)
+    return PatchBackbone.of(name)

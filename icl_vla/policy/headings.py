@@ -1,0 +1,114 @@
+"""Which way a thing points, told from what hands do about it.
+
+A view of a box shows sides that look alike; a hand that opens it always comes to the same one. How
+a thing is turned between two demonstrations follows from laying the hands' ways about it over each
+other. Turned back by that, the views of all demonstrations make one whole shape, which a view of
+the present scene is then registered to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from icl_vla_embodiments import se3
+from icl_vla_embodiments.types import Array
+
+from .context import DemoContext
+
+_ANGLES = np.linspace(-np.pi, np.pi, 36, endpoint=False)  # [rad]
+_FEWEST = 3  # demonstrations whose ways tell
+_ABOUT = 0.15  # [m] across the table within which a hand is about a thing
+_OVER = 0.25  # [m] above it
+_DECIDED = 0.6  # of the worst fit that the best one is at most, where ways tell the turn
+_SAME = 1 / 3  # of the pairs turned alike at most: else no view could be wrong
+_POINTS = 150  # of a whole shape
+_RIGHT = np.deg2rad(20)  # error of a view's turn that counts as found
+_SHOWN = 2 / 3  # of the demonstrations in which ways have to be decided
+_FOUND = 0.75  # of the views that have to be found among the others, else shape says nothing
+
+
+def turns_from_motion(
+    contexts: Sequence[DemoContext], index: NDArray[np.int64], cloud: Array
+) -> tuple[Array, NDArray[np.bool_]] | None:
+    """How much a thing is turned about the vertical, from each demonstration to now.
+
+    Args:
+        contexts: ``K`` demonstrations.
+        index: ``(K,)`` its token in each; -1 for none.
+        cloud: ``(P, 3)`` its surface now.
+
+    Returns:
+        Turns ``(K,)`` [rad] and which are known; None where ways or views do not tell.
+    """
+    rows = [k for k in np.flatnonzero(index >= 0) if len(_way(contexts[k], index[k])) > 2]
+    if len(rows) < _FEWEST:
+        return None
+    ways = [_way(contexts[k], index[k]) for k in rows]
+    fits = [_fit(ways[0], way, both=True) for way in ways]
+    decided = [i for i, (_, sharp) in enumerate(fits) if sharp]
+    if len(decided) < max(_FEWEST, _SHOWN * len(rows)):
+        return None
+    turn = {rows[i]: fits[i][0] for i in decided}  # from the first demonstration
+    if _alike(list(turn.values())) > _SAME:
+        return None
+    views = {k: _upright(contexts[k].clouds[index[k]]) @ se3.yaw(a) for k, a in turn.items()}
+    errors = [_fit(_whole([v for o, v in views.items() if o != k]), views[k])[0] for k in turn]
+    if np.mean(np.abs(errors) < _RIGHT) < _FOUND:
+        return None
+    now, _ = _fit(_whole(list(views.values())), _upright(cloud))
+    turns, known = np.zeros(len(contexts)), np.zeros(len(contexts), dtype=bool)
+    for k, a in turn.items():
+        turns[k], known[k] = (now - a + np.pi) % (2 * np.pi) - np.pi, True
+    return turns, known
+
+
+def _alike(turns: Sequence[float]) -> float:
+    """Share of pairs of turns that differ by less than what counts as right."""
+    apart = np.subtract.outer(turns, turns)[np.triu_indices(len(turns), 1)]
+    return float(np.mean(np.abs((apart + np.pi) % (2 * np.pi) - np.pi) < _RIGHT))
+
+
+def _way(context: DemoContext, token: int) -> Array:
+    """Where the hand was about a thing, as seen from the thing's first place: ``(n, 3)``."""
+    off = context.tcp[::2, :3, 3] - context.first[token]
+    about = (np.linalg.norm(off[:, :2], axis=1) < _ABOUT) & (off[:, 2] < _OVER)
+    return np.asarray(off[about])
+
+
+def _upright(cloud: Array) -> Array:
+    """A surface about the vertical through the middle of its outline."""
+    low, high = cloud[:, :2].min(0), cloud[:, :2].max(0)
+    return np.asarray(cloud - np.append(0.5 * (low + high), 0.0))
+
+
+def _whole(views: Sequence[Array]) -> Array:
+    """Views of one thing together, no more points than needed."""
+    points = np.concatenate(views)
+    return np.asarray(points[:: max(1, len(points) // _POINTS)])
+
+
+def _fit(a: Array, b: Array, both: bool = False) -> tuple[float, bool]:
+    """The turn about the vertical that lays points ``a`` on ``b``, and whether it is decided.
+
+    Args:
+        a: ``(n, 3)`` whole.
+        b: ``(m, 3)`` what may be a part of it.
+        both: ``a`` is not more than ``b``, either.
+    """
+    c, s = np.cos(_ANGLES)[:, None], np.sin(_ANGLES)[:, None]
+    x, y, z = a.T
+    turned = np.stack([c * x - s * y, s * x + c * y, np.broadcast_to(z, (len(c), len(z)))], axis=-1)
+    # |u - v|^2 = |u|^2 + |v|^2 - 2 u v is quicker than differences
+    squared = (a**2).sum(-1)[:, None] + (b**2).sum(-1) - 2 * turned @ b.T  # (S, n, m)
+    squared = np.maximum(squared, 0.0)
+    off = np.sqrt(squared.min(1)).mean(1)
+    if both:
+        off = off + np.sqrt(squared.min(2)).mean(1)
+    i = int(np.argmin(off))
+    left, mid, right = off[i - 1], off[i], off[(i + 1) % len(off)]
+    bend = left - 2 * mid + right
+    shift = 0.5 * (left - right) / bend if bend > 1e-9 else 0.0
+    return float(_ANGLES[i] + shift * (_ANGLES[1] - _ANGLES[0])), bool(mid < _DECIDED * off.max())
