@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+_LAST = 0.25  # share of a stage in which the rate falls
+
 
 @dataclass(frozen=True)
 class Variety:
@@ -40,9 +42,6 @@ class TrainingStage:
         """Learning rate of one of its steps, counted from 0."""
         left = (self.steps - step) / (_LAST * self.steps)
         return self.rate * min(1.0, (step + 1) / max(self.warmup, 1), left)
-
-
-_LAST = 0.25  # share of a stage in which the rate falls
 
 
 @dataclass(frozen=True)
