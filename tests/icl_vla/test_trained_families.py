@@ -45,8 +45,8 @@ def task_of(family: str, **wanted: object) -> TableTask:
 
 def carry_out(place: Workcell, seed: int, *, stages: int | None = None) -> None:
     """What the operator does, or its first stages of it."""
-    assert place.task is not None
-    operator = place.task.expert(place.workspace, np.random.default_rng(seed))
+    assert isinstance(place.task, TableTask)
+    operator = place.task.operator("straight", place.workspace, np.random.default_rng(seed))
     assert isinstance(operator, StagedOperator)
     while place.driver.clock() < 40.0 and (stages is None or operator.stage < stages):
         target = operator.act(place.driver, place.driver.observe(cameras=False))

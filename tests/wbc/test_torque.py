@@ -18,6 +18,7 @@ from icl_vla_wbc import ArmMpc, GovernorConfig, MpcConfig, WbcError
 from icl_vla_wbc.horizon import Horizon
 from icl_vla_wbc.limits import ViableLimits
 from icl_vla_wbc.limits.effort import EffortLimits, stage_torques
+from icl_vla_wbc.mpc import PATIENCE
 from icl_vla_wbc.program import Program
 from icl_vla_wbc.torque import ArmTorqueMpc, TorqueConfig
 
@@ -207,9 +208,11 @@ def test_bad_data_gives_finite_torques_within_effort(
     controller.reset(plant.observation())
     T = model.poses(model.neutral)["arm"]
     bad = np.full(model.n, np.nan)
-    for k in range(400):
+    patience, missing = round(PATIENCE / PERIOD), 0
+    for k in range(400 + 2 * patience):
         target = figure(T, k * PERIOD)
-        kind = int(rng.integers(6))
+        kind = int(rng.integers(6)) if k < 400 else 0
+        missing = missing + 1 if kind == 0 else 0
         observation = plant.observation()
         if kind == 0:
             observation = replace(observation, q=bad)
@@ -222,7 +225,7 @@ def test_bad_data_gives_finite_torques_within_effort(
         command = controller.track([TaskTarget(poses={"arm": target})], observation)
         assert command.mode == "torque" and command.tau is not None
         assert np.isfinite(command.tau).all() and (np.abs(command.tau) <= effort).all()
-        assert (command.level == "braking") == (kind in (0, 3))
+        assert (command.level == "braking") == (kind == 3 or missing > patience)
         plant.step(command.tau)
     assert np.abs(plant.q - controller.track([], plant.observation()).q).max() < 0.02
 

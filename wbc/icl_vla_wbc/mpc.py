@@ -175,7 +175,7 @@ class ArmMpc:
             )
         self._q, self._v, self._hold = q.copy(), np.zeros(self.model.n), q.copy()
         self._openings, self.solution, self._started = {}, None, True
-        self._blind = 0.0  # [s] without a measurement
+        self._missed = 0  # measurements, up to now
         if self._distances is not None:
             self._distances.reset()
         self._start_anew()
@@ -219,8 +219,8 @@ class ArmMpc:
         factors = hand_factors(weights, self.effectors)
         requests = read_requests(targets, times, self.effectors, self.period, self.model.n)
         measured = self._measured(observation)
-        self._blind = self._blind + self.period if measured is None else 0.0
-        if 0 < self._blind <= PATIENCE:
+        self._missed = self._missed + 1 if measured is None else 0
+        if 0 < self._missed <= round(PATIENCE / self.period):
             measured = self._q  # a moment's loss is passed over: it is where it was told to be
         self._ladder.advance()
         if measured is None:

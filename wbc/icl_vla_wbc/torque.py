@@ -95,7 +95,8 @@ class ArmTorqueMpc(ArmMpc):
         """Command for the next period; see :meth:`ArmMpc.track`.
 
         Of what was measured, ``q`` and ``v`` are used. Without a finite ``v`` it is taken from the
-        positions; without a finite ``q`` the arm brakes along its plan.
+        positions; without a finite ``q`` for longer than :data:`.mpc.PATIENCE` the arm brakes
+        along its plan.
 
         Returns:
             Torques ``tau`` of all actuated joints, held over the period, and the planned positions
