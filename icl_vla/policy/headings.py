@@ -43,10 +43,11 @@ def turns_from_motion(
     Returns:
         Turns ``(K,)`` [rad] and which are known; None where ways or views do not tell.
     """
-    rows = [k for k in np.flatnonzero(index >= 0) if len(_way(contexts[k], index[k])) > 2]
+    matched = [int(k) for k in np.flatnonzero(index >= 0)]
+    rows = [k for k in matched if len(_way(contexts[k], int(index[k]))) > 2]
     if len(rows) < _FEWEST:
         return None
-    ways = [_way(contexts[k], index[k]) for k in rows]
+    ways = [_way(contexts[k], int(index[k])) for k in rows]
     fits = [_fit(ways[0], way, both=True) for way in ways]
     decided = [i for i, (_, sharp) in enumerate(fits) if sharp]
     if len(decided) < max(_FEWEST, _SHOWN * len(rows)):

@@ -9,13 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-
-if TYPE_CHECKING:
-    from .prior import Prior
 
 _HEADING = 0.04  # [m] two tokens nearer than this have no direction between them
 _UNIT = 0.1  # [m] that lengths are given in
@@ -69,16 +65,10 @@ class Votes:
         here = self.here.reshape(*self.here.shape[:3], *[1] * extra, 3)
         return _turned(p[:, None] - then, self.turn) + here
 
-    def rotations(self, R: Tensor, further: Tensor | None = None) -> Tensor:
-        """Rotations ``(B, K, ..., 3, 3)`` carried to now: ``(B, N, K, ..., 3, 3)``.
-
-        Args:
-            R: Of the demonstrations.
-            further: ``(B, N, K, H)`` turns about the vertical on top [rad].
-        """
+    def rotations(self, R: Tensor) -> Tensor:
+        """Rotations ``(B, K, ..., 3, 3)`` carried to now: ``(B, N, K, ..., 3, 3)``."""
         columns = R.transpose(-1, -2)[:, None].expand(-1, self.turn.shape[1], *R.shape[1:])
-        turn = self.turn if further is None else self.turn[..., None] + further
-        return _turned(columns, turn).transpose(-1, -2)
+        return _turned(columns, self.turn).transpose(-1, -2)
 
 
 def candidates(m: Mapping[str, Tensor]) -> Votes:
@@ -144,6 +134,100 @@ def names(tokens: Sequence[int]) -> list[str]:
     turns += [f" towards {other} {when}" for other in tokens for when in ("now", "first")]
     hung = [f"token {m} {at}{how}" for at in ("now", "first") for how in turns for m in tokens]
     return ["base", "end effector", *hung]
+
+
+@dataclass(frozen=True)
+class Prior:
+    """What the vote without learning makes of frames: logarithms of weights.
+
+    Attributes:
+        place: ``(B, N, K, H)``.
+        turn: ``(B, N, K, H)``.
+        spread: ``(B, N, H)`` standard deviation of the places [m].
+        support: ``(B, N, H)`` of the best rotation, 0 to 1.
+    """
+
+    place: Tensor
+    turn: Tensor
+    spread: Tensor
+    support: Tensor
+
+
+def vote(
+    votes: Votes, p: Tensor, R: Tensor, weights: Tensor, now: Tensor, noise: float,
+    turn_noise: float, sharpness: float,
+) -> Prior:  # fmt: skip
+    """Inverse-variance weights; :func:`.vote.consensus` chooses rotations where these average them.
+
+    Args:
+        votes: ``N`` frames.
+        p: ``(B, N, K, H, 3)`` places carried over.
+        R: ``(B, K, H, 3, 3)`` rotations of the demonstrations.
+        weights: ``(B, K)`` of the demonstrations.
+        now: ``(B, 3, 3)`` the hand's rotation.
+        noise: As in :class:`.retrieval.RetrievalConfig`, and so on.
+        turn_noise: See there.
+        sharpness: See there.
+    """
+    tiny = 1e-9
+    share = weights[:, None] * votes.valid  # (B, N, K)
+    known = share.sum(-1)
+    share = share / known.clamp(min=tiny)[..., None]
+    mean = torch.einsum("bnk,bnkhi->bnhi", share, p)
+    variance = torch.einsum("bnk,bnkhi->bnh", share, (p - mean[:, :, None]) ** 2)
+    trust = (votes.prior * known).clamp(min=1e-12).log()[..., None]
+    alpha = trust - sharpness * (variance + noise**2).log()
+    near = torch.exp((_likeness(R, votes.turn) - 3) / (3 * turn_noise) ** 2)
+    support = torch.einsum("bnhkl,bnl->bnhk", near, share)
+    turning = 3 - _along(votes.turn, R, now[:, None, None]).permute(0, 1, 3, 2)
+    best = (support - 0.05 * turning - 2.0 * (share[:, :, None] <= 0)).argmax(-1, keepdim=True)
+    chosen = near.gather(3, best[..., None].expand(*best.shape, near.shape[-1]))[..., 0, :]
+    supported = support.gather(-1, best)[..., 0]  # (B, N, H)
+    beta = trust - sharpness * (1 - supported + turn_noise**2).clamp(min=tiny).log()
+    chosen = chosen * share[:, :, None]
+    chosen = chosen / chosen.sum(-1, keepdim=True).clamp(min=tiny)
+    return Prior(
+        place=alpha[:, :, None] + share.clamp(min=tiny).log()[..., None],
+        turn=beta[:, :, None] + chosen.clamp(min=tiny).log().transpose(2, 3),
+        spread=variance.clamp(min=1e-12).sqrt(),
+        support=supported,
+    )
+
+
+def _likeness(R: Tensor, turn: Tensor) -> Tensor:
+    """``trace(R_k^T R_l)`` of rotations ``(B, K, H, 3, 3)`` turned: ``(B, N, H, K, K)``."""
+    apart = turn[..., None, :] - turn[..., None]  # (B, N, K, K): l's turn seen from k's
+    return _along(apart, R[:, None], R[:, :, None]).permute(0, 1, 4, 2, 3)
+
+
+def _along(turn: Tensor, R: Tensor, S: Tensor) -> Tensor:
+    """``trace(S^T Z R)`` with ``Z`` the turn about the vertical, which needs no turned rotation.
+
+    Args:
+        turn: ``(B, N, ...)`` [rad].
+        R: ``(B, ..., H, 3, 3)``.
+        S: The same.
+
+    Returns:
+        ``(B, N, ..., H)``.
+    """
+    x, y, z = R.unbind(-2)
+    u, v, w = S.unbind(-2)
+    c, s, one = ((a * b).sum(-1)[:, None] for a, b in ((x, u), (x, v), (z, w)))
+    c = c + (y * v).sum(-1)[:, None]
+    s = s - (y * u).sum(-1)[:, None]
+    return torch.addcmul(one + turn.cos()[..., None] * c, turn.sin()[..., None], s)
+
+
+def most_supported(votes: Votes, prior: Prior, most: int) -> Tensor:
+    """Rows ``(B, n)`` of the frames that weigh most in places or rotations, base and hand first."""
+    score = torch.zeros(votes.turn.shape[:2])
+    for weight in (prior.place, prior.turn):
+        total = weight.masked_fill(~votes.valid[..., None], -1e4).logsumexp(2)  # (B, N, H)
+        score = score + total.softmax(1).mean(-1)
+    score = torch.where(votes.valid.any(-1), score, torch.full_like(score, -1.0))
+    score[:, :2] = 10.0
+    return score.topk(min(most, score.shape[1]), dim=1).indices
 
 
 def features(
@@ -226,7 +310,7 @@ def features(
 
 def _turned(v: Tensor, angle: Tensor) -> Tensor:
     """``(B, N, K, ..., 3)`` turned about the vertical by ``(B, N, K)`` [rad]."""
-    angle = angle.reshape(*angle.shape, *[1] * (v.dim() - 1 - angle.dim()))
+    angle = angle.reshape(*angle.shape, *[1] * (v.dim() - 4))
     c, s = angle.cos(), angle.sin()
     x, y, z = v.unbind(-1)
     return torch.stack([c * x - s * y, s * x + c * y, z], -1)

@@ -5,9 +5,9 @@ The answer is a convex combination of what is offered, step by step, plus a smal
 
     ``x_h = sum_fk softmax(log prior + logits)_fkh  X_fk c_kh  +  R_hand tanh(residual_h)``,
 
-with the prior of the vote without learning (:mod:`.vote`). Logits and residual start at zero: an
-untrained network is the vote. Motions relative to the hand are read, but not followed: on an
-operator's way they are always right, off it they lead further away.
+with a prior of inverse variance (:func:`.pairs.vote`). Logits and residual start at zero: an
+untrained network is that mean over frames. Motions relative to the hand are read, but not followed:
+on an operator's way they are always right, off it they lead further away.
 
 Messages pass between a pair and its frame, between a pair and its demonstration, and among frames
 (attention), so neither has an order or a fixed number.
@@ -27,8 +27,7 @@ from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedMode
 from icl_vla_embodiments import ActionSpace, Embodiment
 
 from .interface import Episode
-from .pairs import FRAME_SIZE, PAIR_SIZE, candidates, features
-from .prior import Prior, like_the_leading, most_supported, vote
+from .pairs import FRAME_SIZE, PAIR_SIZE, Prior, candidates, features, most_supported, vote
 
 if TYPE_CHECKING:
     from icl_vla_retrieval import DemoBank, Demonstration
@@ -212,9 +211,7 @@ class IclVlaPolicy(PreTrainedModel):
         logits = self.logits(pair)
         outside = valid & (votes.kind[..., 1:2] == 0)
         place = _weights(prior.place + logits[..., : config.horizon], outside)
-        turning = prior.turn + logits[..., config.horizon :]
-        alike = like_the_leading(turning, R, outside, config.turn_noise)
-        turn = _weights(turning + alike[:, :, None], outside)
+        turn = _weights(prior.turn + logits[..., config.horizon :], outside)
         moved, turned = self._correction(whole, m["tcp"][:, :3, :3])
         there = m["weights"] > 0
         shown = _mean(pair, valid, 1)  # (B, K, w)
@@ -249,9 +246,8 @@ class IclVlaPolicy(PreTrainedModel):
             votes = votes.only(kept)
         else:
             kept = torch.arange(votes.turn.shape[1]).expand(votes.turn.shape[:2])
-        p = votes.places(places)
-        prior = vote(votes, p, rotations, m["weights"], now, *constants)
-        return votes, p, votes.rotations(rotations, prior.further), prior, kept
+        p, R = votes.places(places), votes.rotations(rotations)
+        return votes, p, R, vote(votes, p, rotations, m["weights"], now, *constants), kept
 
     def _correction(self, whole: Tensor, axes: Tensor) -> tuple[Tensor, Tensor]:
         """Displacements ``(B, H, 3)`` and rotations ``(B, H, 3, 3)``, in the hand's own axes."""

@@ -24,8 +24,8 @@ from .interface import Trace
 from .retrieval import RetrievalConfig, RetrievalEpisode, RetrievalPolicy, demonstrated
 
 ANOTHER_GRASP = np.pi / 4  # [rad] between votes for rotations of different intent
-ALIKE = 0.01  # [m] between motions that go the same way
-CHANCE = 0.1  # of the votes that agree with one by chance, for each equal turn
+_ALIKE = 0.01  # [m] between motions that go the same way
+_CHANCE = 0.1  # of the votes that agree with one by chance, for each equal turn
 _QUARTERS = np.stack([se3.yaw(0.5 * np.pi * j) for j in range(4)])
 
 
@@ -94,9 +94,10 @@ def consensus(
     """Fuse all frames' votes, step by step.
 
     Positions: with ``mu_f`` and ``s_f^2`` the weighted mean and variance of frame ``f``'s votes,
-    ``x = sum_f a_f mu_f / sum_f a_f`` and ``a_f = (s_f^2 + noise^2)^-sharpness``. Rotations: the
-    same with chordal variance, after votes far from the best supported one are dropped (equal
-    grasps of a square disagree by quarter turns and must not be averaged).
+    ``x = sum_f a_f mu_f / sum_f a_f`` and ``a_f = (s_f^2 + noise^2)^-sharpness``, where ``mu_f`` is
+    taken over those that go the way of most. Rotations: the same weights with chordal variance, but
+    chosen and not averaged: each frame's best supported one, up to half and quarter turns, and of
+    the frames the best explained one with those that say the same.
 
     Args:
         frames: ``F`` frames.
@@ -181,7 +182,7 @@ def _one_mode(R: Array, share: Array, now: Array, noise: float) -> tuple[Array, 
     near = np.exp(-(3 - dot) / (3 * noise) ** 2)  # (4, F, H, K, K); 3 - trace = 2 (1 - cos(angle))
     folded = np.stack([near[0], near[[0, 2]].max(0), near.max(0)])
     support = np.einsum("nfhkl,fl->nfhk", folded, share)
-    chance = CHANCE * np.array([1, 2, 4])[:, None, None, None]
+    chance = _CHANCE * np.array([1, 2, 4])[:, None, None, None]
     explained = (support - chance) / (1 - chance)
     order = np.argmax(explained.max(-1) - 0.02 * np.arange(3)[:, None, None], axis=0)  # (F, H)
     support = np.take_along_axis(support, order[None, ..., None], axis=0)[0]
@@ -199,7 +200,7 @@ def _one_mode(R: Array, share: Array, now: Array, noise: float) -> tuple[Array, 
 
 
 def _one_way(motions: Array, weights: Array) -> Array:
-    """How much each demonstration goes the way that most go: ``(K,)``, 0 to 1.
+    """How much each demonstration goes the way that most go: ``(K,)``, 0 to 1 and never quite 0.
 
     Some may go on where others have turned already, and the mean of both goes nowhere.
 
@@ -209,8 +210,8 @@ def _one_way(motions: Array, weights: Array) -> Array:
     """
     steps = motions - motions[:, :1]
     apart = np.sqrt(((steps[:, None] - steps) ** 2).sum(-1).mean(-1))  # (K, K)
-    alike = np.exp(-0.5 * (apart / ALIKE) ** 2)
-    return np.asarray(alike[np.argmax(alike @ weights)])
+    alike = np.exp(-0.5 * (apart / _ALIKE) ** 2)
+    return np.maximum(alike[np.argmax(alike @ weights)], 1e-3)  # a frame may know no others
 
 
 def _leading(turned: Array, beta: Array, noise: float) -> Array:

@@ -108,3 +108,14 @@ def test_those_that_have_turned_back_do_not_slow_down_the_others():
         [frame("base", np.zeros(K), K)], commands, np.full(K, 1 / K), np.eye(4), RetrievalConfig()
     )
     np.testing.assert_allclose(said.poses[:, 0, 3], steps, atol=1e-3)
+
+
+def test_a_frame_that_only_others_know_does_not_pull_to_the_origin():
+    K, H = 7, 8
+    ways = np.tile([0.5, 0.1, 0.2], (K, H, 1)) + 0.02 * np.arange(H)[:, None] * [1, 0, 0]
+    ways[-1] -= 0.04 * np.arange(H)[:, None] * [1, 0, 0]
+    commands = se3.pose(np.eye(3), ways)
+    lone = FrameVotes("lone", np.tile(np.eye(4), (K, 1, 1)), np.arange(K) == K - 1, weight=1e3)
+    frames = [frame("base", np.zeros(K), K), lone]
+    said = consensus(frames, commands, np.full(K, 1 / K), np.eye(4), RetrievalConfig())
+    assert np.abs(said.poses[:, 1:3, 3] - [0.1, 0.2]).max() < 1e-9

@@ -11,7 +11,6 @@ from icl_vla.policy.moment import Moment, moment_of, most_shared, side_by_side
 from icl_vla.policy.pairs import candidates, names
 from icl_vla.policy.relational import IclVlaConfig, IclVlaPolicy
 from icl_vla.policy.retrieval import RetrievalConfig
-from icl_vla.policy.vote import consensus
 from icl_vla.training.programs import FAMILIES
 from icl_vla.training.rollout import Job, World, roll_out
 from icl_vla.training.sensing import Sight, context, poses, see
@@ -80,17 +79,38 @@ def test_frames_are_those_of_the_vote(family):
 
 
 @pytest.mark.parametrize("family", ["reach", "place_in", "push_to", "press"])
-def test_untrained_it_is_the_vote(family):
+def test_untrained_it_weighs_frames_by_inverse_variance(family):
     contexts, pointers, tcp, tokens, correspondence = scene(family)
-    m = moment(family)
-    frames = [f for f in frames_now(contexts, pointers, tcp, tokens, correspondence) if f.outside]
-    expected = consensus(frames, m.commands, m.weights, tcp, RetrievalConfig()).poses
+    m, config = moment(family), RetrievalConfig()
+    means, precisions = [], []
+    for f in frames_now(contexts, pointers, tcp, tokens, correspondence):
+        known = m.weights * f.valid
+        if not f.outside or not known.any():
+            continue
+        p = (f.X[:, None] @ m.commands)[..., :3, 3]
+        mean = np.einsum("k,khi->hi", known / known.sum(), p)
+        variance = np.einsum("k,khi->h", known / known.sum(), (p - mean) ** 2)
+        means.append(mean)
+        precisions.append(known.sum() * (variance + config.noise**2) ** -config.sharpness)
+    share = np.array(precisions) / np.sum(precisions, axis=0)
+    expected = np.einsum("fh,fhi->hi", share, means)
     answer = ask(network(zero=True, frames=ALL), m)
-    assert np.abs(answer.position[0].numpy() - expected[:, :3, 3]).max() < 1e-4  # [m]
-    R = se3.project_rotation(answer.rotation[0].double().numpy())
-    # votes of one mode are averaged once here, twice there
-    off = se3.log3(R @ np.swapaxes(expected[:, :3, :3], 1, 2))
-    assert np.linalg.norm(off, axis=-1).max() < 0.02  # [rad]
+    assert np.abs(answer.position[0].numpy() - expected).max() < 1e-4  # [m], float32
+
+
+def test_untrained_it_takes_the_rotation_that_most_demonstrations_agree_on():
+    m = moment("press")
+    turned = np.tile(se3.yaw(0.7), (*m.commands.shape[:2], 1, 1))
+    turned[:2] = se3.yaw(2.5)  # two of them grasp in another way
+    alone = replace(
+        m,
+        commands=se3.pose(turned, m.commands[..., :3, 3]),
+        weights=np.full_like(m.weights, 1 / len(m.weights)),
+        likeness=np.full_like(m.likeness, -1.0),  # nothing but the base to go by
+    )
+    R = ask(network(zero=True, frames=ALL), alone).rotation[0].double().numpy()
+    off = se3.log3(se3.project_rotation(R) @ se3.yaw(-0.7))
+    assert np.linalg.norm(off, axis=-1).max() < 1e-3  # [rad], float32
 
 
 def test_turning_the_world_turns_the_answer():
