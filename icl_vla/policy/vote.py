@@ -125,7 +125,7 @@ def consensus(
 
     turned, support = _one_mode(votes[..., :3, :3], share, tcp[:3, :3], config.turn_noise)
     beta = prior[:, None] * (1 - support + config.turn_noise**2) ** -config.sharpness
-    rotation = _leading(turned, beta, config.turn_noise)
+    rotation = _leading(turned, beta)
     hung = np.array([f.outside for f in frames])
     spread = _spread(votes[hung], share[hung], turned[hung], alpha[hung], prior[hung], config)
     return Consensus(se3.pose(rotation, position), spread, alpha.mean(axis=1))
@@ -214,11 +214,17 @@ def _one_way(motions: Array, weights: Array) -> Array:
     return np.maximum(alike[np.argmax(alike @ weights)], 1e-3)  # a frame may know no others
 
 
-def _leading(turned: Array, beta: Array, noise: float) -> Array:
-    """The best explained of the frames' rotations ``(F, H, 3, 3)``, and those like it, averaged.
+def _leading(turned: Array, beta: Array) -> Array:
+    """What the best explained of the frames' rotations say together: ``(H, 3, 3)``.
 
-    Different frames mean different turns; what lies between them is meant by none.
+    Turns beyond :data:`ANOTHER_GRASP` are another way to do it, and what lies between two ways is
+    meant by nobody: the way that has most weight leads, and the rotations of that way are averaged.
+
+    Args:
+        turned: ``(F, H, 3, 3)`` each frame's rotation.
+        beta: ``(F, H)`` how well it explains the votes.
     """
-    lead = turned[np.argmax(beta, axis=0), np.arange(turned.shape[1])]  # (H, 3, 3)
-    near = np.exp(-(3 - np.einsum("fhij,hij->fh", turned, lead)) / (3 * noise) ** 2)
-    return se3.mean_rotation(turned, beta * near)
+    alike = np.einsum("fhij,ghij->fgh", turned, turned)  # trace of R_f^T R_g = 1 + 2 cos(angle)
+    same = alike > 1 + 2 * np.cos(ANOTHER_GRASP)
+    lead = np.argmax(np.einsum("fgh,gh->fh", same, beta), axis=0)  # (H,)
+    return se3.mean_rotation(turned, beta * same[lead, :, np.arange(len(lead))].T)
