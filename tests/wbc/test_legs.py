@@ -23,6 +23,7 @@ from icl_vla_wbc.legs.feet import find_feet
 from icl_vla_wbc.legs.forces import BodyState, ForceMpc
 from icl_vla_wbc.legs.stance import Stance
 from icl_vla_wbc.legs.swing import Arc, chase, footholds, rise
+from icl_vla_wbc.legs.tasks import joint_bounds
 from icl_vla_wbc.legs.whole_body import AccelerationTask, solve_whole_body
 
 DATA = Path(pybullet_data.getDataPath())
@@ -162,6 +163,30 @@ def test_whole_body_torques_obey_the_equation_of_motion(dog):
     assert (s.forces[1] == 0).all()
     assert (np.abs(s.forces[stands, :2]) <= 0.4 * s.forces[stands, 2:] + 1e-6).all()
     assert (s.forces[stands, 2] <= 60 + 1e-6).all() and (np.abs(s.torques) <= 30 + 1e-6).all()
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_joints_rest_at_the_ends_of_their_ranges(dog, kept):
+    """Pushed to their ends for good; a program that does not know the ranges goes beyond."""
+    model, config, period = RobotModel(dog), LegConfig(), 0.002
+    dynamics = FloatingDynamics(model, find_feet(model))
+    ranges = model.embodiment.array("lower"), model.embodiment.array("upper")
+    none = np.full(model.n, -np.inf), np.full(model.n, np.inf)
+    task = AccelerationTask(None, np.full(6 + model.n, 50.0), np.ones(6 + model.n))
+    q, v, zero = model.neutral.copy(), np.zeros(model.n), np.zeros(model.n)
+    for _ in range(400):
+        dynamics.update(Observation(0.0, q=q, v=v, T_world_base=np.eye(4), base_twist=np.zeros(6)))
+        bounds = joint_bounds(dynamics, ranges, config) if kept else none
+        s = solve_whole_body(
+            dynamics, [task], np.zeros(4, dtype=bool), np.zeros((4, 3)), 1e-3, np.zeros(6),
+            zero, np.full(model.n, 1e4), 0.4, np.full(4, 60.0), zero, bounds,
+        )  # fmt: skip
+        v = v + period * s.accelerations[6:]
+        q = q + period * v
+    beyond = (q - ranges[1]).max()
+    assert beyond < 1e-3 if kept else beyond > 1.0
+    if kept:
+        np.testing.assert_allclose(q, ranges[1], atol=0.1)
 
 
 def test_rising_feet_start_and_end_at_rest_and_their_rates_are_derivatives():
