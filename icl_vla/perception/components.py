@@ -59,9 +59,7 @@ class ComponentEncoder:
         Raises:
             ReportedError: No camera has all three, or joint positions are missing.
         """
-        usable = complete_cameras(observation)
-        assert observation.q is not None
-        links = {} if self.model is None else self.model.link_poses(observation.q)
+        usable, links = cameras_and_links(observation, self.model)
         return merged([self._encode_camera(camera, links) for camera in usable])
 
     def _encode_camera(self, camera: CameraImage, links: dict[str, Array]) -> SceneTokens:
@@ -168,8 +166,12 @@ class ComponentEncoder:
         return SceneTokens(*(np.stack([np.asarray(r[i]) for r in rows]) for i in range(5)))
 
 
-def complete_cameras(observation: Observation) -> list[CameraImage]:
-    """Cameras that have colour, depth and calibration.
+def cameras_and_links(
+    observation: Observation, model: RobotModel | None
+) -> tuple[list[CameraImage], dict[str, Array]]:
+    """Cameras with colour, depth and calibration; link -> its pose ``(4, 4)`` in the base frame.
+
+    Without a model no links are known.
 
     Raises:
         ReportedError: There is none, or joint positions are missing.
@@ -188,7 +190,8 @@ def complete_cameras(observation: Observation) -> list[CameraImage]:
             value={"cameras": list(observation.cameras), "q": observation.has("q")},
             valid=("joint positions and a camera with rgb, depth, intrinsics and pose",),
         )
-    return usable
+    assert observation.q is not None
+    return usable, {} if model is None else model.link_poses(observation.q)
 
 
 def points_in_base(camera: CameraImage, links: dict[str, Array]) -> NDArray[np.float32]:

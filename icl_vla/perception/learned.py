@@ -21,7 +21,7 @@ from icl_vla_embodiments.robot_model import RobotModel
 from icl_vla_embodiments.types import Array
 
 from .backbone import Backbone
-from .components import complete_cameras, points_in_base
+from .components import cameras_and_links, points_in_base
 from .tokens import CLOUD, SceneTokens
 
 MOST = 64  # tokens
@@ -68,9 +68,7 @@ class LearnedEncoder:
         Raises:
             ReportedError: No camera has all three, or joint positions are missing.
         """
-        usable = complete_cameras(observation)
-        assert observation.q is not None
-        links = {} if self.model is None else self.model.link_poses(observation.q)
+        usable, links = cameras_and_links(observation, self.model)
         groups = [g for camera in usable for g in self._groups(camera, links)]
         return self._tokens(_merged(groups, SAME / self.backbone.scale))
 

@@ -77,7 +77,8 @@ class Correspondence:
         for i, row in enumerate(fresh.T):
             told = turns_from_motion(self._contexts, row, tokens.first.clouds[known + i])
             if told is not None:
-                turns[told[1], i] = told[0][told[1]]
+                turn, known_turn = told
+                turns[known_turn, i] = turn[known_turn]
         self.index = np.concatenate([self.index, fresh], axis=1)
         self.yaw = np.concatenate([self.yaw, turns], axis=1)
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from icl_vla_embodiments import se3
+from icl_vla_embodiments import se2, se3
 from icl_vla_embodiments.types import Array
 
 from .context import DemoContext
@@ -62,14 +62,14 @@ def turns_from_motion(
     now, _ = _fit(_whole(list(views.values())), _upright(cloud))
     turns, known = np.zeros(len(contexts)), np.zeros(len(contexts), dtype=bool)
     for k, a in turn.items():
-        turns[k], known[k] = (now - a + np.pi) % (2 * np.pi) - np.pi, True
+        turns[k], known[k] = se2.wrap(now - a), True
     return turns, known
 
 
 def _alike(turns: Sequence[float]) -> float:
     """Share of pairs of turns that differ by less than what counts as right."""
     apart = np.subtract.outer(turns, turns)[np.triu_indices(len(turns), 1)]
-    return float(np.mean(np.abs((apart + np.pi) % (2 * np.pi) - np.pi) < _RIGHT))
+    return float(np.mean(np.abs(se2.wrap(apart)) < _RIGHT))
 
 
 def _way(context: DemoContext, token: int) -> Array:

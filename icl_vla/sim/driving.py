@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from icl_vla_embodiments import Observation, TaskTarget, UnknownName, se2, se3
+from icl_vla_embodiments import Observation, TaskTarget, UnknownName, se2
 from icl_vla_embodiments.types import Array
 from icl_vla_wbc.mobile.drive import Drive
 from icl_vla_wbc.mobile.follow import follow
@@ -178,8 +178,7 @@ class BaseOperator:
 
 def moved(T: Array, twist: Array) -> Array:
     """Pose ``(4, 4)`` after one step with a twist ``(6,)`` in its own frame."""
-    way = se2.exp(np.array([[twist[0], twist[1], twist[5]]]) / RATE)[0]
-    return T @ se3.pose(se3.yaw(way[2]), [way[0], way[1], 0.0])
+    return T @ se2.lifted(se2.exp(twist[[0, 1, 5]] / RATE))
 
 
 def beside(here: Array, goal: Array, share: float) -> Array:

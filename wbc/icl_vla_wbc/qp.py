@@ -14,7 +14,7 @@ from icl_vla_embodiments.types import Array
 SOFTNESS = 1e-6  # DAQP's rho_soft
 NEAR = 0.05  # of a row's range; rows nearer to a bound than that count from the start
 _NONE: NDArray[np.intp] = np.zeros(0, dtype=np.intp)
-_SOFT = 8  # DAQP's flag of a row that may be violated
+EQUAL, SOFT = 5, 8  # DAQP's flags of an equality, and of a row that may be violated
 
 
 @dataclass(frozen=True)
@@ -132,4 +132,4 @@ class QuadraticProgram:
 
 def row_kinds(n: int, m: int) -> NDArray[np.intc]:
     """DAQP's ``sense``: ``n`` hard bounds, then ``m`` soft rows."""
-    return np.repeat(np.array([0, _SOFT], dtype=np.intc), [n, m])
+    return np.repeat(np.array([0, SOFT], dtype=np.intc), [n, m])

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from icl_vla_embodiments.types import Array
 
+from ..qp import EQUAL, SOFT
 from .dynamics import FloatingDynamics
 from .forces import friction_rows
 
-_EQUAL, _SOFT = 5, 8  # DAQP's flags of an equality, and of a row that may be violated
 REGULAR = 1e-6  # on accelerations, so that the program has one solution
 LEAST = 1.0  # [N] with which a standing foot presses
 FAR = 400.0  # [rad/s^2, m/s^2] a looser bound on a joint is left out
@@ -123,8 +123,8 @@ def solve_whole_body(
     lower = np.concatenate([-rest[:6], -efforts - rest[6:], low, slowest[bounded]])
     upper = np.concatenate([-rest[:6], efforts - rest[6:], high, fastest[bounded]])
     kinds = np.zeros(len(lower), dtype=np.intc)
-    kinds[:6] = _EQUAL
-    kinds[held:] = _SOFT
+    kinds[:6] = EQUAL
+    kinds[held:] = SOFT
     x, _, flag, _ = daqp.solve(H, g, C, upper, lower, kinds)
     if flag <= 0 or not np.isfinite(x).all():
         return None

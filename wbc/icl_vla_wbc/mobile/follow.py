@@ -58,11 +58,11 @@ def drive_along(
     rates = np.array([se2.between(a, b) for a, b in zip(before, places, strict=True)]) / dt
     if len(places) > 1:  # the first step would make up for all of the error at once
         rates[0] = rates[1]
-        before[0] = se2.compose(places[0], se2.exp(-dt * rates[:1])[0])
+        before[0] = se2.compose(places[0], se2.exp(-dt * rates[0]))
     reached, twists = [], []
     for due, rate in zip(before, rates, strict=True):
         twist = follow(here, due, rate, sideways=sideways)
         twists.append(twist if fastest is None else np.clip(twist, -fastest, fastest))
-        here = se2.compose(here, se2.exp(dt * twists[-1][None])[0])
+        here = se2.compose(here, se2.exp(dt * twists[-1]))
         reached.append(here)
     return np.array(reached), np.array(twists)
