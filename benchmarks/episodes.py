@@ -178,6 +178,7 @@ def perturbed(
     features = features * (1 + 0.05 * rng.normal(size=features.shape))
     episode = replace(
         context,
+        times=np.arange(len(frames)) * (context.times[1] - context.times[0]),
         tcp=G @ tcp,
         opening=at(context.opening, frames),
         tokens=se3.act(G, tokens),

@@ -29,7 +29,7 @@ sys.path[:0] = [str(ROOT / p) for p in (".", "embodiments", "retrieval", "wbc")]
 
 from episodes import DEVELOPMENT, HELD_OUT, TASKS, Recorded, aligned, at, recorded  # noqa: E402
 
-from icl_vla.policy.context import DemoContext  # noqa: E402
+from icl_vla.policy.context import DemoContext, Grip  # noqa: E402
 from icl_vla.policy.frames import matched_tokens, shared_tokens  # noqa: E402
 from icl_vla.policy.retrieval import (  # noqa: E402
     DistanceToDemonstrations,
@@ -152,9 +152,10 @@ def costs_of(
     places = at(context.tokens[:, shared], frames)
     if blur and rng is not None:
         places = places + blur / np.sqrt(2) * rng.normal(size=(1, len(shared), 3)) * [1, 1, 0]
-    tcp, opening = at(context.tcp, frames), at(context.opening, frames)
+    tcp = at(context.tcp, frames)
+    grip = Grip(at(context.grip.told, frames), at(context.grip.moved, frames))
     costs = [
-        moment_costs(places, tcp, opening, other, row[shared], CONFIG.radius)
+        moment_costs(places, tcp, grip, other, row[shared], CONFIG.radius)
         for row, other in zip(index, others, strict=True)
     ]
     return costs, len(shared)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from icl_vla_embodiments import ReportedError
 from icl_vla_embodiments.home import write_atomically
@@ -19,7 +21,40 @@ from ..perception.tokens import Encoder
 
 OPEN = 1.0
 """Opening of a hand that has nothing to open."""
+LATELY = 0.3  # [s] within which fingers that move have moved
 _OUT = 0.1  # [m]
+
+
+@dataclass(frozen=True)
+class Grip:
+    """What a gripper does at ``T`` moments, whatever there is between its fingers.
+
+    How far fingers are apart that hold something tells the thing's size; that they have stopped
+    although they were told to close tells that they hold it.
+
+    Attributes:
+        told: ``(T,)`` opening that was last commanded.
+        moved: ``(T,)`` change of the measured opening in the last :data:`LATELY`.
+    """
+
+    told: Array
+    moved: Array
+
+    @classmethod
+    def along(cls, times: Array, opening: Array, commanded: Array) -> Grip:
+        """Of ``T`` frames in a row.
+
+        Args:
+            times: ``(T,)`` [s].
+            opening: ``(T,)`` measured.
+            commanded: ``(T,)`` due one frame later.
+        """
+        told = np.concatenate([opening[:1], commanded[:-1]])
+        return cls(told, opening - np.interp(times - LATELY, times, opening))
+
+    def at(self, frames: slice | NDArray[np.int64]) -> Grip:
+        """Some of the moments."""
+        return Grip(self.told[frames], self.moved[frames])
 
 
 @dataclass(frozen=True)
@@ -28,6 +63,7 @@ class DemoContext:
 
     Attributes:
         episode: Index in the bank.
+        times: ``(T,)`` [s].
         tcp: ``(T, 4, 4)`` measured ``T_base_ee``.
         opening: ``(T,)`` measured gripper opening.
         commands: ``(T, 4, 4)`` commanded ``T_base_ee``; row t is due one step after frame t.
@@ -40,6 +76,7 @@ class DemoContext:
     """
 
     episode: int
+    times: Array
     tcp: Array
     opening: Array
     commands: Array
@@ -52,6 +89,11 @@ class DemoContext:
 
     def __len__(self) -> int:
         return len(self.tcp)
+
+    @cached_property
+    def grip(self) -> Grip:
+        """What the gripper does at every frame."""
+        return Grip.along(self.times, self.opening, self.gripper)
 
     def without_robot(self) -> DemoContext:
         """Without tokens that set out together with the hand, before it can hold anything.
@@ -170,6 +212,7 @@ def _context(
     open_ = np.full(len(demonstration), OPEN)
     return DemoContext(
         episode=episode,
+        times=demonstration.times,
         tcp=demonstration.poses[effector],
         opening=demonstration.grippers.get(effector, open_),
         commands=demonstration.commands[effector],

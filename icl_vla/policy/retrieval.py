@@ -27,7 +27,7 @@ from icl_vla_retrieval.phase import PhaseTracker
 from ..perception.memory import SceneMemory, TrackedTokens
 from ..perception.tokens import Encoder
 from ..runtime.mobile import BASE, drivable, slides
-from .context import OPEN, DemoContext, read_hands
+from .context import LATELY, OPEN, DemoContext, Grip, read_hands
 from .frames import (
     Correspondence,
     FrameVotes,
@@ -122,6 +122,8 @@ class RetrievalEpisode(ABC):
         self.correspondence: Correspondence | None = None
         self.tokens: TrackedTokens | None = None
         self._last_time: float | None = None
+        self._openings: list[tuple[float, float]] = []  # (time, measured)
+        self._last: ActionChunk | None = None
 
     def act(self, observation: Observation) -> ActionChunk:
         """Perceive, find the moment, and let the subclass choose the motion."""
@@ -188,11 +190,12 @@ class RetrievalEpisode(ABC):
         poses = self._measured(observation)
         shared = self.correspondence.shared()
         hands = [poses[name][:3, 3] for name in self.others]
+        grip = self._grip(observation)
         return [
             moment_costs(
                 self.tokens.now.positions[shared][None],
                 poses[self.effector][None],
-                np.array([self._opening(observation)]),
+                grip,
                 context,
                 self.correspondence.index[k, shared],
                 self.policy.config.radius,
@@ -200,6 +203,19 @@ class RetrievalEpisode(ABC):
             )[0]
             for k, context in enumerate(self.contexts)
         ]
+
+    def _grip(self, observation: Observation) -> Grip:
+        """What the gripper was told by the last chunk, and how it has moved since a moment ago."""
+        now, opening = observation.time, self._opening(observation)
+        self._openings.append((now, opening))
+        times, openings = np.array(self._openings).T
+        told = opening
+        if self._last is not None:
+            due = round((now - self._last.time) / self._last.dt) - 1
+            commanded = self._last.grippers[self.effector]
+            told = float(commanded[np.clip(due, 0, len(commanded) - 1)])
+        moved = opening - float(np.interp(now - LATELY, times, openings))
+        return Grip(np.array([told]), np.array([moved]))
 
     def _measured(self, observation: Observation) -> dict[str, Array]:
         if self.policy.model is None:
@@ -261,6 +277,7 @@ class RetrievalEpisode(ABC):
             trace={**self._things(pointers), **trace},
             done=bool(weights[at_end].sum() > 0.5),
         )
+        self._last = chunk
         return self.encoded(chunk, observation)
 
     def _things(self, pointers: NDArray[np.int64]) -> Trace:
@@ -347,7 +364,7 @@ def grips(space: ActionSpace, effector: str) -> bool:
 def moment_costs(
     places: Array,
     tcp: Array,
-    opening: Array,
+    grip: Grip,
     context: DemoContext,
     index: NDArray[np.int64],
     radius: float,
@@ -356,13 +373,13 @@ def moment_costs(
     """How unlike each of ``T`` moments each frame of a demonstration is: ``(T, T_k)``.
 
     Places of the shared tokens and of the other hands as seen from the hand, by horizontal distance
-    and height, which do not change when the whole scene is turned; then the hand's place and the
-    gripper.
+    and height, which do not change when the whole scene is turned; then the hand's place, and what
+    the gripper was told and whether it moves.
 
     Args:
         places: ``(T, M, 3)`` of the shared tokens.
         tcp: ``(T, 4, 4)``.
-        opening: ``(T,)``.
+        grip: Of these moments.
         context: The demonstration.
         index: ``(M,)`` its token for each shared one; -1 for none.
         radius: Distance at which a place starts to look different [m].
@@ -381,7 +398,8 @@ def moment_costs(
         cost += (1 - np.exp(-squared / (2 * radius**2))).mean(axis=-1)
     moved = ((context.tcp[:, :3, 3] - hand) ** 2).sum(-1)
     cost += 0.3 * (1 - np.exp(-moved / (2 * radius**2)))
-    return cost + np.abs(context.opening - opening[:, None])
+    cost += 0.5 * np.abs(context.grip.told - grip.told[:, None])
+    return cost + 0.5 * np.abs(context.grip.moved - grip.moved[:, None])
 
 
 @dataclass(frozen=True)
@@ -449,10 +467,9 @@ def _costs_among(
     """Costs ``(T / LEFT_OUT, T_j)`` of a demonstration's frames at each other one's."""
     frames, context = slice(None, None, LEFT_OUT), contexts[k]
     places, tcp = context.tokens[frames, shared], context.tcp[frames]
-    opening = context.opening[frames]
     seen = None if context.hands is None else context.hands[frames]
     return [
-        moment_costs(places, tcp, opening, other, row[shared], radius, seen)
+        moment_costs(places, tcp, context.grip.at(frames), other, row[shared], radius, seen)
         for row, other in zip(index, [*contexts[:k], *contexts[k + 1 :]], strict=True)
     ]
 

@@ -25,7 +25,7 @@ from .retrieval import RetrievalConfig, RetrievalEpisode, RetrievalPolicy, demon
 
 ANOTHER_GRASP = np.pi / 4  # [rad] between votes for rotations of different intent
 _ALIKE = 0.01  # [m] between motions that go the same way
-_CHANCE = 0.1  # of the votes that agree with one by chance, for each equal turn
+_CHANCES = 0.1 * np.array([1, 2, 4])[:, None, None, None]  # of agreeing, with so many equal turns
 _QUARTERS = np.stack([se3.yaw(0.5 * np.pi * j) for j in range(4)])
 
 
@@ -123,9 +123,8 @@ def consensus(
     one_way /= np.maximum(one_way.sum(axis=1), 1e-9)[:, None]
     position = np.einsum("fh,fk,fkhi->hi", alpha, one_way, p)
 
-    turned, support = _one_mode(votes[..., :3, :3], share, tcp[:3, :3], config.turn_noise)
-    beta = prior[:, None] * (1 - support + config.turn_noise**2) ** -config.sharpness
-    rotation = _leading(turned, beta)
+    turned, evidence = _one_mode(votes[..., :3, :3], share, tcp[:3, :3], config.turn_noise)
+    rotation = _leading(turned, prior[:, None] * evidence)
     hung = np.array([f.outside for f in frames])
     spread = _spread(votes[hung], share[hung], turned[hung], alpha[hung], prior[hung], config)
     return Consensus(se3.pose(rotation, position), spread, alpha.mean(axis=1))
@@ -173,7 +172,8 @@ def _one_mode(R: Array, share: Array, now: Array, noise: float) -> tuple[Array, 
         noise: Chordal width of agreement.
 
     Returns:
-        ``(F, H, 3, 3)`` rotations and ``(F, H)`` support, 0 to 1.
+        ``(F, H, 3, 3)`` rotations, and ``(F, H)`` how much likelier the frame makes their agreement
+        than chance, at least 1.
     """
     A = np.einsum("flhim,fkhjm->fhklij", R, R)  # R_l R_k^T
     along, across = A[..., 0, 0] + A[..., 1, 1], A[..., 0, 1] - A[..., 1, 0]
@@ -182,11 +182,11 @@ def _one_mode(R: Array, share: Array, now: Array, noise: float) -> tuple[Array, 
     near = np.exp(-(3 - dot) / (3 * noise) ** 2)  # (4, F, H, K, K); 3 - trace = 2 (1 - cos(angle))
     folded = np.stack([near[0], near[[0, 2]].max(0), near.max(0)])
     support = np.einsum("nfhkl,fl->nfhk", folded, share)
-    chance = _CHANCE * np.array([1, 2, 4])[:, None, None, None]
-    explained = (support - chance) / (1 - chance)
-    order = np.argmax(explained.max(-1) - 0.02 * np.arange(3)[:, None, None], axis=0)  # (F, H)
+    count = 1 / np.maximum((share**2).sum(axis=1), 1e-9)  # (F,) demonstrations that have a say
+    evidence = count[:, None, None] * _surprise(support, _CHANCES)
+    order = np.argmax(evidence.max(-1), axis=0)  # (F, H); the first of equals
     support = np.take_along_axis(support, order[None, ..., None], axis=0)[0]
-    explained = np.take_along_axis(explained, order[None, ..., None], axis=0)[0]
+    evidence = np.take_along_axis(evidence, order[None, ..., None], axis=0)[0]
     # of equally good grasps, the one that needs the least turning
     turning = 3 - np.einsum("fkhij,ij->fhk", R, now)
     best = np.argmax(support - 0.05 * turning - 2.0 * (share[:, None] <= 0), axis=-1)  # (F, H)
@@ -195,8 +195,13 @@ def _one_mode(R: Array, share: Array, now: Array, noise: float) -> tuple[Array, 
     weight = chosen * np.moveaxis(allowed, -1, 0)[..., None] * share[:, None]
     alike = np.einsum("jfhk,jim,fkhmn->fhin", weight, _QUARTERS, R)
     mean = se3.project_rotation(alike + 1e-9 * np.eye(3))
-    found = np.take_along_axis(explained, best[..., None], axis=-1)[..., 0]
-    return mean, np.clip(found, 0.0, 1.0)
+    return mean, np.exp(np.take_along_axis(evidence, best[..., None], axis=-1)[..., 0])
+
+
+def _surprise(share: Array, chance: Array) -> Array:
+    """Divergence of a share from the one by chance [nats a vote]; 0 where it is no greater."""
+    p, q = np.clip(share, 1e-9, 1 - 1e-9), chance
+    return np.where(p > q, p * np.log(p / q) + (1 - p) * np.log((1 - p) / (1 - q)), 0.0)
 
 
 def _one_way(motions: Array, weights: Array) -> Array:

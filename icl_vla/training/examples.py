@@ -13,12 +13,12 @@ from icl_vla_embodiments.types import Array
 from icl_vla_retrieval.phase import PhaseTracker
 
 from ..perception.memory import TrackedTokens
-from ..policy.context import DemoContext
+from ..policy.context import DemoContext, Grip
 from ..policy.frames import Correspondence
 from ..policy.moment import Moment, moment_of
 from ..policy.retrieval import RetrievalConfig, moment_costs
 from .programs import FAMILIES
-from .rollout import Job, Rollout, World, roll_out
+from .rollout import RATE, Job, Rollout, World, roll_out
 from .sensing import Seen, Sight, context, poses, see
 
 if TYPE_CHECKING:
@@ -212,7 +212,8 @@ def _along(
     times = np.cumsum(np.append(0, steps))
     times = times[times < T]
     kept = rng.random(len(times)) < mixture.kept
-    costs = watch.costs(seen.positions[times], tcp[times], opening[times])
+    grip = Grip.along(np.arange(T) / RATE, opening, gripper)
+    costs = watch.costs(seen.positions[times], tcp[times], grip.at(times))
     for i, t in enumerate(times):
         watch.go_on(int(t), [cost[i] for cost in costs])
         if kept[i] and not rollout.struck[t + 1 : t + H, n].any():
@@ -239,18 +240,18 @@ class Watch:
         self._pointers = np.zeros(len(contexts), dtype=int)
         self._last = 0
 
-    def costs(self, places: Array, tcp: Array, opening: Array) -> list[Array]:
+    def costs(self, places: Array, tcp: Array, grip: Grip) -> list[Array]:
         """How unlike ``T`` moments each demonstration's frames are: ``(T, T_k)`` each.
 
         Args:
             places: ``(T, M, 3)`` of the tokens.
             tcp: ``(T, 4, 4)``.
-            opening: ``(T,)``.
+            grip: Of these moments.
         """
         shared, index = self._correspondence.shared(), self._correspondence.index
         radius = self._config.radius
         return [
-            moment_costs(places[:, shared], tcp, opening, c, index[k, shared], radius)
+            moment_costs(places[:, shared], tcp, grip, c, index[k, shared], radius)
             for k, c in enumerate(self._contexts)
         ]
 

@@ -15,12 +15,12 @@ import torch
 from icl_vla_embodiments import se3
 from icl_vla_embodiments.types import Array
 
-from ..policy.context import DemoContext
+from ..policy.context import DemoContext, Grip
 from ..policy.moment import Moment, side_by_side
 from ..policy.relational import Answer, IclVlaPolicy
 from ..policy.vote import weighted_median
 from .examples import Watch
-from .rollout import Frame, Job, Operators, State, begin, rolled
+from .rollout import RATE, Frame, Job, Operators, State, begin, rolled
 from .sensing import Sight, poses, see
 
 _LONGEST = 140  # frames
@@ -61,14 +61,15 @@ def practise(
         t, over = len(frames), operator.done
         now = (*state.copy(), state.hand, state.opening, never)
         scenes = rolled([*frames, now], np.full(count, t + 1), state.sizes)
-        tcp = poses(state.hand, sight)
+        tcp, times = poses(state.hand, sight), np.arange(t + 1) / RATE
         moments = []
         for n in range(count):
             seen = see(scenes, n, job.world, sight, np.random.default_rng(seeds[n]))
             if not t:
                 watches.append(Watch(contexts, horizon, seen.tracked(0)))
             watch, opening = watches[n], state.opening[n]
-            costs = watch.costs(seen.positions[t:], tcp[n, None], opening[None])
+            grip = Grip.along(times, scenes.opening[:, n], scenes.gripper[:, n])
+            costs = watch.costs(seen.positions[t:], tcp[n, None], grip.at(slice(t, None)))
             watch.go_on(t, [cost[0] for cost in costs])
             moments.append(watch.moment(seen.tracked(t), tcp[n], float(opening)))
         wanted = _wanted(state, operator, horizon)

@@ -19,7 +19,7 @@ from ..perception.memory import STRIDE, TrackedTokens
 from ..perception.tokens import CLOUD, SceneTokens
 from ..policy.context import DemoContext
 from .programs import Program
-from .rollout import LONGEST, Rollout, World
+from .rollout import LONGEST, RATE, Rollout, World
 
 _UNLIKE = 0.8  # chromaticity from which on two colours are clearly different
 _GREY = np.array([1.13, 1.13, 1.16])  # chromaticity of shadows and metal
@@ -135,6 +135,7 @@ def context(rollout: Rollout, n: int, seen: Seen, sight: Sight, episode: int) ->
     T = len(seen.positions)
     return DemoContext(
         episode=episode,
+        times=np.arange(T) / RATE,
         tcp=poses(rollout.hand[:T, n], sight),
         opening=rollout.opening[:T, n],
         commands=poses(rollout.command[:T, n], sight),

@@ -40,7 +40,8 @@ def shown(yaw, rng, fin=True):
     cloud = view(yaw, rng, fin)[None] + place
     first = place[None] + [0, 0, 0.025]
     still, opening = np.tile(first, (len(way), 1, 1)), np.ones(len(way))
-    return DemoContext(0, tcp, opening, tcp, opening, still, first, np.zeros((1, 3)), cloud)
+    times, features = 0.1 * np.arange(len(way)), np.zeros((1, 3))
+    return DemoContext(0, times, tcp, opening, tcp, opening, still, first, features, cloud)
 
 
 def errors(yaws, now, rng, fin=True):

@@ -62,6 +62,7 @@ def demonstration(k: int, places: np.ndarray, hand: np.ndarray) -> DemoContext:
     T = len(hand)
     return DemoContext(
         episode=k,
+        times=0.1 * np.arange(T),
         tcp=hand,
         opening=np.ones(T),
         commands=ahead,

@@ -125,6 +125,7 @@ def test_what_sets_out_with_the_hand_is_the_robot():
     tokens = np.stack([way + np.array([0, 0, 0.1]), 0.5 * way, still, carried], axis=1)
     context = DemoContext(
         episode=0,
+        times=0.1 * np.arange(T),
         tcp=tcp,
         opening=np.ones(T),
         commands=tcp,
