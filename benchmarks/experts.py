@@ -47,8 +47,8 @@ def attempt(
         first = cell.reset(scene)
         filmer = None
         if sheet is not None:
-            filmer = Filmer(cell, Path(sheet) / f"{family}-{task}-{scene}-{method}", film=False)
-            filmer.begin(first)
+            filmer = Filmer(Path(sheet) / f"{family}-{task}-{scene}-{method}", film=False)
+            filmer.begin(cell, first)
         outcome = find_method(method).run(cell, bank, cell.task.instruction, scene, None)
         success = cell.judge()
         if filmer is not None:

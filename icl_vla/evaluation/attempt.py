@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import fields
 from functools import cache
 from pathlib import Path
@@ -56,8 +56,8 @@ def _registered(home: Path, embodiment: str, task: str) -> Workcell:
 class Witness(Protocol):
     """Watches a trial."""
 
-    def begin(self, cell: Place) -> None:
-        """The robot at its task was just reset."""
+    def begin(self, cell: Place, observation: Observation) -> None:
+        """The robot at its task was just reset, and this is seen."""
 
     def hear(self, observation: Observation, chunk: ActionChunk) -> None:
         """The policy answered."""
@@ -91,23 +91,25 @@ def run_trial(
     cell.driver.after_command = None
     with timings.of(cell):
         observation = cell.reset(trial.seed)
-        filmer = None
+        evidence, filmer = Evidence(), None
+        witnesses: list[Witness] = [evidence]
         if trial.pictures is not None and isinstance(cell, Workcell):
-            filmer = Filmer(cell, Path(trial.pictures), film=trial.film)
-            filmer.begin(observation)
-        evidence = Evidence(cell)
-        _also_after_command(cell, evidence.look)
+            filmer = Filmer(Path(trial.pictures), film=trial.film)
+            witnesses.append(filmer)
         if witness is not None:
-            witness.begin(cell)
-            _also_after_command(cell, witness.look)
+            witnesses.append(witness)
+        for each in witnesses:
+            each.begin(cell, observation)
+
+        def look() -> None:
+            for each in witnesses:
+                each.look()
 
         def watch(observation: Observation, chunk: ActionChunk) -> None:
-            evidence.hear(observation, chunk)
-            if filmer is not None:
-                filmer.watch(observation, chunk)
-            if witness is not None:
-                witness.hear(observation, chunk)
+            for each in witnesses:
+                each.hear(observation, chunk)
 
+        cell.driver.after_command = look
         method = find_method(trial.method)
         demonstrations = open_handed(home, setting.handed) if setting else _open(bank)
         try:
@@ -135,8 +137,7 @@ def run_trial(
             if setting is None:
                 raise
             outcome = Outcome(f"refused: {error.problem}", cell.driver.clock(), 0)
-        if filmer is None:
-            cell.driver.after_command = None
+        cell.driver.after_command = None if filmer is None else filmer.look
         success, other = verdict(cell)
         if filmer is not None:
             filmer.finish(success)
@@ -248,18 +249,6 @@ def _disturbed(cell: Place, setting: Setting | None, seed: int) -> Driver:
     for one in struck:  # what is disturbed can stand in for the driver
         driver = cast(PyBulletDriver, DisturbedDriver(driver, one, seed))
     return driver
-
-
-def _also_after_command(cell: Place, call: Callable[[], None]) -> None:
-    """Hang this on the driver, beside what hangs there."""
-    before = cell.driver.after_command
-
-    def after_command() -> None:
-        call()
-        if before is not None:
-            before()
-
-    cell.driver.after_command = after_command
 
 
 class Spoken:

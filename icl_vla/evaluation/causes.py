@@ -30,13 +30,10 @@ _PAINTED = ("mark", "line")
 
 
 class Evidence:
-    """Watches one attempt.
+    """Watches one attempt."""
 
-    Args:
-        cell: The robot at its task, just reset.
-    """
-
-    def __init__(self, cell: Place) -> None:
+    def begin(self, cell: Place, observation: Observation) -> None:
+        """The robot at its task was just reset."""
         # of somebody else's environment nothing is known but its verdict
         self._cell = cell if isinstance(cell, Workcell) else None
         self._task = cell.task if isinstance(cell.task, TableTask) else None

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from icl_vla_embodiments import se2
 from icl_vla_embodiments.types import Array
 
 from ..sim.families import TRAINED, draw
@@ -96,7 +97,7 @@ def edit_distances(query: Array, programs: Array) -> Array:
 def _exchange(a: Array, b: Array) -> Array:
     """Cost of step ``a`` ``(8,)`` in place of steps ``b`` ``(N, 8)``: at most 1."""
     moved = np.linalg.norm(a[2:5] - b[:, 2:5], axis=1)
-    turned = np.abs((a[5] - b[:, 5] + np.pi) % (2 * np.pi) - np.pi)
+    turned = np.abs(se2.wrap(a[5] - b[:, 5]))
     cost = (
         VERB * (a[0] != b[:, 0])
         + ABOUT * (a[1] != b[:, 1])

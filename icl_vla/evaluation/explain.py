@@ -129,7 +129,7 @@ class Account:
 class _Memory:
     """A witness that keeps everything."""
 
-    def begin(self, cell: Place) -> None:
+    def begin(self, cell: Place, observation: Observation) -> None:
         self._cell = cell
         self.looks: list[Look] = []
         self.moments: list[Observation] = []

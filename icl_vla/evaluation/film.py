@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from icl_vla_embodiments import ActionChunk, Observation, se3
+from icl_vla_embodiments import ActionChunk, Observation, ReportedError, se3
 from icl_vla_embodiments.types import Array
 
 from ..policy.frames import thing_of
 from ..sim.scene import CameraSpec
 from ..sim.workcell import Workcell
+from .workplace import Place
 
 Picture = NDArray[np.uint8]
 
@@ -32,8 +33,7 @@ class Filmer:
     ``film`` it also renders a wider view at 10 Hz.
     """
 
-    def __init__(self, cell: Workcell, folder: Path, *, film: bool = True) -> None:
-        self.cell = cell
+    def __init__(self, folder: Path, *, film: bool = True) -> None:
         self.folder = folder
         self.film = film
         self._frames: list[Picture] = []
@@ -42,11 +42,16 @@ class Filmer:
         self._leader: Array | None = None
         self._next = 0.0
 
-    def begin(self, observation: Observation) -> None:
-        """Start watching after a reset."""
+    def begin(self, cell: Place, observation: Observation) -> None:
+        """Start watching after a reset.
+
+        Raises:
+            ReportedError: Nobody can hang a camera into somebody else's environment.
+        """
+        if not isinstance(cell, Workcell):
+            raise ReportedError("somebody else's environment cannot be filmed", where=cell.task.name)
+        self.cell = cell
         self._see(observation)
-        if self.film:
-            self.cell.driver.after_command = self._capture
 
     def _see(self, observation: Observation) -> None:
         for image in observation.cameras.values():
@@ -54,7 +59,7 @@ class Filmer:
                 self._seen.append(image.rgb)
                 return
 
-    def watch(self, observation: Observation, chunk: ActionChunk) -> None:
+    def hear(self, observation: Observation, chunk: ActionChunk) -> None:
         """Note what the policy saw, and what ruled its motion."""
         self._see(observation)
         shares = chunk.trace.get("frames")
@@ -64,9 +69,10 @@ class Filmer:
             what = "the base" if self._leader is None else "the ringed thing"
             self._caption = f"phase {phase:.0%}   led by {what} ({share:.0%})"
 
-    def _capture(self) -> None:
+    def look(self) -> None:
+        """Take the film's next frame when it is due; called after every command."""
         driver = self.cell.driver
-        if driver.clock() + 1e-9 < self._next:
+        if not self.film or driver.clock() + 1e-9 < self._next:
             return
         self._next = driver.clock() + 1 / _RATE
         view = film_camera(self.cell)
@@ -82,8 +88,8 @@ class Filmer:
         """Take the last pictures and write everything."""
         self._see(self.cell.driver.observe())
         self.cell.driver.after_command = None
-        if self.film and not self._frames:  # nothing was commanded
-            self._capture()
+        if not self._frames:  # nothing was commanded
+            self.look()
         self.folder.mkdir(parents=True, exist_ok=True)
         chosen = np.linspace(0, len(self._seen) - 1, min(6, len(self._seen))).astype(int)
         np.savez_compressed(

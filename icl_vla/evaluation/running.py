@@ -220,9 +220,10 @@ def _run_in_file(
     cell = Workcell.build(EmbodimentStore(base), embodiment, scene=Scene.from_yaml(file))
     cell.see_with(encoder)
     folder = run_path(base, embodiment) / folder_name(file.stem, method, weights, encoder)
-    filmer = Filmer(cell, folder)
-    filmer.begin(cell.reset(0))
-    outcome = find_method(method).run(cell, bank, instruction, 0, filmer.watch, weights)
+    filmer = Filmer(folder)
+    filmer.begin(cell, cell.reset(0))
+    cell.driver.after_command = filmer.look
+    outcome = find_method(method).run(cell, bank, instruction, 0, filmer.hear, weights)
     filmer.finish(outcome.reason == "done")
     return {
         "embodiment": embodiment,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
+from icl_vla_embodiments import ReportedError
+
 from .backbone import Backbone, SceneBackbone
 from .components import ComponentEncoder
 from .learned import LearnedEncoder
@@ -52,4 +54,10 @@ def backbone(name: str) -> Backbone:
     folder = Path(name)
     if SceneBackbone.lies_in(folder):
         return SceneBackbone.from_pretrained(folder)
-    return PatchBackbone.of(name)
+    try:
+        return PatchBackbone.of(name)
+    except ReportedError as error:
+        if error.where == name:  # it is no model: perhaps none was meant
+            ours = (COMPONENTS, LEARNED, "a folder that `icl-vla train encoder` has written")
+            error.valid = (*ours, *(error.valid or ()))
+        raise

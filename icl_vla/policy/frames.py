@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from icl_vla_embodiments import se3
+from icl_vla_embodiments import se2, se3
 from icl_vla_embodiments.types import Array
 
 from ..perception.memory import TrackedTokens, match
@@ -192,7 +192,7 @@ def _heading(
     known &= np.linalg.norm(then, axis=1) > _HEADING
     known &= bool(np.linalg.norm(now) > _HEADING)
     yaw = np.arctan2(now[1], now[0]) - np.arctan2(then[:, 1], then[:, 0])
-    return f"towards {other} {when}", (yaw + np.pi) % (2 * np.pi) - np.pi, known
+    return f"towards {other} {when}", se2.wrap(yaw), known
 
 
 def _place(places: Array, j: int) -> Array:

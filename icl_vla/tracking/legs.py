@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from icl_vla_embodiments import Embodiment, ReportedError, TaskTarget, se3
+from icl_vla_embodiments import Embodiment, ReportedError, TaskTarget, se2, se3
 from icl_vla_embodiments.robot_model import RobotModel
 from icl_vla_embodiments.types import Array
 from icl_vla_embodiments.urdf import simulation_urdf
@@ -147,7 +147,7 @@ class LegRig:
         wanted *= min(1.0, FASTEST / max(float(np.linalg.norm(wanted)), 1e-9))
         c, s = np.cos(heading), np.sin(heading)
         out[:2] = np.array([[c, s], [-s, c]]) @ wanted
-        gap = (due[2] - heading + np.pi) % (2 * np.pi) - np.pi
+        gap = float(se2.wrap(due[2] - heading))
         out[5] = rate[2] + GAIN * gap
         return out
 

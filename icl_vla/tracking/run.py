@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from icl_vla_embodiments import Embodiment, se3
+from icl_vla_embodiments import Embodiment, se2, se3
 from icl_vla_embodiments.types import Array
 
 from . import Actuation, Pattern
@@ -131,7 +131,7 @@ class Track:
         due, reached = self.parts[part]
         if part == BASE:
             gap = _headings(reached) - _headings(due)
-            return np.asarray(np.abs((gap + np.pi) % (2 * np.pi) - np.pi))
+            return np.abs(se2.wrap(gap))
         return np.array(
             [
                 np.linalg.norm(se3.log3(a.T @ b))

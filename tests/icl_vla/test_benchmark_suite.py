@@ -30,7 +30,7 @@ from icl_vla.evaluation.two_tasks import TwoTasks, unlike
 from icl_vla.sim.conventions import held_out
 from icl_vla.sim.families import draw
 from icl_vla.sim.families.family import Step
-from icl_vla_embodiments import ReportedError, UnknownName
+from icl_vla_embodiments import ReportedError, UnknownName, se2
 from icl_vla_embodiments.store import EmbodimentStore
 from icl_vla_embodiments.urdf import embodiment_from_urdf
 from icl_vla_retrieval.example import make_example
@@ -118,7 +118,7 @@ def plain_distance(a: list[Step], b: list[Step]) -> float:
         return float(len(a) + len(b))
     x, y = a[-1], b[-1]
     moved = np.linalg.norm(np.subtract(x.offset, y.offset))
-    turned = abs((x.turn - y.turn + np.pi) % (2 * np.pi) - np.pi)
+    turned = abs(se2.wrap(x.turn - y.turn))
     exchange = 0.6 * (x.verb != y.verb) + 0.2 * (x.about != y.about) + 0.3 * min(moved / 2, 1)
     exchange += 0.2 * turned / np.pi + 0.2 * (x.closed != y.closed) + 0.1 * (x.dwell != y.dwell)
     return min(

@@ -10,7 +10,7 @@ from icl_vla.policy.frames import FrameVotes
 from icl_vla.policy.headings import turns_from_motion
 from icl_vla.policy.retrieval import RetrievalConfig
 from icl_vla.policy.vote import consensus
-from icl_vla_embodiments import se3
+from icl_vla_embodiments import se2, se3
 
 SIZE = np.array([0.10, 0.10, 0.05])  # [m] of a box as deep as it is wide
 
@@ -52,7 +52,7 @@ def errors(yaws, now, rng, fin=True):
         return None
     turns, known = told
     off = (turns - (now - np.asarray(yaws)))[known]
-    return np.rad2deg(np.abs((off + np.pi) % (2 * np.pi) - np.pi))
+    return np.rad2deg(np.abs(se2.wrap(off)))
 
 
 def test_a_hand_tells_which_side_is_the_front():

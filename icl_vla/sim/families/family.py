@@ -28,7 +28,8 @@ Zone = tuple[float, float, float, float]
 EVERYWHERE: Zone = (-0.9, 0.9, -0.9, 0.9)
 GRASPABLE: tuple[Shape, ...] = ("box", "cylinder")
 COPIED: tuple[Shape, ...] = (*GRASPABLE, "button", "drawer", "slot")  # there are look-alikes of
-_ATTEMPTS = 200  # layouts tried for a scene
+_ATTEMPTS = 5000  # layouts tried for a scene
+_CLUTTERED = 100  # the first of them, with other things, too
 LOOK_ALIKES = 0.5  # share of the scenes in which a distractor shares colour and shape
 
 
@@ -177,7 +178,7 @@ class TableTask(ABC):
         for attempt in range(_ATTEMPTS):
             things = [self._thing(role, look, workspace, rng) for role, look in self.roles.items()]
             needed = len(things)
-            if attempt < _ATTEMPTS // 2:
+            if attempt < _CLUTTERED:
                 things += self._others(workspace, rng)
             zones = [self.zones().get(thing.name, EVERYWHERE) for thing in things]
             objects = place_apart(workspace, rng, things, zones, gap=self.gap, needed=needed)

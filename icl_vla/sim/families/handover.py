@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from icl_vla_embodiments import ReportedError, se3
+from icl_vla_embodiments import ReportedError, se2, se3
 from icl_vla_embodiments.types import Array
 
 from ..driver import PyBulletDriver
@@ -231,7 +231,7 @@ class _Pass:
             usual = self._usual(self.giver)
             if not self.end:
                 turns = {e: self._turn(self.way, -e * along) for e in (1, -1)}
-                self.end = min(turns, key=lambda e: abs(_wrapped(turns[e] - usual)))
+                self.end = min(turns, key=lambda e: abs(se2.wrap(turns[e] - usual)))
             yaw = self._turn(self.way, -self.end * along)
             assert self.giver.meeting is not None
             R = se3.yaw(yaw) @ self.giver.meeting[:3, :3]
@@ -263,7 +263,7 @@ class _Pass:
             usual = self._usual(self.taker)
             yaw = min(
                 (self._turn(along, s * line[:2, 0]) for s in (1, -1)),
-                key=lambda a: abs(_wrapped(a - usual)),
+                key=lambda a: abs(se2.wrap(a - usual)),
             )
             R = se3.yaw(yaw)
             middle = R @ held @ (T[:3, 3] - hand[:3, 3])
@@ -288,8 +288,3 @@ def tool(driver: PyBulletDriver, effector: str) -> Array:
     q = driver.observe(cameras=False).q
     assert q is not None
     return driver.model.poses(q)[effector]
-
-
-def _wrapped(angle: float) -> float:
-    """The same angle in -pi..pi."""
-    return float((angle + np.pi) % (2 * np.pi) - np.pi)

@@ -6,6 +6,7 @@ import numpy as np
 import pinocchio as pin
 from numpy.typing import NDArray
 
+from icl_vla_embodiments import se2
 from icl_vla_embodiments.types import Array
 
 from .config import LegConfig
@@ -42,7 +43,7 @@ class BodyReference:
         ahead = self.place + period * (self.R[:2, :2] @ self.velocity) - here
         far = float(np.hypot(*ahead))
         self.place = here + ahead * min(1.0, self._config.leash / max(far, 1e-9))
-        error = _wrapped(self.yaw + period * self.spin - heading(T_world_base))
+        error = float(se2.wrap(self.yaw + period * self.spin - heading(T_world_base)))
         self.yaw = heading(T_world_base) + min(max(error, -0.5), 0.5)
         self._turn()
 
@@ -55,10 +56,6 @@ class BodyReference:
 def heading(T: Array) -> float:
     """Angle of a pose's x axis about the vertical [rad]."""
     return float(np.arctan2(T[1, 0], T[0, 0]))
-
-
-def _wrapped(angle: float) -> float:
-    return float((angle + np.pi) % (2 * np.pi) - np.pi)
 
 
 class Ground:
