@@ -19,7 +19,8 @@ import argparse
 import itertools
 import json
 import sys
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import astuple, replace
 from pathlib import Path
 
 import numpy as np
@@ -29,13 +30,12 @@ sys.path[:0] = [str(ROOT / p) for p in (".", "embodiments", "retrieval", "wbc")]
 
 from episodes import DEVELOPMENT, HELD_OUT, TASKS, Recorded, aligned, at, recorded  # noqa: E402
 
-from icl_vla.policy.context import DemoContext, Grip  # noqa: E402
+from icl_vla.policy.alignment import Alignment  # noqa: E402
+from icl_vla.policy.context import DemoContext  # noqa: E402
+from icl_vla.policy.doing import Doing  # noqa: E402
 from icl_vla.policy.frames import matched_tokens, shared_tokens  # noqa: E402
-from icl_vla.policy.retrieval import (  # noqa: E402
-    DistanceToDemonstrations,
-    RetrievalConfig,
-    moment_costs,
-)
+from icl_vla.policy.likeness import DistanceToDemonstrations, moment_costs  # noqa: E402
+from icl_vla.policy.retrieval import RetrievalConfig  # noqa: E402
 from icl_vla_retrieval.familiarity import NEVER_SEEN  # noqa: E402
 from icl_vla_retrieval.phase import PhaseTracker  # noqa: E402
 
@@ -98,7 +98,11 @@ def replayed(
     rng = np.random.default_rng([k, seed, int(10 * pace), back])
     others = [d for i, d in enumerate(demos) if i != k]
     frames = course(len(demos[k].context), pace, back, rng)[::every]
-    costs, _ = costs_of(demos[k].context, [o.context for o in others], frames, blur, rng)
+    contexts = [o.context for o in others]
+    index = matched_tokens(demos[k].context.features, contexts)
+    index = index[:, shared_tokens(index)]
+    alignment = Alignment.of(contexts, index, CONFIG.radius)
+    costs, _ = costs_of(demos[k].context, contexts, frames, pace, blur, rng, alignment.relevance)
     truth = [_truth(demos[k], o) for o in others]
     first, last = (
         np.stack([t[i][[np.floor(frames), np.ceil(frames)][i].astype(int)] for t in truth], axis=1)
@@ -106,6 +110,7 @@ def replayed(
     )
     lengths = np.array([len(o.context) - 1 for o in others])
     tracker = PhaseTracker(lengths + 1)
+    tracker.lay_beside(alignment.beside, alignment.unlike)
     out = []
     for n in range(len(frames)):
         now = [c[n] for c in costs]
@@ -143,8 +148,10 @@ def costs_of(
     context: DemoContext,
     others: list[DemoContext],
     frames: np.ndarray,
+    pace: float = 1.0,
     blur: float = 0.0,
     rng: np.random.Generator | None = None,
+    relevance: Sequence[np.ndarray | None] | None = None,
 ) -> tuple[list[np.ndarray], int]:
     """The policy's costs ``(steps, T_k)`` of a replay against each other one; things in common."""
     index = matched_tokens(context.features, others)
@@ -153,10 +160,12 @@ def costs_of(
     if blur and rng is not None:
         places = places + blur / np.sqrt(2) * rng.normal(size=(1, len(shared), 3)) * [1, 1, 0]
     tcp = at(context.tcp, frames)
-    grip = Grip(at(context.grip.told, frames), at(context.grip.moved, frames))
+    way, told, moved = (at(x, frames) for x in astuple(context.doing))
+    doing = Doing(pace * way, told, pace * moved)
+    weights = relevance or [None] * len(others)
     costs = [
-        moment_costs(places, tcp, grip, other, row[shared], CONFIG.radius)
-        for row, other in zip(index, others, strict=True)
+        moment_costs(places, tcp, doing, other, row[shared], CONFIG.radius, weight=weight)
+        for row, other, weight in zip(index, others, weights, strict=True)
     ]
     return costs, len(shared)
 

@@ -8,7 +8,6 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from icl_vla_embodiments import ReportedError
 from icl_vla_embodiments.home import write_atomically
@@ -18,43 +17,11 @@ from icl_vla_retrieval.keys import schema_slug
 
 from ..perception.memory import tracked_tokens
 from ..perception.tokens import Encoder
+from .doing import Doing
 
 OPEN = 1.0
 """Opening of a hand that has nothing to open."""
-LATELY = 0.3  # [s] within which fingers that move have moved
 _OUT = 0.1  # [m]
-
-
-@dataclass(frozen=True)
-class Grip:
-    """What a gripper does at ``T`` moments, whatever there is between its fingers.
-
-    How far fingers are apart that hold something tells the thing's size; that they have stopped
-    although they were told to close tells that they hold it.
-
-    Attributes:
-        told: ``(T,)`` opening that was last commanded.
-        moved: ``(T,)`` change of the measured opening in the last :data:`LATELY`.
-    """
-
-    told: Array
-    moved: Array
-
-    @classmethod
-    def along(cls, times: Array, opening: Array, commanded: Array) -> Grip:
-        """Of ``T`` frames in a row.
-
-        Args:
-            times: ``(T,)`` [s].
-            opening: ``(T,)`` measured.
-            commanded: ``(T,)`` due one frame later.
-        """
-        told = np.concatenate([opening[:1], commanded[:-1]])
-        return cls(told, opening - np.interp(times - LATELY, times, opening))
-
-    def at(self, frames: slice | NDArray[np.int64]) -> Grip:
-        """Some of the moments."""
-        return Grip(self.told[frames], self.moved[frames])
 
 
 @dataclass(frozen=True)
@@ -91,9 +58,9 @@ class DemoContext:
         return len(self.tcp)
 
     @cached_property
-    def grip(self) -> Grip:
-        """What the gripper does at every frame."""
-        return Grip.along(self.times, self.opening, self.gripper)
+    def doing(self) -> Doing:
+        """What the hand does at every frame."""
+        return Doing.along(self.times, self.tcp[:, :3, 3], self.opening, self.gripper)
 
     def without_robot(self) -> DemoContext:
         """Without tokens that set out together with the hand, before it can hold anything.

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from icl_vla_embodiments import (
     ActionChunk,
@@ -21,24 +21,18 @@ from icl_vla_embodiments import (
 )
 from icl_vla_embodiments.robot_model import RobotModel
 from icl_vla_embodiments.types import Array
-from icl_vla_retrieval import DemoBank, Demonstration, Familiarity
+from icl_vla_retrieval import DemoBank, Demonstration
 from icl_vla_retrieval.phase import PhaseTracker
 
 from ..perception.memory import SceneMemory, TrackedTokens
 from ..perception.tokens import Encoder
 from ..runtime.mobile import BASE, drivable, slides
-from .context import LATELY, OPEN, DemoContext, Grip, read_hands
-from .frames import (
-    Correspondence,
-    FrameVotes,
-    frames_now,
-    hand_frames,
-    matched_tokens,
-    shared_tokens,
-)
+from .alignment import Alignment
+from .context import OPEN, DemoContext, read_hands
+from .doing import Doing
+from .frames import Correspondence, FrameVotes, frames_now, hand_frames
 from .interface import Trace
-
-LEFT_OUT = 3  # frames between two that calibrate the distance
+from .likeness import DistanceToDemonstrations, moment_costs
 
 
 @dataclass(frozen=True)
@@ -122,8 +116,10 @@ class RetrievalEpisode(ABC):
         self.correspondence: Correspondence | None = None
         self.tokens: TrackedTokens | None = None
         self._last_time: float | None = None
-        self._openings: list[tuple[float, float]] = []  # (time, measured)
+        self._measurements: list[list[float]] = []  # time, place, opening and the one commanded
         self._last: ActionChunk | None = None
+        self._index: NDArray[np.int64] | None = None
+        self.unlike = 0.0
 
     def act(self, observation: Observation) -> ActionChunk:
         """Perceive, find the moment, and let the subclass choose the motion."""
@@ -164,7 +160,8 @@ class RetrievalEpisode(ABC):
         if self._last_time is not None:
             advance = round((time - self._last_time) * self.action_space.rate)
         self._last_time = time
-        pointers = self.tracker.update(costs, advance)
+        pointers = self.tracker.update([c[0] for c in costs], advance)
+        self.unlike = min(float(c[1, t]) for c, t in zip(costs, pointers, strict=True))
         least = self.tracker.costs
         weights = np.exp(-(least - least.min()) / self.policy.config.temperature)
         return pointers, weights / weights.sum()
@@ -185,37 +182,51 @@ class RetrievalEpisode(ABC):
             yield from hand_frames(name, contexts, pointers, self._poses[name])
 
     def costs(self, observation: Observation) -> list[Array]:
-        """How unlike the present each frame of each demonstration is."""
+        """How unlike the present each frame of each demonstration is: ``(2, T_k)`` each.
+
+        First by what matters at each frame, which tells the moment; then by everything alike, which
+        tells how familiar it is.
+        """
         assert self.tokens is not None and self.correspondence is not None
         poses = self._measured(observation)
+        index = self.correspondence.index[:, self.correspondence.shared()]
+        if self._index is None or not np.array_equal(index, self._index):
+            self._index = index
+            self.alignment = Alignment.of(self.contexts, index, self.policy.config.radius)
+            self.tracker.lay_beside(self.alignment.beside, self.alignment.unlike)
         shared = self.correspondence.shared()
         hands = [poses[name][:3, 3] for name in self.others]
-        grip = self._grip(observation)
+        doing = self._doing(observation)
+        seen = np.array(hands)[None] if hands else None
+        places, tcp = self.tokens.now.positions[shared][None], poses[self.effector][None]
         return [
-            moment_costs(
-                self.tokens.now.positions[shared][None],
-                poses[self.effector][None],
-                grip,
-                context,
-                self.correspondence.index[k, shared],
-                self.policy.config.radius,
-                np.array(hands)[None] if hands else None,
-            )[0]
-            for k, context in enumerate(self.contexts)
+            np.concatenate(
+                [
+                    moment_costs(
+                        places, tcp, doing, context, row, self.policy.config.radius, seen, weight
+                    )
+                    for weight in (share, None)
+                ]
+            )
+            for context, row, share in zip(
+                self.contexts, index, self.alignment.relevance, strict=True
+            )
         ]
 
-    def _grip(self, observation: Observation) -> Grip:
-        """What the gripper was told by the last chunk, and how it has moved since a moment ago."""
+    def _doing(self, observation: Observation) -> Doing:
+        """By what was measured so far, and by what the last chunk told the gripper."""
         now, opening = observation.time, self._opening(observation)
-        self._openings.append((now, opening))
-        times, openings = np.array(self._openings).T
         told = opening
         if self._last is not None:
             due = round((now - self._last.time) / self._last.dt) - 1
             commanded = self._last.grippers[self.effector]
             told = float(commanded[np.clip(due, 0, len(commanded) - 1)])
-        moved = opening - float(np.interp(now - LATELY, times, openings))
-        return Grip(np.array([told]), np.array([moved]))
+        place = self._measured(observation)[self.effector][:3, 3]
+        self._measurements.append([now, *place, opening, told])
+        times, x, y, z, openings, commanded = np.array(self._measurements).T
+        commanded = np.append(commanded[1:], opening)  # each was due one look later
+        places = np.column_stack([x, y, z])
+        return Doing.along(times, places, openings, commanded).at(slice(-1, None))
 
     def _measured(self, observation: Observation) -> dict[str, Array]:
         if self.policy.model is None:
@@ -255,7 +266,7 @@ class RetrievalEpisode(ABC):
         costs = self.tracker.costs
         assert self.correspondence is not None
         shared = len(self.correspondence.shared())
-        confidence = self.distance.confidence(costs.min(), shared)
+        confidence = self.distance.confidence(self.unlike, shared)
         neighbours = tuple(
             Neighbour(c.episode, int(t), float(d), float(w), float(t / max(len(c) - 1, 1)))
             for c, t, d, w in zip(self.contexts, pointers, costs, weights, strict=True)
@@ -335,6 +346,8 @@ class HandsEpisode:
         every = [hand.costs(observation) for hand in self.hands]
         costs = [np.sum(of_one, axis=0) for of_one in zip(*every, strict=True)]
         pointers, weights = lead.follow(observation.time, costs)
+        for hand in self.hands:
+            hand.unlike = lead.unlike
         chunks = [hand.move(observation, pointers, weights) for hand in self.hands]
         shares = {
             key: {
@@ -361,119 +374,6 @@ def grips(space: ActionSpace, effector: str) -> bool:
     return any(d.kind is Kind.GRIPPER and d.effector == effector for d in space.dimensions)
 
 
-def moment_costs(
-    places: Array,
-    tcp: Array,
-    grip: Grip,
-    context: DemoContext,
-    index: NDArray[np.int64],
-    radius: float,
-    hands: Array | None = None,
-) -> Array:
-    """How unlike each of ``T`` moments each frame of a demonstration is: ``(T, T_k)``.
-
-    Places of the shared tokens and of the other hands as seen from the hand, by horizontal distance
-    and height, which do not change when the whole scene is turned; then the hand's place, and what
-    the gripper was told and whether it moves.
-
-    Args:
-        places: ``(T, M, 3)`` of the shared tokens.
-        tcp: ``(T, 4, 4)``.
-        grip: Of these moments.
-        context: The demonstration.
-        index: ``(M,)`` its token for each shared one; -1 for none.
-        radius: Distance at which a place starts to look different [m].
-        hands: ``(T, h, 3)`` of the other hands, where the demonstration has them.
-    """
-    known = index >= 0
-    hand = tcp[:, None, :3, 3]
-    now, before = places[:, known], context.tokens[:, index[known]]
-    if hands is not None and context.hands is not None:
-        now = np.concatenate([now, hands], axis=1)
-        before = np.concatenate([before, context.hands], axis=1)
-    here, then = _cylindrical(now - hand), _cylindrical(before - context.tcp[:, None, :3, 3])
-    cost = np.zeros((len(tcp), len(context)))
-    if now.shape[1]:
-        squared = ((then - here[:, None]) ** 2).sum(-1)
-        cost += (1 - np.exp(-squared / (2 * radius**2))).mean(axis=-1)
-    moved = ((context.tcp[:, :3, 3] - hand) ** 2).sum(-1)
-    cost += 0.3 * (1 - np.exp(-moved / (2 * radius**2)))
-    cost += 0.5 * np.abs(context.grip.told - grip.told[:, None])
-    return cost + 0.5 * np.abs(context.grip.moved - grip.moved[:, None])
-
-
-@dataclass(frozen=True)
-class DistanceToDemonstrations:
-    """How far a moment lies from all demonstrations, and how far that is among themselves.
-
-    Attributes:
-        things: How many tokens a demonstration usually shares with the others.
-        familiarity: Calibrated by leaving each demonstration out.
-    """
-
-    things: int
-    familiarity: Familiarity
-
-    @classmethod
-    def between(
-        cls,
-        contexts: Sequence[DemoContext],
-        radius: float,
-        others: Sequence[Sequence[DemoContext]] = (),
-    ) -> DistanceToDemonstrations:
-        """From each demonstration's every :data:`LEFT_OUT` th frame and the others.
-
-        Args:
-            contexts: The demonstrations as one hand saw them.
-            radius: As in :func:`moment_costs`.
-            others: The same as other hands saw them; their costs add up.
-        """
-        hands = [contexts, *others]
-        found, costs = [], []
-        for k, context in enumerate(contexts):
-            index = matched_tokens(context.features, [c for i, c in enumerate(contexts) if i != k])
-            shared = shared_tokens(index)
-            each = [_costs_among(hand, k, index, shared, radius) for hand in hands]
-            nearest = [np.sum(costs_of, axis=0).min(axis=1) for costs_of in zip(*each, strict=True)]
-            if nearest:
-                found.append(len(shared))
-                costs.append(np.min(nearest, axis=0))
-        if not costs:
-            # one alone says nothing of how far apart demonstrations lie: all reads as one half
-            return cls(0, Familiarity.from_left_out([np.zeros(1)]))
-        usual = cls(int(np.median(found)), Familiarity(np.zeros(0)))
-        distances = [usual(cost, n) for cost, n in zip(costs, found, strict=True)]
-        return cls(usual.things, Familiarity.from_left_out(distances))
-
-    def __call__(self, cost: ArrayLike, shared: int) -> Array:
-        """Least cost among the demonstrations, plus the share of the usual things that is missing.
-
-        Costs compare what is there with where it was, and say nothing of what is not there.
-        """
-        return np.asarray(cost) + max(0.0, 1 - shared / max(self.things, 1))
-
-    def confidence(self, cost: float, shared: int) -> float:
-        """From nearly 0 (never seen) to 1 (like the demonstrations)."""
-        return self.familiarity.probability(float(self(cost, shared)))
-
-
-def _costs_among(
-    contexts: Sequence[DemoContext],
-    k: int,
-    index: NDArray[np.int64],
-    shared: list[int],
-    radius: float,
-) -> list[Array]:
-    """Costs ``(T / LEFT_OUT, T_j)`` of a demonstration's frames at each other one's."""
-    frames, context = slice(None, None, LEFT_OUT), contexts[k]
-    places, tcp = context.tokens[frames, shared], context.tcp[frames]
-    seen = None if context.hands is None else context.hands[frames]
-    return [
-        moment_costs(places, tcp, context.grip.at(frames), other, row[shared], radius, seen)
-        for row, other in zip(index, [*contexts[:k], *contexts[k + 1 :]], strict=True)
-    ]
-
-
 def demonstrated(
     contexts: Sequence[DemoContext], pointers: NDArray[np.int64], horizon: int
 ) -> tuple[Array, Array]:
@@ -485,8 +385,3 @@ def demonstrated(
     poses = np.stack([c.commands[s] for c, s in zip(contexts, steps, strict=True)])
     gripper = np.stack([c.gripper[s] for c, s in zip(contexts, steps, strict=True)])
     return poses, gripper
-
-
-def _cylindrical(offset: Array) -> Array:
-    """``(..., 3)`` offsets as horizontal distance and height ``(..., 2)``."""
-    return np.stack([np.hypot(offset[..., 0], offset[..., 1]), offset[..., 2]], axis=-1)

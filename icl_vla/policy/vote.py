@@ -21,6 +21,7 @@ from icl_vla_retrieval import tightness
 
 from .frames import FrameVotes
 from .interface import Trace
+from .likeness import surprise
 from .retrieval import RetrievalConfig, RetrievalEpisode, RetrievalPolicy, demonstrated
 
 ANOTHER_GRASP = np.pi / 4  # [rad] between votes for rotations of different intent
@@ -183,7 +184,7 @@ def _one_mode(R: Array, share: Array, now: Array, noise: float) -> tuple[Array, 
     folded = np.stack([near[0], near[[0, 2]].max(0), near.max(0)])
     support = np.einsum("nfhkl,fl->nfhk", folded, share)
     count = 1 / np.maximum((share**2).sum(axis=1), 1e-9)  # (F,) demonstrations that have a say
-    evidence = count[:, None, None] * _surprise(support, _CHANCES)
+    evidence = count[:, None, None] * surprise(support, _CHANCES)
     order = np.argmax(evidence.max(-1), axis=0)  # (F, H); the first of equals
     support = np.take_along_axis(support, order[None, ..., None], axis=0)[0]
     evidence = np.take_along_axis(evidence, order[None, ..., None], axis=0)[0]
@@ -196,12 +197,6 @@ def _one_mode(R: Array, share: Array, now: Array, noise: float) -> tuple[Array, 
     alike = np.einsum("jfhk,jim,fkhmn->fhin", weight, _QUARTERS, R)
     mean = se3.project_rotation(alike + 1e-9 * np.eye(3))
     return mean, np.exp(np.take_along_axis(evidence, best[..., None], axis=-1)[..., 0])
-
-
-def _surprise(share: Array, chance: Array) -> Array:
-    """Divergence of a share from the one by chance [nats a vote]; 0 where it is no greater."""
-    p, q = np.clip(share, 1e-9, 1 - 1e-9), chance
-    return np.where(p > q, p * np.log(p / q) + (1 - p) * np.log((1 - p) / (1 - q)), 0.0)
 
 
 def _one_way(motions: Array, weights: Array) -> Array:

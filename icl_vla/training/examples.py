@@ -13,10 +13,13 @@ from icl_vla_embodiments.types import Array
 from icl_vla_retrieval.phase import PhaseTracker
 
 from ..perception.memory import TrackedTokens
-from ..policy.context import DemoContext, Grip
+from ..policy.alignment import Alignment
+from ..policy.context import DemoContext
+from ..policy.doing import Doing
 from ..policy.frames import Correspondence
+from ..policy.likeness import moment_costs
 from ..policy.moment import Moment, moment_of
-from ..policy.retrieval import RetrievalConfig, moment_costs
+from ..policy.retrieval import RetrievalConfig
 from .programs import FAMILIES
 from .rollout import RATE, Job, Rollout, World, roll_out
 from .sensing import Seen, Sight, context, poses, see
@@ -212,8 +215,8 @@ def _along(
     times = np.cumsum(np.append(0, steps))
     times = times[times < T]
     kept = rng.random(len(times)) < mixture.kept
-    grip = Grip.along(np.arange(T) / RATE, opening, gripper)
-    costs = watch.costs(seen.positions[times], tcp[times], grip.at(times))
+    doing = Doing.along(np.arange(T) / RATE, tcp[:, :3, 3], opening, gripper)
+    costs = watch.costs(seen.positions[times], tcp[times], doing.at(times))
     for i, t in enumerate(times):
         watch.go_on(int(t), [cost[i] for cost in costs])
         if kept[i] and not rollout.struck[t + 1 : t + H, n].any():
@@ -237,22 +240,27 @@ class Watch:
         self._contexts, self._horizon, self._config = contexts, horizon, RetrievalConfig()
         self._tracker = PhaseTracker([len(c) for c in contexts])
         self._correspondence = Correspondence(contexts, tokens)
+        index = self._correspondence.index[:, self._correspondence.shared()]
+        self._alignment = Alignment.of(contexts, index, self._config.radius)
+        self._tracker.lay_beside(self._alignment.beside, self._alignment.unlike)
         self._pointers = np.zeros(len(contexts), dtype=int)
         self._last = 0
 
-    def costs(self, places: Array, tcp: Array, grip: Grip) -> list[Array]:
+    def costs(self, places: Array, tcp: Array, doing: Doing) -> list[Array]:
         """How unlike ``T`` moments each demonstration's frames are: ``(T, T_k)`` each.
 
         Args:
             places: ``(T, M, 3)`` of the tokens.
             tcp: ``(T, 4, 4)``.
-            grip: Of these moments.
+            doing: At these moments.
         """
         shared, index = self._correspondence.shared(), self._correspondence.index
         radius = self._config.radius
         return [
-            moment_costs(places[:, shared], tcp, grip, c, index[k, shared], radius)
-            for k, c in enumerate(self._contexts)
+            moment_costs(places[:, shared], tcp, doing, c, index[k, shared], radius, None, weight)
+            for k, (c, weight) in enumerate(
+                zip(self._contexts, self._alignment.relevance, strict=True)
+            )
         ]
 
     def go_on(self, t: int, costs: Sequence[Array]) -> None:

@@ -15,7 +15,8 @@ import torch
 from icl_vla_embodiments import se3
 from icl_vla_embodiments.types import Array
 
-from ..policy.context import DemoContext, Grip
+from ..policy.context import DemoContext
+from ..policy.doing import Doing
 from ..policy.moment import Moment, side_by_side
 from ..policy.relational import Answer, IclVlaPolicy
 from ..policy.vote import weighted_median
@@ -68,8 +69,9 @@ def practise(
             if not t:
                 watches.append(Watch(contexts, horizon, seen.tracked(0)))
             watch, opening = watches[n], state.opening[n]
-            grip = Grip.along(times, scenes.opening[:, n], scenes.gripper[:, n])
-            costs = watch.costs(seen.positions[t:], tcp[n, None], grip.at(slice(t, None)))
+            places = poses(scenes.hand[:, n], sight)[:, :3, 3]
+            doing = Doing.along(times, places, scenes.opening[:, n], scenes.gripper[:, n])
+            costs = watch.costs(seen.positions[t:], tcp[n, None], doing.at(slice(t, None)))
             watch.go_on(t, [cost[0] for cost in costs])
             moments.append(watch.moment(seen.tracked(t), tcp[n], float(opening)))
         wanted = _wanted(state, operator, horizon)

@@ -15,14 +15,16 @@ from numpy.typing import NDArray
 
 from icl_vla_embodiments.types import Array
 
+TEMPERATURE = 0.15  # difference of costs by which trust falls to 1/e
+
 
 class PhaseTracker:
     """Online alignment of the present with several demonstrations.
 
     With ``c(t)`` the cost of frame t now, and ``a`` frames expected to have passed,
     ``D(t) = (1 - w) c(t) + w min_s (D(t - s) + penalty(s))``, ``w = memory^a``: the fading mean of
-    the costs along the best way to t. A pointer goes to the least ``D`` of its window; where
-    another frame's ``D`` is less by ``relock``, it goes there.
+    the costs along the best way to t. A pointer goes to the least ``D`` of its window, or about the
+    frame where it is expected; where another frame's ``D`` is less by ``relock``, it goes there.
 
     Args:
         lengths: Frames in each demonstration.
@@ -31,7 +33,7 @@ class PhaseTracker:
             is free.
         slack: Frames that a step may go back, or forward beyond the fastest.
         drift: Extra cost for each such frame, and for each frame that a pointer departs from the
-            expected one: breaks ties, no more.
+            expected one.
         relock: Gain for which a pointer leaves its window. The cost's scale: with cost
             ``1 - exp(-d^2 / 2 r^2)``, the gain that removes an error of 0.93 r.
     """
@@ -43,7 +45,7 @@ class PhaseTracker:
         memory: float = 0.3,
         fastest: float = 2.0,
         slack: int = 2,
-        drift: float = 0.01,
+        drift: float = 0.02,
         relock: float = 0.35,
     ) -> None:
         self.lengths = np.asarray(lengths, dtype=int)
@@ -53,6 +55,34 @@ class PhaseTracker:
         self._drift, self._relock = drift, relock
         self._frames = np.arange(self.lengths.max(initial=0))
         self._paths: Array | None = None
+        self._beside: Sequence[Sequence[NDArray[np.int64]]] | None = None
+        self._trust = np.eye(len(self.lengths))
+
+    def lay_beside(self, beside: Sequence[Sequence[NDArray[np.int64]]], unlike: Array) -> None:
+        """Tell which moments go together: where most pointers are, the others are expected.
+
+        Args:
+            beside: ``beside[k][j]`` ``(T_k,)``: frames of demonstration j that go with those of k.
+            unlike: ``(K, K)`` how badly they do; a demonstration follows those that are like it.
+        """
+        self._beside = beside
+        off = unlike + 1e3 * np.eye(len(unlike))
+        self._trust = np.exp(-(off - off.min(axis=0)) / TEMPERATURE)
+        np.fill_diagonal(self._trust, 1.0)
+
+    def _expected(self, advance: int) -> NDArray[np.int64]:
+        """Frames at which the pointers should be by now, ``(K,)``: the middle of what all say."""
+        ahead = np.minimum(self.pointers + advance, self.lengths - 1)
+        if self._beside is None:
+            return ahead
+        said = np.array(
+            [[frames[t] for frames in row] for row, t in zip(self._beside, ahead, strict=True)]
+        )
+        order = np.argsort(said, axis=0, kind="stable")
+        mass = np.cumsum(np.take_along_axis(self._trust, order, axis=0), axis=0)
+        middle = np.argmax(mass >= 0.5 * mass[-1], axis=0)
+        columns = np.arange(len(ahead))
+        return said[order[middle, columns], columns]
 
     def update(self, costs: Sequence[Array], advance: int) -> NDArray[np.int64]:
         """Move every pointer to where the present most likely is.
@@ -74,15 +104,18 @@ class PhaseTracker:
             weight = self._memory ** max(advance, 1)
             self._paths = (1 - weight) * now + weight * self._arrive(self._paths, furthest, advance)
 
-        expected = np.minimum(self.pointers + advance, self.lengths - 1)[:, None]
+        expected = self._expected(advance)[:, None]
         step = self._frames - self.pointers[:, None]
         near = self._paths + self._drift * np.abs(self._frames - expected)
-        local = np.where((step >= -self._slack) & (step <= furthest), near, np.inf).argmin(axis=1)
+        window = (step >= -self._slack) & (step <= furthest)
+        window |= np.abs(self._frames - expected) <= self._slack
+        local = np.where(window, near, np.inf).argmin(axis=1)
         anywhere = self._paths.argmin(axis=1)
         rows = np.arange(len(local))
         lost = self._paths[rows, local] - self._paths[rows, anywhere] > self._relock
         self.pointers = np.where(lost, anywhere, local)
-        self.costs = now[rows, self.pointers]
+        away = np.abs(self.pointers - expected[:, 0])
+        self.costs = now[rows, self.pointers] + self._drift * away
         return self.pointers.copy()
 
     def _arrive(self, paths: Array, furthest: int, advance: int) -> Array:

@@ -13,8 +13,9 @@ from icl_vla.perception.tokens import CLOUD, SceneTokens
 from icl_vla.policy.context import DemoContext
 from icl_vla.policy.frames import Correspondence, FrameVotes, frames_now
 from icl_vla.policy.interface import Episode, Policy
+from icl_vla.policy.likeness import DistanceToDemonstrations
 from icl_vla.policy.nearest import NearestPolicy
-from icl_vla.policy.retrieval import DistanceToDemonstrations, RetrievalConfig, demonstrated
+from icl_vla.policy.retrieval import RetrievalConfig, demonstrated
 from icl_vla.policy.vote import VotePolicy, consensus
 from icl_vla.runtime.loop import run_episode
 from icl_vla_embodiments import ReportedError, SpaceState, se3

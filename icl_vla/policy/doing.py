@@ -1,0 +1,55 @@
+"""What a hand is doing at a moment, which one look at where things are does not tell."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from icl_vla_embodiments.types import Array
+
+LATELY = 0.3  # [s]
+
+
+@dataclass(frozen=True)
+class Doing:
+    """Of ``T`` moments.
+
+    How far fingers are apart that hold something tells its size; that they have stopped although
+    they were told to close tells that they hold it. A hand above a button may go down or up.
+
+    Attributes:
+        way: ``(T, 2)`` [m] that the hand has gone in the last :data:`LATELY`, across and up.
+        told: ``(T,)`` opening that was last commanded.
+        moved: ``(T,)`` change of the measured opening in the last :data:`LATELY`.
+    """
+
+    way: Array
+    told: Array
+    moved: Array
+
+    @classmethod
+    def along(cls, times: Array, places: Array, opening: Array, commanded: Array) -> Doing:
+        """Of ``T`` frames in a row.
+
+        Args:
+            times: ``(T,)`` [s].
+            places: ``(T, 3)`` of the hand.
+            opening: ``(T,)`` measured.
+            commanded: ``(T,)`` openings, due one frame later.
+        """
+        told = np.concatenate([opening[:1], commanded[:-1]])
+        now = np.column_stack([places, opening])
+        before = [np.interp(times - LATELY, times, column) for column in now.T]
+        change = now - np.stack(before, axis=-1)
+        return cls(cylindrical(change[:, :3]), told, change[:, 3])
+
+    def at(self, frames: slice | NDArray[np.int64]) -> Doing:
+        """Some of the moments."""
+        return Doing(self.way[frames], self.told[frames], self.moved[frames])
+
+
+def cylindrical(offset: Array) -> Array:
+    """``(..., 3)`` offsets as horizontal distance and height ``(..., 2)``."""
+    return np.stack([np.hypot(offset[..., 0], offset[..., 1]), offset[..., 2]], axis=-1)

@@ -1,0 +1,118 @@
+"""Demonstrations beside each other: which moments go together, and which things tell them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from icl_vla.policy.alignment import Alignment, warped
+from icl_vla.policy.context import DemoContext
+from icl_vla.policy.retrieval import RetrievalConfig
+from icl_vla_embodiments import se3
+from icl_vla_retrieval.phase import PhaseTracker
+
+RADIUS = RetrievalConfig().radius
+WANTED, ANOTHER = 0, 1
+
+
+def shown(rng: np.random.Generator, pace: np.ndarray) -> DemoContext:
+    """A hand that comes down on one thing and rises again, among another that stands anywhere.
+
+    Args:
+        rng: Where the things and the hand are.
+        pace: ``(T,)`` progress at each frame, 0 to 1.
+    """
+    places = np.append(rng.uniform(-0.25, 0.25, (2, 2)), np.zeros((2, 1)), axis=1)
+    begin = places[WANTED] + np.append(rng.uniform(-0.2, 0.2, 2), 0.25)
+    corners = np.stack([begin, places[WANTED] + [0, 0, 0.02], places[WANTED] + [0, 0, 0.2]])
+    way = np.stack([np.interp(pace, [0, 0.6, 1], c) for c in corners.T], axis=-1)
+    tcp, T = se3.pose(np.eye(3), way), len(pace)
+    return DemoContext(
+        episode=0,
+        times=0.1 * np.arange(T),
+        tcp=tcp,
+        opening=np.ones(T),
+        commands=tcp,
+        gripper=np.ones(T),
+        tokens=np.tile(places, (T, 1, 1)),
+        first=places,
+        features=np.eye(2),
+        clouds=np.zeros((2, 48, 3)),
+    )
+
+
+@pytest.fixture(scope="module")
+def demonstrations() -> list[tuple[DemoContext, np.ndarray]]:
+    """Eight, at paces that differ by up to three times within one, and their progress."""
+    rng = np.random.default_rng(3)
+    out = []
+    for _ in range(8):
+        pace = np.cumsum(rng.uniform(0.5, 1.5) * np.repeat(rng.uniform(0.5, 1.5, 6), 12))
+        pace = (pace - pace[0]) / (pace[-1] - pace[0])
+        out.append((shown(rng, pace), pace))
+    return out
+
+
+def aligned(contexts: list[DemoContext]) -> Alignment:
+    return Alignment.of(contexts, np.tile([0, 1], (len(contexts), 1)), RADIUS)
+
+
+def test_what_the_hand_goes_to_tells_the_moment(demonstrations):
+    contexts = [c for c, _ in demonstrations]
+    alignment = aligned(contexts)
+    for (_, pace), share in zip(demonstrations, alignment.relevance, strict=True):
+        assert np.allclose(share.sum(axis=1), 1)
+        at_it = np.abs(pace - 0.6) < 0.1
+        assert share[at_it, WANTED].mean() > 0.65 and share.min() > 0.2
+
+
+def test_the_same_moments_go_together(demonstrations):
+    """Within 5% of the way where the hand is about the thing, although it stands anywhere."""
+    alignment = aligned([c for c, _ in demonstrations])
+    off = []
+    for k, (_, pace) in enumerate(demonstrations):
+        about = np.abs(pace - 0.6) < 0.3
+        for j, (_, other) in enumerate(demonstrations):
+            beside = alignment.beside[k][j]
+            assert (np.diff(beside[::3]) >= 0).all()
+            off += np.abs(pace - other[beside])[about].tolist()
+    assert np.mean(off) < 0.03 and np.quantile(off, 0.95) < 0.08
+
+
+def test_warping_is_the_best_way():
+    """As the textbook's recursion finds it."""
+    rng = np.random.default_rng(0)
+    costs = rng.random((7, 9))
+    total = np.full((8, 10), np.inf)
+    total[0, 0] = 0
+    for t, s in np.ndindex(7, 9):
+        total[t + 1, s + 1] = costs[t, s] + min(total[t, s], total[t, s + 1], total[t + 1, s])
+    t, s, along = 7, 9, []
+    while (t, s) != (0, 0):
+        along.append((t - 1, s - 1))
+        t, s = min((t - 1, s - 1), (t - 1, s), (t, s - 1), key=lambda x: total[x])
+    rows = [[s for row, s in along if row == t] for t in range(7)]
+    assert max(map(len, rows)) > 1, "no row goes with several"
+    assert warped(costs).tolist() == [(min(row) + max(row)) // 2 for row in rows]
+
+
+def test_one_alone_weighs_all_alike(demonstrations):
+    alone = aligned([demonstrations[0][0]])
+    assert np.ptp(alone.relevance[0]) == 0 and alone.unlike.shape == (1, 1)
+
+
+def test_a_pointer_that_is_stuck_follows_the_others():
+    """One demonstration looks wrong for a while; where the others are tells where it is."""
+    T = 60
+    frames = np.arange(T)
+    alone, together = PhaseTracker([T] * 5), PhaseTracker([T] * 5)
+    together.lay_beside([[frames] * 5 for _ in range(5)], np.full((5, 5), 0.2))
+    for now in range(0, T, 4):
+        costs = [1 - np.exp(-(((frames - now) / 4) ** 2)) for _ in range(5)]
+        costs[0] = np.where((frames > 20) & (frames < 45), 0.9, costs[0])
+        costs[0][20] = min(costs[0][20], 0.7)
+        for tracker in (alone, together):
+            tracker.update(costs, 4 if now else 0)
+        if now == 36:
+            assert alone.pointers[0] < 25 and np.abs(alone.pointers[1:] - now).max() <= 2
+            assert abs(together.pointers[0] - now) <= 4
