@@ -182,7 +182,9 @@ CONTEXTS: Mapping[str, Context] = {
     "other of two": Context(
         "two tasks in the scene, the second shown", neutral, two_tasks=True, shows_other=True
     ),
-    "another task": Context("demonstrations of a task that is not there", neutral, shows_other=True),
+    "another task": Context(
+        "demonstrations of a task that is not there", neutral, shows_other=True
+    ),
     "shuffled observations": Context("observations in random order", shuffled_observations),
     "shuffled actions": Context("actions in random order", shuffled_actions),
     "without colours": Context("no colours, neither shown nor seen", colourless, colourless=True),

@@ -49,7 +49,9 @@ class Filmer:
             ReportedError: Nobody can hang a camera into somebody else's environment.
         """
         if not isinstance(cell, Workcell):
-            raise ReportedError("somebody else's environment cannot be filmed", where=cell.task.name)
+            raise ReportedError(
+                "somebody else's environment cannot be filmed", where=cell.task.name
+            )
         self.cell = cell
         self._see(observation)
 
