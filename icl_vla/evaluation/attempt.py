@@ -32,7 +32,7 @@ from ..runtime.station import Station
 from ..sim.driver import PyBulletDriver
 from ..sim.workcell import Workcell
 from .causes import Evidence
-from .context import CONTEXTS
+from .context import CONTEXTS, NEUTRAL
 from .conventions import CONVENTIONS
 from .demonstrations import open_handed, spaces
 from .disturbances import DisturbedDriver, disturbance
@@ -163,6 +163,7 @@ def run_trial(
         group=(0, 0, 0) if setting is None else setting.group,
         other=other,
         cause="" if success else evidence.cause(outcome),
+        confidence=evidence.confidence,
         timings=timings.rounded(),
     )
 
@@ -207,13 +208,16 @@ class _Withheld:
 
 
 def _asked(cell: Place, setting: Setting | None) -> str:
-    """What is asked for, in the words shown or in others."""
+    """What is asked for: in the words shown, in others, or in some that say nothing."""
     task = cell.task
     assert task is not None
+    if setting is None:
+        return task.instruction
+    context = CONTEXTS[setting.cell.context]
+    if context.shows_other:
+        return NEUTRAL
     others = getattr(task, "paraphrases", ())
-    if setting is not None and CONTEXTS[setting.cell.context].paraphrased and others:
-        return str(others[0])
-    return task.instruction
+    return str(others[0]) if context.paraphrased and others else task.instruction
 
 
 def verdict(cell: Place) -> tuple[bool, bool | None]:

@@ -136,6 +136,7 @@ def render(
         _over_demonstrations(suite, summary, colors),
         _over_distance(summary, colors),
         _causes(summary, methods),
+        _knowledge(summary),
         _film_rows(films, methods),
         _methods(summary),
         _facts(summary),
@@ -290,6 +291,28 @@ def _causes(summary: Mapping[str, Any], methods: Sequence[str]) -> str:
         + legend(present)
         + stacked(rows)
         + f"<p class=small>Shares of all episodes; what is left empty succeeded. {words}.</p>"
+    )
+
+
+def _knowledge(summary: Mapping[str, Any]) -> str:
+    rows = summary.get("knows", [])
+    if not rows:
+        return ""
+
+    def share(value: float | None) -> str:
+        return "–" if value is None else f"{value:.2f}"
+
+    lines = "".join(
+        f"<tr><td>{html.escape(r['method'].replace('_', ' '))}</td><td>{share(r['success'])}</td>"
+        f"<td>{share(r['task'])}</td><td>{r['episodes'][0]} and {r['episodes'][1]}</td></tr>"
+        for r in rows
+    )
+    return (
+        "<h2>What they know of themselves</h2><table><tr><th>method</th><th>its success</th>"
+        f"<th>the right task</th><th>episodes</th></tr>{lines}</table>"
+        "<p class=small>How often the mean confidence of an episode that succeeded is above that of"
+        " one that failed, and of one whose own task was shown above that of one where another was"
+        " (AUROC; 0.5 is chance).</p>"
     )
 
 

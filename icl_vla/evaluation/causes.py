@@ -43,6 +43,7 @@ class Evidence:
         self._held: set[str] = set()
         self._phase: float | None = None
         self._seen: bool | None = None
+        self._sure: list[float] = []
         self._begin: dict[str, Array] = {}
         if self._cell is not None:
             world = self._cell.driver.world
@@ -76,12 +77,19 @@ class Evidence:
 
     def hear(self, observation: Observation, chunk: ActionChunk) -> None:
         """Called with every chunk."""
+        if chunk.confidence is not None and len(chunk.confidence):
+            self._sure.append(float(chunk.confidence[0]))
         if chunk.neighbours:
             self._phase = sum(n.weight * n.phase for n in chunk.neighbours)
         tokens = chunk.trace.get("tokens")
         meant = self._meant()
         if self._seen is None and tokens is not None and meant in self._begin:
             self._seen = _shows(np.asarray(tokens), self._begin[meant])
+
+    @property
+    def confidence(self) -> float | None:
+        """Mean over the attempt of what was said; None where nothing was."""
+        return round(float(np.mean(self._sure)), 4) if self._sure else None
 
     def cause(self, outcome: Outcome) -> str:
         """One of :data:`CAUSES`."""

@@ -35,7 +35,7 @@ class Context:
         empty: Nothing is handed over but the instruction.
         two_tasks: Both a task's and another's things stand in the scene, and the instruction does
             not say which is meant.
-        shows_other: The other task is what was shown, and what counts.
+        shows_other: Another task is what was shown; where both are in the scene, it counts.
         mixed: Many tasks by several bodies are in one bank; the instruction alone tells them apart.
         paraphrased: It is asked for in other words than were shown.
         misdescribed: The robot's action space is described wrongly.
@@ -181,6 +181,9 @@ CONTEXTS: Mapping[str, Context] = {
     "own of two": Context("two tasks in the scene, the first shown", neutral, two_tasks=True),
     "other of two": Context(
         "two tasks in the scene, the second shown", neutral, two_tasks=True, shows_other=True
+    ),
+    "another task": Context(
+        "demonstrations of a task that is not there", neutral, shows_other=True
     ),
     "shuffled observations": Context("observations in random order", shuffled_observations),
     "shuffled actions": Context("actions in random order", shuffled_actions),

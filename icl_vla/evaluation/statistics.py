@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
+from scipy.stats import rankdata
 
 from icl_vla_embodiments.types import Array
 
@@ -25,6 +27,24 @@ def wilson(successes: int, trials: int, z: float = 1.959964) -> tuple[float, flo
     middle = (share + z**2 / (2 * trials)) / spread
     half = z * math.sqrt(share * (1 - share) / trials + z**2 / (4 * trials**2)) / spread
     return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def auroc(scores: ArrayLike, truths: ArrayLike) -> float | None:
+    """Chance that something true scores higher than something false; ties count half.
+
+    Args:
+        scores: ``(n,)``.
+        truths: ``(n,)`` booleans.
+
+    Returns:
+        None where all are true or none is.
+    """
+    true = np.asarray(truths, dtype=bool)
+    count = int(true.sum()) * int((~true).sum())
+    if not count:
+        return None
+    ranks = rankdata(scores)[true].sum() - true.sum() * (true.sum() + 1) / 2
+    return float(ranks / count)
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ class Cell:
         severity: Of that, 1 to 5.
         convention: What the robot's action vector means.
         demonstrations: How many there are in a set: the first so many, good or bad.
-        other: Family of the second task where there are two in the scene.
+        other: Family of the other task where there are two in the scene, or another one is shown.
     """
 
     family: str
@@ -76,7 +76,8 @@ class Cell:
                 value=self.demonstrations,
                 valid=[f"0 to {HIGHEST}"],
             )
-        if CONTEXTS[self.context].two_tasks and self.other not in FAMILIES:
+        context = CONTEXTS[self.context]
+        if (context.two_tasks or context.shows_other) and self.other not in FAMILIES:
             raise UnknownName("family of the other task", self.other, FAMILIES)
 
     @property

@@ -12,7 +12,7 @@ from typing import Any
 from ..sim.families import HELD_OUT
 from .methods import find_method
 from .splits import splits_sha256
-from .statistics import Group, hierarchical, paired, wilson
+from .statistics import Group, auroc, hierarchical, paired, wilson
 from .suite import Suite
 from .trials import Result
 
@@ -45,6 +45,9 @@ def summarise_suite(
         "rows": rows,
         "differences": _differences(suite, by),
     }
+    knows = _knowledge(suite, results)
+    if knows:
+        table["knows"] = knows
     digest = hashlib.sha256(json.dumps(table, sort_keys=True).encode()).hexdigest()
     return table | {
         "table_sha256": digest,
@@ -106,6 +109,29 @@ def _differences(
                     "difference": round(d.value, 4),
                     "interval": [round(d.low, 4), round(d.high, 4)],
                     "p": round(d.p, 4),
+                }
+            )
+    return rows
+
+
+def _knowledge(suite: Suite, results: Sequence[Result]) -> list[dict[str, Any]]:
+    """How well each method's confidence tells success, and the right task from another one."""
+    contexts = {cell.name: cell.context for cell in suite.cells}
+    rows = []
+    for method in suite.methods:
+        told = [r for r in results if r.method == method and r.confidence is not None]
+        right = [r for r in told if contexts[r.cell] == "right"]
+        wrong = [r for r in told if contexts[r.cell] == "another task"]
+        either = right + wrong
+        success = auroc([r.confidence for r in right], [r.success for r in right])
+        task = auroc([r.confidence for r in either], [contexts[r.cell] == "right" for r in either])
+        if success is not None or task is not None:
+            rows.append(
+                {
+                    "method": method,
+                    "success": None if success is None else round(success, 4),
+                    "task": None if task is None else round(task, 4),
+                    "episodes": [len(right), len(wrong)],
                 }
             )
     return rows

@@ -74,6 +74,7 @@ class Result:
             of the episode within the set.
         other: Whether the other one of two tasks was done instead, where there are two.
         cause: Why it failed, as far as can be told.
+        confidence: Mean of what the method said of itself, 0 to 1; None where it said nothing.
         timings: Part of the program -> this machine's time [s].
     """
 
@@ -93,6 +94,7 @@ class Result:
     group: tuple[int, int, int] = (0, 0, 0)
     other: bool | None = None
     cause: str = ""
+    confidence: float | None = None
     timings: dict[str, float] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:

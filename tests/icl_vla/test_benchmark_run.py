@@ -84,12 +84,18 @@ def test_distractors_catch_who_follows_the_nearest_thing(base):
 
 def test_a_second_task_in_the_scene_catches_who_ignores_demonstrations(base):
     method = f"{CHEATS}:IgnoresDemonstrations"
-    chosen = suite("two", method, "expert", own="own of two", other="other of two", right="right")
+    contexts = {c: c for c in ("own of two", "other of two", "another task", "right")}
+    chosen = suite("two", method, "vote", "expert", **contexts)
     found = run_suite(chosen, base, films=0)
-    assert rates(found, method) == {"own of two": 1.0, "other of two": 0.0, "right": 1.0}
-    assert rates(found, "expert") == {"own of two": 1.0, "other of two": 1.0, "right": 1.0}
+    done = dict.fromkeys(contexts, 1.0)
+    assert rates(found, method) == done | {"other of two": 0.0}
+    assert rates(found, "expert") == done
+    assert rates(found, "vote") == done | {"another task": 0.0}  # it does what was shown
+    (knows,) = found["knows"]
+    assert (knows["method"], knows["task"]) == ("vote", 1.0)
     other = {r["cell"]: r.get("did the other") for r in found["rows"] if r["method"] == method}
-    assert sorted(other.values(), key=str) == [0.0, 1.0, None]  # it did the one that was not shown
+    # it did the one that was not shown
+    assert sorted(other.values(), key=str) == [0.0, 1.0, None, None]
 
 
 def test_a_mixed_bank_catches_who_ignores_language(base):

@@ -7,12 +7,20 @@ import itertools
 import numpy as np
 import pytest
 
-from icl_vla.evaluation.statistics import RESAMPLES, hierarchical, paired
+from icl_vla.evaluation.statistics import RESAMPLES, auroc, hierarchical, paired
 
 
 def grid(values: np.ndarray) -> dict[tuple[int, int, int], float]:
     """``(tasks, sets, episodes)`` as the statistics take them."""
     return {index: float(values[index]) for index in np.ndindex(values.shape)}
+
+
+def test_auroc_is_the_share_of_pairs_in_order():
+    rng = np.random.default_rng(5)
+    scores, truths = rng.integers(0, 6, 40) / 5, rng.random(40) < 0.4
+    pairs = [(a > b) + 0.5 * (a == b) for a in scores[truths] for b in scores[~truths]]
+    assert auroc(scores, truths) == pytest.approx(np.mean(pairs))
+    assert auroc([0.3, 0.7], [True, True]) is None and auroc([], []) is None
 
 
 def test_equal_numbers_have_no_spread():
