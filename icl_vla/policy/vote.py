@@ -25,6 +25,7 @@ from .likeness import surprise
 from .retrieval import RetrievalConfig, RetrievalEpisode, RetrievalPolicy, demonstrated
 
 ANOTHER_GRASP = np.pi / 4  # [rad] between votes for rotations of different intent
+_ENOUGH = 4  # demonstrations whose agreement counts in full; one alone agrees with itself
 _ALIKE = 0.01  # [m] between motions that go the same way
 _CHANCES = 0.1 * np.array([1, 2, 4])[:, None, None, None]  # of agreeing, with so many equal turns
 _QUARTERS = np.stack([se3.yaw(0.5 * np.pi * j) for j in range(4)])
@@ -96,7 +97,8 @@ def consensus(
 
     Positions: with ``mu_f`` and ``s_f^2`` the weighted mean and variance of frame ``f``'s votes,
     ``x = sum_f a_f mu_f / sum_f a_f`` and ``a_f = (s_f^2 + noise^2)^-sharpness``, where ``mu_f`` is
-    taken over those that go the way of most. Rotations: the same weights with chordal variance, but
+    taken over those that go the way of most; a frame that few demonstrations have agrees with
+    itself, and counts like a middling one. Rotations: the same weights with chordal variance, but
     chosen and not averaged: each frame's best supported one, up to half and quarter turns, and of
     the frames the best explained one with those that say the same.
 
@@ -116,7 +118,11 @@ def consensus(
     p = votes[..., :3, 3]
     mean = np.einsum("fk,fkhi->fhi", share, p)
     variance = np.einsum("fk,fkhi->fh", share, (p - mean[:, None]) ** 2)
-    alpha = prior[:, None] * (variance + config.noise**2) ** -config.sharpness
+    variance += config.noise**2
+    alone = np.where(known > 0, (share**2).sum(axis=1), 1.0)  # 1 over how many have a say
+    told = np.clip((1 - alone) / (1 - 1 / _ENOUGH), 0.0, 1.0)[:, None]
+    middling = np.median(variance[told[:, 0] > 0], axis=0) if told.any() else 1.0
+    alpha = prior[:, None] * (variance / middling) ** (-config.sharpness * told)
     alpha /= alpha.sum(axis=0)
     trust = alpha[:, None] * np.array([f.valid & f.outside for f in frames])[..., None]  # (F, K, H)
     trust /= np.maximum(trust.sum(axis=0), 1e-9)

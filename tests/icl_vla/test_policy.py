@@ -159,6 +159,22 @@ def test_the_frame_in_which_demonstrations_agree_rules(ruler):
     assert sum(shares.values()) == pytest.approx(1)
 
 
+def test_a_frame_that_one_demonstration_alone_has_does_not_rule():
+    """One agrees with itself, however wrong; eight that nearly agree are right."""
+    rng = np.random.default_rng(9)
+    way = np.tile(motion(), (8, 1, 1, 1))[:, 10 : 10 + CONFIG.horizon]
+    scatter = se3.pose(p=0.008 * rng.normal(size=(8, 3)))
+    wrong = np.tile(se3.pose(p=[0.2, 0.0, 0.0]), (8, 1, 1))
+    frames = [
+        FrameVotes("right", scatter, np.ones(8, dtype=bool)),
+        FrameVotes("far", se3.pose(p=0.1 * rng.normal(size=(8, 3))), np.ones(8, dtype=bool)),
+        FrameVotes("wrong", wrong, np.arange(8) == 0),
+        FrameVotes("none", wrong, np.zeros(8, dtype=bool)),
+    ]
+    agreed = consensus(frames, way, np.full(8, 1 / 8), way[0, 0], CONFIG)
+    assert np.linalg.norm((agreed.poses - way[0])[:, :3, 3], axis=-1).max() < 0.01
+
+
 def test_the_base_rules_where_only_the_base_explains():
     rng = np.random.default_rng(8)
     way = se3.pose(p=[0.5, 0.1, 0.0]) @ motion()
