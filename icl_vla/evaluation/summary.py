@@ -119,12 +119,17 @@ def _knowledge(suite: Suite, results: Sequence[Result]) -> list[dict[str, Any]]:
     contexts = {cell.name: cell.context for cell in suite.cells}
     rows = []
     for method in suite.methods:
-        told = [r for r in results if r.method == method and r.confidence is not None]
-        right = [r for r in told if contexts[r.cell] == "right"]
-        wrong = [r for r in told if contexts[r.cell] == "another task"]
-        either = right + wrong
-        success = auroc([r.confidence for r in right], [r.success for r in right])
-        task = auroc([r.confidence for r in either], [contexts[r.cell] == "right" for r in either])
+        told = [
+            (r.confidence, r.success, contexts[r.cell])
+            for r in results
+            if r.method == method and r.confidence is not None
+        ]
+        right = [(sure, success) for sure, success, context in told if context == "right"]
+        wrong = [sure for sure, _, context in told if context == "another task"]
+        success = auroc([sure for sure, _ in right], [success for _, success in right])
+        task = auroc(
+            [sure for sure, _ in right] + wrong, [True] * len(right) + [False] * len(wrong)
+        )
         if success is not None or task is not None:
             rows.append(
                 {

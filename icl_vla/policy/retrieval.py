@@ -162,7 +162,7 @@ class RetrievalEpisode(ABC):
         self._last_time = time
         pointers = self.tracker.update([c[0] for c in costs], advance)
         self.unlike = min(float(c[1, t]) for c, t in zip(costs, pointers, strict=True))
-        least = self.tracker.costs
+        least = self.tracker.costs + self.tracker.strayed
         weights = np.exp(-(least - least.min()) / self.policy.config.temperature)
         return pointers, weights / weights.sum()
 

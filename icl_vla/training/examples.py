@@ -270,9 +270,10 @@ class Watch:
 
     def moment(self, tokens: TrackedTokens, tcp: Array, opening: float) -> Moment:
         """The moment that the pointers are at, with the hand at ``tcp`` ``(4, 4)``."""
-        least = self._tracker.costs
+        least = self._tracker.costs + self._tracker.strayed
         weights = np.exp(-(least - least.min()) / self._config.temperature)
         return moment_of(
-            self._contexts, self._pointers, weights / weights.sum(), least, tcp, opening, tokens,
+            self._contexts, self._pointers, weights / weights.sum(), self._tracker.costs, tcp,
+            opening, tokens,
             self._correspondence, self._horizon,
         )  # fmt: skip

@@ -36,6 +36,11 @@ class PhaseTracker:
             expected one.
         relock: Gain for which a pointer leaves its window. The cost's scale: with cost
             ``1 - exp(-d^2 / 2 r^2)``, the gain that removes an error of 0.93 r.
+
+    Attributes:
+        pointers: ``(K,)`` frames.
+        costs: ``(K,)`` of these frames, now.
+        strayed: ``(K,)`` extra cost of being elsewhere than expected.
     """
 
     def __init__(
@@ -51,6 +56,7 @@ class PhaseTracker:
         self.lengths = np.asarray(lengths, dtype=int)
         self.pointers = np.zeros(len(self.lengths), dtype=int)
         self.costs = np.zeros(len(self.lengths))
+        self.strayed = np.zeros(len(self.lengths))
         self._memory, self._fastest, self._slack = memory, fastest, slack
         self._drift, self._relock = drift, relock
         self._frames = np.arange(self.lengths.max(initial=0))
@@ -114,8 +120,8 @@ class PhaseTracker:
         rows = np.arange(len(local))
         lost = self._paths[rows, local] - self._paths[rows, anywhere] > self._relock
         self.pointers = np.where(lost, anywhere, local)
-        away = np.abs(self.pointers - expected[:, 0])
-        self.costs = now[rows, self.pointers] + self._drift * away
+        self.costs = now[rows, self.pointers]
+        self.strayed = self._drift * np.abs(self.pointers - expected[:, 0])
         return self.pointers.copy()
 
     def _arrive(self, paths: Array, furthest: int, advance: int) -> Array:
