@@ -28,14 +28,9 @@ def relative_yaw(then: Array, now: Array) -> tuple[float, bool]:
     """
     a, b = _centred(then), _centred(now)
     cos, sin = np.cos(_ANGLES), np.sin(_ANGLES)
-    turned = np.stack(
-        [
-            cos[:, None] * a[None, :, 0] - sin[:, None] * a[None, :, 1],
-            sin[:, None] * a[None, :, 0] + cos[:, None] * a[None, :, 1],
-        ],
-        axis=-1,
-    )  # (S, P, 2)
-    squared = ((turned[:, :, None] - b[None, None]) ** 2).sum(-1)
+    x = cos[:, None] * a[:, 0] - sin[:, None] * a[:, 1]  # (S, P)
+    y = sin[:, None] * a[:, 0] + cos[:, None] * a[:, 1]
+    squared = (x[..., None] - b[:, 0]) ** 2 + (y[..., None] - b[:, 1]) ** 2  # (S, P, P)
     residual = np.sqrt(squared.min(2)).mean(1) + np.sqrt(squared.min(1)).mean(1)
     best = residual.min()
     if residual.max() < 1.25 * best + 1e-6:

@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from icl_vla_embodiments.types import Array
 
 from .context import DemoContext
-from .likeness import EVERY, moment_costs, seen_from_hand, surprise
+from .likeness import moment_costs, seen_from_hand, surprise
 
 _NEAR = 0.015  # [m] within which places are alike
 _CHANCE = 0.1  # of being alike without mattering
 _TOLD = 0.5  # of the weight that goes by agreement; the rest is everything's alike
-_PASSES = 2  # the second lays them beside each other by what mattered in the first
+_STRIDES = (6, 3)  # frames; the second pass lays them beside each other by what the first found
 
 
 @dataclass(frozen=True)
@@ -53,30 +53,31 @@ class Alignment:
             index: ``(K, M)`` their token for each thing; -1 for none.
             radius: As in :func:`.likeness.moment_costs`.
         """
-        few = [_thinned(c) for c in contexts]
-        seen = [_seen(c, row) for c, row in zip(few, index, strict=True)]
-        relevance = [np.ones(s.shape[:2]) for s in seen]
-        for _ in range(_PASSES):
-            each = [_beside(k, few, index, relevance, radius) for k in range(len(few))]
-            relevance = [_shares(k, seen, beside) for k, (beside, _) in enumerate(each)]
+        hands = 0 if contexts[0].hands is None else contexts[0].hands.shape[1]
         frames = [np.arange(len(c)) for c in contexts]
+        relevance = [np.ones((len(c), index.shape[1] + hands)) for c in contexts]
+        for every in _STRIDES:
+            few = [_thinned(c, every) for c in contexts]
+            seen = [_seen(c, row) for c, row in zip(few, index, strict=True)]
+            weights = [r[::every] for r in relevance]
+            each = [_beside(k, few, index, weights, radius) for k in range(len(few))]
+            shares = [_shares(k, seen, beside) for k, (beside, _) in enumerate(each)]
+            relevance = [s[t // every] for s, t in zip(shares, frames, strict=True)]
         beside = [
             [
-                np.minimum(EVERY * b[t // EVERY] + t % EVERY, len(other) - 1)
+                np.minimum(every * b[t // every] + t % every, len(other) - 1)
                 for b, other in zip(row, contexts, strict=True)
             ]
             for t, (row, _) in zip(frames, each, strict=True)
         ]
-        shares = [r[t // EVERY] for r, t in zip(relevance, frames, strict=True)]
-        return cls(shares, beside, np.stack([unlike for _, unlike in each]))
+        return cls(relevance, beside, np.stack([unlike for _, unlike in each]))
 
 
-def _thinned(context: DemoContext) -> DemoContext:
-    """Every :data:`EVERY` th frame."""
-    hands = None if context.hands is None else context.hands[::EVERY]
-    rows = {f: getattr(context, f)[::EVERY] for f in ("times", "tcp", "opening", "gripper")}
-    tokens, commands = context.tokens[::EVERY], context.commands[::EVERY]
-    return replace(context, **rows, tokens=tokens, commands=commands, hands=hands)
+def _thinned(context: DemoContext, every: int) -> DemoContext:
+    """Every so-manyth frame."""
+    rows = ("times", "tcp", "opening", "commands", "gripper", "tokens")
+    hands = None if context.hands is None else context.hands[::every]
+    return replace(context, **{f: getattr(context, f)[::every] for f in rows}, hands=hands)
 
 
 def _seen(context: DemoContext, row: NDArray[np.int64]) -> Array:

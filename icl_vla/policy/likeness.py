@@ -43,7 +43,7 @@ def moment_costs(
         index: ``(M,)`` its token for each shared one; -1 for none.
         radius: Distance at which a place starts to look different [m].
         hands: ``(T, h, 3)`` of the other hands, where the demonstration has them.
-        weight: ``(T_k, M + h)`` of each thing and other hand (:mod:`.relevance`); None for equal.
+        weight: ``(T_k, M + h)`` of each thing and other hand (:mod:`.alignment`); None for equal.
     """
     known = index >= 0
     hand = tcp[:, None, :3, 3]
@@ -57,14 +57,20 @@ def moment_costs(
     if now.shape[1]:
         share = np.ones(then.shape[:2]) if weight is None else weight[:, known] + _TINY
         share = share / share.sum(axis=1, keepdims=True)
-        squared = ((then - here[:, None]) ** 2).sum(-1)
-        cost += ((1 - np.exp(-squared / (2 * radius**2))) * share).sum(axis=-1)
-    moved = ((context.tcp[:, :3, 3] - hand) ** 2).sum(-1)
+        near = np.exp(-_squared(here, then) / (2 * radius**2))
+        cost += 1 - np.einsum("tsm,sm->ts", near, share)
+    moved = _squared(tcp[:, :3, 3], context.tcp[:, :3, 3])
     cost += 0.3 * (1 - np.exp(-moved / (2 * radius**2)))
-    way = ((context.doing.way - doing.way[:, None]) ** 2).sum(-1)
+    way = _squared(doing.way, context.doing.way)
     cost += 0.3 * (1 - np.exp(-way / (2 * radius**2)))
     cost += 0.5 * np.abs(context.doing.told - doing.told[:, None])
     return cost + 0.5 * np.abs(context.doing.moved - doing.moved[:, None])
+
+
+def _squared(a: Array, b: Array) -> Array:
+    """Squared distances ``(T, S, ...)`` of ``(T, ..., d)`` and ``(S, ..., d)``."""
+    # a sum over a short last axis would take most of the time
+    return np.asarray(sum((b[..., i] - a[:, None, ..., i]) ** 2 for i in range(a.shape[-1])))
 
 
 @dataclass(frozen=True)
