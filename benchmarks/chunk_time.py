@@ -112,6 +112,8 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
     for axis, label in zip(axes, ("demonstrations", "cameras of 96 px", "things"), strict=True):
         axis.axhline(BAR, color="#be3c32", lw=1, ls="--")
         axis.set(xlabel=label, ylim=(0, None))
+    counts = sorted({tokens for r in rows for tokens, _ in r["things"]})
+    axes[2].set_xticks(counts)
     axes[0].set_ylabel("one look [ms of a core]")
     axes[0].plot([], [], "k-", label="median")
     axes[0].plot([], [], "k--", label="99th percentile")
