@@ -29,7 +29,7 @@ from ..perception.tokens import Encoder
 from ..runtime.mobile import BASE, drivable, slides
 from .alignment import Alignment
 from .context import OPEN, DemoContext, read_hands
-from .doing import Doing
+from .doing import LATELY, Doing
 from .frames import Correspondence, FrameVotes, frames_now, hand_frames
 from .interface import Trace
 from .likeness import DistanceToDemonstrations, moment_costs
@@ -223,6 +223,8 @@ class RetrievalEpisode(ABC):
             told = float(commanded[np.clip(due, 0, len(commanded) - 1)])
         place = self._measured(observation)[self.effector][:3, 3]
         self._measurements.append([now, *place, opening, told])
+        while len(self._measurements) > 2 and self._measurements[1][0] <= now - LATELY:
+            del self._measurements[0]
         times, x, y, z, openings, commanded = np.array(self._measurements).T
         commanded = np.append(commanded[1:], opening)  # each was due one look later
         places = np.column_stack([x, y, z])

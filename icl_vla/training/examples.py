@@ -274,6 +274,5 @@ class Watch:
         weights = np.exp(-(least - least.min()) / self._config.temperature)
         return moment_of(
             self._contexts, self._pointers, weights / weights.sum(), self._tracker.costs, tcp,
-            opening, tokens,
-            self._correspondence, self._horizon,
+            opening, tokens, self._correspondence, self._horizon,
         )  # fmt: skip
