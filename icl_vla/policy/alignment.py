@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from icl_vla_embodiments.types import Array
 
 from .context import DemoContext
-from .likeness import moment_costs, seen_from_hand, surprise
+from .likeness import moment_costs, surprise
 
 _NEAR = 0.015  # [m] within which places are alike
 _CHANCE = 0.1  # of being alike without mattering
@@ -82,7 +82,7 @@ def _thinned(context: DemoContext, every: int) -> DemoContext:
 
 def _seen(context: DemoContext, row: NDArray[np.int64]) -> Array:
     """Things and other hands as seen from the hand ``(T, M + h, 2)``; NaN for none."""
-    places = seen_from_hand(context)
+    places = context.seen_from_hand
     count = context.tokens.shape[1]
     columns = np.append(row, count + np.arange(places.shape[1] - count))
     return np.where(columns[:, None] >= 0, places[:, columns], np.nan)

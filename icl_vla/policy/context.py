@@ -17,7 +17,7 @@ from icl_vla_retrieval.keys import schema_slug
 
 from ..perception.memory import tracked_tokens
 from ..perception.tokens import Encoder
-from .doing import Doing
+from .doing import Doing, cylindrical
 
 OPEN = 1.0
 """Opening of a hand that has nothing to open."""
@@ -56,6 +56,14 @@ class DemoContext:
 
     def __len__(self) -> int:
         return len(self.tcp)
+
+    @cached_property
+    def seen_from_hand(self) -> Array:
+        """Tokens, then other hands, by horizontal distance and height: ``(T, M + h, 2)``."""
+        places = self.tokens
+        if self.hands is not None:
+            places = np.concatenate([places, self.hands], axis=1)
+        return cylindrical(places - self.tcp[:, None, :3, 3])
 
     @cached_property
     def doing(self) -> Doing:

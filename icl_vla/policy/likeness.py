@@ -52,7 +52,7 @@ def moment_costs(
         now = np.concatenate([now, hands], axis=1)
         columns = np.append(columns, context.tokens.shape[1] + np.arange(hands.shape[1]))
         known = np.append(known, np.ones(hands.shape[1], dtype=bool))
-    here, then = cylindrical(now - hand), seen_from_hand(context)[:, columns]
+    here, then = cylindrical(now - hand), context.seen_from_hand[:, columns]
     cost = np.zeros((len(tcp), len(context)))
     if now.shape[1]:
         share = np.ones(then.shape[:2]) if weight is None else weight[:, known] + _TINY
@@ -143,14 +143,6 @@ def _costs_among(
         moment_costs(places, tcp, context.doing.at(frames), other, row[shared], radius, seen)
         for row, other in zip(index, [*contexts[:k], *contexts[k + 1 :]], strict=True)
     ]
-
-
-def seen_from_hand(context: DemoContext) -> Array:
-    """Tokens, then other hands, by horizontal distance and height: ``(T, M + h, 2)``."""
-    places = context.tokens
-    if context.hands is not None:
-        places = np.concatenate([places, context.hands], axis=1)
-    return cylindrical(places - context.tcp[:, None, :3, 3])
 
 
 def surprise(share: Array, chance: ArrayLike) -> Array:
