@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from icl_vla_embodiments import ReportedError
+
 from .options import ENCODERS
 
 if TYPE_CHECKING:
     from ..training.encoder_recipe import EncoderRecipe
     from ..training.recipe import Recipe
+    from ..training.words_recipe import WordsRecipe
 
 
 def train(
@@ -33,27 +36,39 @@ def train(
 ) -> None:
     """Train on what is made as it learns; the same command goes on where it ended.
 
-    The recipe says what is trained: a policy, on random tasks, or the encoder that makes tokens of
-    pictures, on random scenes.
+    The recipe says what is trained: a policy, on random tasks; the encoder that makes tokens of
+    pictures, on random scenes; or acting by words, on the trained families' instructions.
     """
     from ..paths import home
     from ..training.encoder_recipe import EncoderRecipe
     from ..training.recipe import read_recipe
+    from ..training.words_recipe import WordsRecipe
     from . import output
 
     chosen = read_recipe(recipe)
     if seed is not None:
         chosen = replace(chosen, seed=seed)
     folder = out or home() / "training" / f"{Path(recipe).stem}-{chosen.seed}"
+    of_policies = rounds is not None or encoder is not None
+    if of_policies and isinstance(chosen, EncoderRecipe | WordsRecipe):
+        raise ReportedError(
+            "the option is for recipes that train policies",
+            where=recipe,
+            value="--rounds" if rounds is not None else "--encoder",
+            valid=["--out", "--seed"],
+        )
     if isinstance(chosen, EncoderRecipe):
-        size = _encoder(chosen, folder, rounds, encoder, as_json)
+        size = _encoder(chosen, folder, as_json)
+    elif isinstance(chosen, WordsRecipe):
+        size = _words(chosen, folder, as_json)
     else:
         size = _policy(chosen, folder, rounds, encoder, as_json)
     if as_json:
         output.show_json({"folder": folder, "parameters": size})
         return
     output.console.print(f"  {size:,} parameters: {folder / 'checkpoint'}", soft_wrap=True)
-    output.console.print(f"  curves: {folder / 'curves.png'}", soft_wrap=True)
+    if (folder / "curves.png").exists():
+        output.console.print(f"  curves: {folder / 'curves.png'}", soft_wrap=True)
 
 
 def _policy(
@@ -73,22 +88,24 @@ def _policy(
     return sum(p.numel() for p in network.parameters())
 
 
-def _encoder(
-    recipe: EncoderRecipe, folder: Path, rounds: int | None, encoder: str | None, quiet: bool
-) -> int:
+def _encoder(recipe: EncoderRecipe, folder: Path, quiet: bool) -> int:
     """How many parameters it has."""
-    from icl_vla_embodiments import ReportedError
-
     from ..training.encoder import KEEP, train
     from . import output
 
-    if rounds is not None or encoder is not None:
-        raise ReportedError(
-            "this recipe trains an encoder, the option is for policies",
-            value="--rounds" if rounds is not None else "--encoder",
-            valid=["--out", "--seed"],
-        )
     pieces = -(-recipe.total // KEEP)
     with output.progress("training an encoder", pieces, quiet=quiet) as advance:
         network = train(recipe, folder, progress=advance)
     return sum(p.numel() for p in network.parameters())
+
+
+def _words(recipe: WordsRecipe, folder: Path, quiet: bool) -> int:
+    """How many parameters it has."""
+    from ..training.sentences import count_senses
+    from ..training.words import KEEP, train
+    from . import output
+
+    pieces = recipe.steps // KEEP + count_senses()
+    with output.progress("learning words", pieces, quiet=quiet) as advance:
+        made = train(recipe, folder, workers=2, progress=advance)
+    return sum(p.numel() for p in made.reader.parameters())

@@ -33,6 +33,14 @@ def encoder_of(name: str, components: ComponentEncoder) -> Encoder:
     return LearnedEncoder(components.model, components.hulls, components.reach, backbone(name))
 
 
+def with_words(encoder: Encoder) -> Encoder:
+    """An encoder for the same robot that has learned what things are called."""
+    if isinstance(encoder, LearnedEncoder) and isinstance(encoder.backbone, SceneBackbone):
+        return encoder
+    assert isinstance(encoder, ComponentEncoder | LearnedEncoder)
+    return LearnedEncoder(encoder.model, encoder.hulls, encoder.reach, backbone(LEARNED))
+
+
 def schema_of(name: str) -> str:
     """What tokens of the encoder of this name are called, for any robot.
 

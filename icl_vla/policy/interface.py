@@ -26,6 +26,8 @@ class Trace(TypedDict, total=False):
         correction: Largest way [m] from what demonstrations say to what is asked for.
         right: Probability that the demonstrations are of this task.
         done: Probability that the task is over.
+        clause: Which part of the instruction is being done, where nothing was shown: then the
+            neighbours are demonstrations remembered from training.
     """
 
     tokens: Array
@@ -36,6 +38,7 @@ class Trace(TypedDict, total=False):
     correction: float
     right: float
     done: float
+    clause: str
 
 
 class Episode(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -10,16 +11,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from icl_vla_embodiments import ActionChunk, Observation, ReportedError, se3
+from icl_vla_embodiments import ActionChunk, ActionSpace, Observation, ReportedError, se3
 from icl_vla_embodiments.robot_model import RobotModel
 from icl_vla_embodiments.types import Array
+from icl_vla_retrieval import DemoBank, Demonstration, InstructionError
 
+from ..perception.encoders import with_words
 from ..perception.tokens import Encoder
-from .interface import Trace
+from .interface import Episode, Trace
 from .moment import moment_of, most_shared, side_by_side
 from .pairs import names
 from .retrieval import RetrievalConfig, RetrievalEpisode, RetrievalPolicy
-from .vote import weighted_median
+from .vote import VotePolicy, weighted_median
 
 if TYPE_CHECKING:
     from .relational import IclVlaPolicy
@@ -111,6 +114,28 @@ class LearnedPolicy(RetrievalPolicy):
             sharpness=known.sharpness,
         )
         super().__init__(model, encoder, config)
+
+    def start(
+        self,
+        bank: DemoBank | Sequence[Demonstration],
+        instruction: str,
+        action_space: ActionSpace,
+    ) -> Episode:
+        """Read the demonstrations of ``instruction``, or recall some where there are none.
+
+        Raises:
+            InstructionError: It is neither shown nor like anything that was learned.
+        """
+        try:
+            return super().start(bank, instruction, action_space)
+        except InstructionError as unknown:
+            from .by_words import ByWords
+
+            vote = VotePolicy(self.model, with_words(self.encoder))
+            try:
+                return ByWords(vote).start(instruction, action_space)
+            except InstructionError as strange:
+                raise (unknown if len(bank) else strange) from None
 
 
 @cache

@@ -31,7 +31,7 @@ from .alignment import Alignment
 from .context import OPEN, DemoContext, read_hands
 from .doing import LATELY, Doing
 from .frames import Correspondence, FrameVotes, frames_now, hand_frames
-from .interface import Trace
+from .interface import Episode, Trace
 from .likeness import DistanceToDemonstrations, moment_costs
 
 
@@ -80,7 +80,7 @@ class RetrievalPolicy:
         bank: DemoBank | Sequence[Demonstration],
         instruction: str,
         action_space: ActionSpace,
-    ) -> RetrievalEpisode | HandsEpisode:
+    ) -> Episode:
         """Read the demonstrations of ``instruction`` and begin."""
         hands = read_hands(bank, instruction, self.encoder, action_space.effectors)
         if self.model is None:  # nobody has left the robot out of the pictures

@@ -44,7 +44,7 @@ def begin(
     model: RobotModel | None = None
     if embodiment is None:
         _check_space(action_space)
-        bank = _shown(bank, instruction)
+        bank = _shown(bank, instruction) if len(bank) else []
         components = ComponentEncoder(None, None, _BEYOND * _reached(bank))
     else:
         model = RobotModel(embodiment)

@@ -14,8 +14,9 @@ from icl_vla_embodiments import ReportedError
 from .encoder_recipe import EncoderRecipe, TrainingStage, Variety
 from .examples import Mixture
 from .programs import FAMILIES
+from .words_recipe import WordsRecipe
 
-KINDS = ("policy", "encoder")
+KINDS = ("policy", "encoder", "words")
 RECIPES = Path(__file__).with_name("recipes")
 
 
@@ -63,7 +64,7 @@ class Recipe:
         return self.rounds * self.steps
 
 
-def read_recipe(source: str | Path) -> Recipe | EncoderRecipe:
+def read_recipe(source: str | Path) -> Recipe | EncoderRecipe | WordsRecipe:
     """A recipe from a YAML file, or a packaged one by its name; ``trains`` says of what.
 
     Raises:
@@ -86,6 +87,8 @@ def read_recipe(source: str | Path) -> Recipe | EncoderRecipe:
         raise ReportedError(
             "a recipe trains something unknown", where=file, value=kind, valid=KINDS
         )
+    if kind == "words":
+        return WordsRecipe(**_known(said, WordsRecipe, file))
     return _of_policy(said, file) if kind == "policy" else _of_encoder(said, file)
 
 

@@ -63,18 +63,38 @@ class TextEncoder:
         """
         import torch
 
-        tokenizer, model = self._loaded
         batches = []
         for i in range(0, len(texts), BATCH):
-            tokens = tokenizer(
-                list(texts[i : i + BATCH]), padding=True, truncation=True, return_tensors="pt"
-            )
-            with torch.inference_mode():
-                states = model(**tokens).last_hidden_state
-            mask = tokens["attention_mask"].unsqueeze(-1)
+            states, mask, _ = self.states(texts[i : i + BATCH])
+            mask = mask[..., None]
             mean = (states * mask).sum(1) / mask.sum(1)
             batches.append(torch.nn.functional.normalize(mean, dim=1).numpy())
         return np.concatenate(batches)
+
+    def states(self, texts: Sequence[str]) -> tuple[Any, Any, Any]:
+        """The last layer's states of each text's pieces of words.
+
+        Returns:
+            Tensors: states ``(n, L, d)``; ``(n, L)``, 1 for pieces and 0 for padding; and
+            ``(n, L, 2)``, first and past-the-last character of each, equal where it has none.
+
+        Raises:
+            TextEncoderError: The model cannot be loaded.
+        """
+        import torch
+
+        tokenizer, model = self._loaded
+        pieces = tokenizer(
+            list(texts),
+            padding=True,
+            truncation=True,
+            return_tensors="pt",
+            return_offsets_mapping=True,
+        )
+        places = pieces.pop("offset_mapping")
+        with torch.inference_mode():
+            states = model(**pieces).last_hidden_state
+        return states, pieces["attention_mask"], places
 
     @cached_property
     def _loaded(self) -> tuple[Any, Any]:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+
 from icl_vla_retrieval import DemoBank
 
+from ...perception.backbone import DEFAULT as EYES
 from ...policy.interface import Episode
-from ...policy.learned import LearnedPolicy
+from ...policy.learned import CHECKPOINTS, LearnedPolicy
+from ...policy.recall import DEFAULT as WORDS
 from ...runtime.station import Station
 from .method import Method
 
@@ -15,7 +19,16 @@ class Learned(Method):
 
     name = "learned"
     summary = "in-context policy, frozen weights"
+    remembers = True
     checkpoint = "default"
+
+    def learned_before(self) -> str:
+        """See :meth:`Method.learned_before`."""
+        digest = hashlib.sha256()
+        for folder in (CHECKPOINTS / self.checkpoint, EYES, WORDS):
+            for file in sorted(folder.iterdir()):
+                digest.update(file.name.encode() + file.read_bytes())
+        return digest.hexdigest()[:16]
 
     def start(self, station: Station, bank: DemoBank, instruction: str, seed: int) -> Episode:
         """See :meth:`Method.start`."""

@@ -28,6 +28,7 @@ class Method(ABC):
         sees_truth: Whether it knows what no policy may know; a reference, not a competitor.
         spreads: Whether its chunks tell how the demonstrations differ.
         kinematics: Whether it needs the robot's model; where nobody tells it, it has failed.
+        remembers: Whether words alone may be enough, without demonstrations.
         trains: Whether it has to be trained, for minutes; tried only where it is asked for by name.
     """
 
@@ -37,6 +38,7 @@ class Method(ABC):
     sees_truth: ClassVar[bool] = False
     spreads: ClassVar[bool] = False
     kinematics: ClassVar[bool] = True
+    remembers: ClassVar[bool] = False
     trains: ClassVar[bool] = False
 
     @abstractmethod

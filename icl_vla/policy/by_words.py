@@ -1,0 +1,105 @@
+"""Acting by words alone: remembered demonstrations, whose parts are taken by the things named.
+
+The scene encoder was trained to see what captions say (:meth:`.network.SceneNetwork.described`), so
+words choose among tokens. Remembered tokens then get the looks of those that take their parts, and
+everything goes on as with demonstrations of this very scene's things: in-context all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from icl_vla_embodiments import ActionChunk, ActionSpace, Observation, ReportedError
+from icl_vla_embodiments.types import Array
+
+from ..perception.backbone import SceneBackbone
+from ..perception.learned import LearnedEncoder
+from ..perception.tokens import SceneTokens
+from .context import DemoContext
+from .interface import Episode, Trace
+from .reader import text_encoder
+from .recall import Recalled, Recollections
+from .retrieval import RetrievalPolicy
+
+
+class ByWords:
+    """A policy that was shown nothing.
+
+    Args:
+        policy: Acts on demonstrations, with an encoder that has learned what things are called
+            (:func:`~icl_vla.perception.encoders.with_words`).
+        remembered: From training; None for what the package has.
+    """
+
+    def __init__(self, policy: RetrievalPolicy, remembered: Recollections | None = None) -> None:
+        assert isinstance(policy.encoder, LearnedEncoder)
+        assert isinstance(policy.encoder.backbone, SceneBackbone)
+        self.policy, self.backbone = policy, policy.encoder.backbone
+        self.remembered = remembered or Recollections.load()
+
+    def start(self, instruction: str, action_space: ActionSpace) -> WordsEpisode:
+        """Begin what is asked for.
+
+        Raises:
+            InstructionError: It is like nothing that was learned.
+        """
+        return WordsEpisode(self, self.remembered.recall(instruction), action_space)
+
+
+class WordsEpisode:
+    """One attempt at all clauses of an instruction, one after the other."""
+
+    def __init__(
+        self, by_words: ByWords, clauses: Sequence[Recalled], action_space: ActionSpace
+    ) -> None:
+        self.by_words, self.clauses, self.action_space = by_words, list(clauses), action_space
+        self.episodes: list[Episode] | None = None
+
+    def act(self, observation: Observation) -> ActionChunk:
+        """The next steps of the first clause that is not done."""
+        if self.episodes is None:
+            tokens = self.by_words.policy.encoder.encode(observation)
+            self.episodes = [self._episode(tokens, recalled) for recalled in self.clauses]
+        chunk = self.episodes[0].act(observation)
+        if chunk.done and len(self.episodes) > 1:
+            del self.episodes[0], self.clauses[0]
+            chunk = replace(self.episodes[0].act(observation), done=False)
+        trace = Trace(clause=self.clauses[0].clause.words, right=self.clauses[0].familiar)
+        return replace(chunk, trace={**chunk.trace, **trace})
+
+    def _episode(self, tokens: SceneTokens, recalled: Recalled) -> Episode:
+        motions = cast_as(recalled, tokens, self.by_words.backbone)
+        policy, effector = self.by_words.policy, self.action_space.effectors[0]
+        return policy.episode_type(policy, motions, self.action_space, effector)
+
+
+def cast_as(recalled: Recalled, tokens: SceneTokens, backbone: SceneBackbone) -> list[DemoContext]:
+    """Remembered motions whose things look like the tokens that words choose for their parts.
+
+    Raises:
+        ReportedError: Fewer things are seen than named.
+    """
+    parts = recalled.motions[0].first.shape[0]
+    things = recalled.clause.things[:parts]
+    if len(tokens) < parts:
+        raise ReportedError(
+            "fewer things are seen than named", where=recalled.clause.words, value=len(tokens),
+            valid=list(things),
+        )  # fmt: skip
+    _, chosen = linear_sum_assignment(-likeness(things, tokens, backbone))
+    return [replace(m, features=tokens.features[chosen]) for m in recalled.motions]
+
+
+def likeness(things: Sequence[str], tokens: SceneTokens, backbone: SceneBackbone) -> Array:
+    """``(n, M)`` cosine of what words say of each thing with what each token looks like."""
+    import torch
+
+    with torch.inference_mode():
+        sentences = torch.from_numpy(text_encoder()(list(things)))
+        said = backbone.network.described(sentences).double().numpy()
+    lengths = np.linalg.norm(tokens.features, axis=1, keepdims=True)
+    return np.asarray(said @ (tokens.features / np.maximum(lengths, 1e-9)).T)

@@ -1,0 +1,202 @@
+"""What the policy remembers of its training: demonstrations of trained tasks, found by words.
+
+Where nothing is demonstrated, remembered demonstrations stand in. Of each are kept the hand's
+motion and the places of the things that its instruction named; which things of the present scene
+take their parts, words decide (:mod:`.by_words`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from icl_vla_embodiments import ReportedError, se3
+from icl_vla_embodiments.home import write_atomically
+from icl_vla_embodiments.types import Array
+from icl_vla_retrieval import InstructionError
+
+from .context import DemoContext
+from .reader import Clause, Reader, ReaderConfig, text_encoder
+
+DEFAULT = Path(__file__).with_name("checkpoints") / "words"
+COUNT = 10  # demonstrations remembered for a clause
+_SERIES = ("times", "opening", "gripper")
+_POSES = ("tcp", "commands")
+
+
+@dataclass(frozen=True)
+class Remembered:
+    """One demonstration of a trained task.
+
+    Attributes:
+        sense: Number of what was asked for.
+        things: What its things were called.
+        motion: With one token for each of them; features are blank.
+    """
+
+    sense: int
+    things: tuple[str, ...]
+    motion: DemoContext
+
+
+@dataclass(frozen=True)
+class Recalled:
+    """What one clause brings to mind.
+
+    Attributes:
+        clause: As it was read.
+        motions: Demonstrations of the same sense.
+        familiar: Cosine of the clause's sense with theirs.
+    """
+
+    clause: Clause
+    motions: tuple[DemoContext, ...]
+    familiar: float
+
+
+@dataclass(frozen=True)
+class Recollections:
+    """All that is remembered.
+
+    Attributes:
+        reader: Reads instructions.
+        senses: ``(n, S)`` each of length 1.
+        examples: For each sense, a sentence.
+        least: Cosine below which a clause is of no known sense.
+        encoder: Schema of the scene tokens that motions were seen with.
+        demonstrations: Of all senses.
+    """
+
+    reader: Reader
+    senses: Array
+    examples: tuple[str, ...]
+    least: float
+    encoder: str
+    demonstrations: tuple[Remembered, ...]
+
+    def recall(self, instruction: str) -> list[Recalled]:
+        """Demonstrations for each clause of an instruction.
+
+        Raises:
+            InstructionError: A clause is like nothing that is remembered; the nearest are listed.
+        """
+        return [self._of(clause, instruction) for clause in self.reader.read(instruction)]
+
+    def _of(self, clause: Clause, instruction: str) -> Recalled:
+        cosine = self.senses @ clause.sense
+        best = int(np.argmax(cosine))
+        alike = [d for d in self.demonstrations if d.sense == best]
+        parts = len(alike[0].things)
+        if cosine[best] < self.least or len(clause.things) < parts:
+            order = np.argsort(-cosine, kind="stable")[:5]
+            raise InstructionError(
+                "nothing was demonstrated, and what is asked for is like nothing that was learned",
+                where=instruction,
+                value=clause.words,
+                valid=[self.examples[i] for i in order],
+                remedy="say it otherwise, or show it: `icl-vla demos record`",
+            )
+        names = text_encoder()([*clause.things[:parts], *(n for d in alike for n in d.things)])
+        said, known = names[:parts], names[parts:].reshape(len(alike), parts, -1)
+        nearest = np.argsort(-np.einsum("pf,dpf->d", said, known), kind="stable")[:COUNT]
+        motions = tuple(alike[i].motion for i in sorted(nearest))
+        return Recalled(clause, motions, float(cosine[best]))
+
+    def save(self, folder: Path) -> None:
+        """Write ``model.safetensors``, ``memory.npz`` and ``config.json``."""
+        from safetensors.torch import save
+
+        folder.mkdir(parents=True, exist_ok=True)
+        state = {k: v.contiguous() for k, v in self.reader.state_dict().items()}
+        write_atomically(folder / "model.safetensors", save(state))
+        buffer = BytesIO()
+        np.savez_compressed(buffer, allow_pickle=False, senses=self.senses, **self._arrays())
+        write_atomically(folder / "memory.npz", buffer.getvalue())
+        config = {
+            "reader": asdict(self.reader.config),
+            "examples": self.examples,
+            "least": self.least,
+            "encoder": self.encoder,
+            "demonstrations": [
+                {"sense": d.sense, "things": d.things, "frames": len(d.motion)}
+                for d in self.demonstrations
+            ],
+        }
+        write_atomically(folder / "config.json", json.dumps(config, indent=1) + "\n")
+
+    def _arrays(self) -> dict[str, Array]:
+        """All demonstrations' one after the other; poses as places and rotation vectors."""
+        motions = [d.motion for d in self.demonstrations]
+        arrays = {n: np.concatenate([getattr(m, n) for m in motions]) for n in _SERIES}
+        for n in _POSES:
+            T = np.concatenate([getattr(m, n) for m in motions])
+            arrays[n] = np.concatenate([T[:, :3, 3], se3.log3(T[:, :3, :3])], axis=1)
+        arrays["tokens"] = np.concatenate([m.tokens.reshape(-1, 3) for m in motions])
+        arrays["clouds"] = np.concatenate([m.clouds for m in motions])
+        arrays["first"] = np.concatenate([m.first for m in motions])
+        return {n: a.astype(np.float32) for n, a in arrays.items()}
+
+    @classmethod
+    def load(cls, folder: Path = DEFAULT) -> Recollections:
+        """Read what :meth:`save` has written; once a process.
+
+        Raises:
+            ReportedError: There is no such folder.
+        """
+        return _load(folder)
+
+
+@cache
+def _load(folder: Path) -> Recollections:
+    from safetensors.torch import load
+
+    try:
+        config = json.loads((folder / "config.json").read_text())
+        reader = Reader(ReaderConfig(**config["reader"]))
+        reader.load_state_dict(load((folder / "model.safetensors").read_bytes()))
+        with np.load(folder / "memory.npz", allow_pickle=False) as stored:
+            arrays = {n: np.asarray(stored[n], dtype=float) for n in stored.files}
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        raise ReportedError(
+            "what the policy remembers cannot be read",
+            where=folder,
+            value=str(error).split("\n")[0],
+            valid=["a folder that `icl-vla train words` has written"],
+        ) from error
+    return Recollections(
+        reader.eval(),
+        arrays["senses"],
+        tuple(config["examples"]),
+        config["least"],
+        config["encoder"],
+        tuple(_motions(config["demonstrations"], arrays)),
+    )
+
+
+def _motions(rows: Sequence[Mapping[str, Any]], arrays: Mapping[str, Array]) -> list[Remembered]:
+    out, frame, place, thing = [], 0, 0, 0
+    for number, row in enumerate(rows):
+        things: tuple[str, ...] = tuple(row["things"])
+        T, M = int(row["frames"]), len(things)
+        now, mine = slice(frame, frame + T), slice(thing, thing + M)
+        series = {n: arrays[n][now] for n in _SERIES}
+        poses = {n: se3.pose(se3.exp3(arrays[n][now, 3:]), arrays[n][now, :3]) for n in _POSES}
+        motion = DemoContext(
+            episode=number,
+            tokens=arrays["tokens"][place : place + T * M].reshape(T, M, 3),
+            first=arrays["first"][mine],
+            features=np.zeros((M, 0)),
+            clouds=arrays["clouds"][mine],
+            **series,
+            **poses,
+        )
+        out.append(Remembered(int(row["sense"]), things, motion))
+        frame, place, thing = frame + T, place + T * M, thing + M
+    return out
