@@ -55,7 +55,7 @@ def run(
     from . import output
     from .instructions import confirm
 
-    meant = understand(home(), embodiment, instruction)
+    _, meant = understand(home(), embodiment, instruction, method)
     changes = confirm(instruction, meant, ask=not as_json and sys.stdin.isatty())
     with output.progress(f"running {scene or meant}", episodes, quiet=as_json) as advance:
         report = run_in_scenes(

@@ -17,13 +17,13 @@ import numpy as np
 from icl_vla_embodiments import ActionChunk, Observation, ReportedError
 from icl_vla_embodiments.robot_model import RobotModel
 from icl_vla_embodiments.types import Array
-from icl_vla_retrieval import DemoBank, choose_instruction
+from icl_vla_retrieval import DemoBank
 
 from ..perception.encoders import COMPONENTS
 from ..policy.frames import thing_of
 from .attempt import run_trial
 from .methods import find_method
-from .running import bank_of, context_of, task_for
+from .running import context_of, task_for, understand
 from .trials import Result, Trial
 from .workplace import Place
 
@@ -158,8 +158,7 @@ def relive(
         ReportedError: There is no such robot, task or method, or nothing was demonstrated.
         InstructionError: Nothing like this was demonstrated.
     """
-    bank = bank_of(base, embodiment)
-    instruction = choose_instruction(asked, bank.instructions)
+    bank, instruction = understand(base, embodiment, asked, method)
     task = task_for(instruction, scene)
     name = find_method(method).name
     context = context_of(bank, instruction, encoder)

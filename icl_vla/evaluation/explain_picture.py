@@ -100,6 +100,10 @@ def _present(axes: Any, account: Account, step: int) -> None:
 
 def _remembered(axes: Any, account: Account, look: Look, neighbour: Neighbour) -> None:
     """What a demonstration showed then, and the way that followed."""
+    if "clause" in look.chunk.trace:
+        axes.set_title(f"remembered from training   {neighbour.weight:.0%}", **_TITLE)
+        _note(axes, "kept without pictures")
+        return
     shown = account.bank[neighbour.episode]
     t = neighbour.step
     axes.set_title(

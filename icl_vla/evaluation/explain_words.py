@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -35,13 +36,21 @@ def _remembered(account: Account, step: int, look: Look) -> str:
     best = nearest(look)
     if not best:
         return ""
+    if "clause" in look.chunk.trace:
+        return (
+            f'Nothing was shown. For "{look.chunk.trace["clause"]}" it remembers'
+            f" {len(best)} demonstrations from training: {_phase(best):.0%} of the way through."
+        )
     named = [f"{n.episode} at frame {n.step} ({n.weight:.0%})" for n in best[:3]]
-    phase = sum(n.weight * n.phase for n in best) / max(sum(n.weight for n in best), 1e-9)
     few = "" if len(best) <= 3 else f", and {len(best) - 3} more"
     return (
         f"It remembers demonstration{'' if len(named) == 1 else 's'} {_list(named)}{few}:"
-        f" {phase:.0%} of the way through the task."
+        f" {_phase(best):.0%} of the way through the task."
     )
+
+
+def _phase(best: Sequence[Neighbour]) -> float:
+    return sum(n.weight * n.phase for n in best) / max(sum(n.weight for n in best), 1e-9)
 
 
 def _weighed(account: Account, step: int, look: Look) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 from icl_vla_embodiments import ReportedError
 from icl_vla_embodiments.home import write_atomically
 from icl_vla_embodiments.store import EmbodimentStore
-from icl_vla_retrieval import DemoBank, choose_instruction
+from icl_vla_retrieval import DemoBank, InstructionError, choose_instruction
 
 from ..paths import bank_path, run_path
 from ..perception.encoders import COMPONENTS, schema_of
@@ -78,13 +78,37 @@ def evaluate(
     return report
 
 
-def understand(base: Path, embodiment: str, asked: str) -> str:
-    """The demonstrated instruction that is meant by other words.
+def understand(base: Path, embodiment: str, asked: str, method: str) -> tuple[DemoBank, str]:
+    """A robot's demonstrations, and the demonstrated instruction that is meant by other words.
+
+    A method that remembers may be asked for what was never shown.
 
     Raises:
-        InstructionError: None is, or several may be.
+        ReportedError: There are no demonstrations, and the method needs some.
+        InstructionError: None is meant, or several may be.
     """
-    return choose_instruction(asked, bank_of(base, embodiment).instructions)
+    if not find_method(method).remembers:
+        bank = bank_of(base, embodiment)
+        return bank, choose_instruction(asked, bank.instructions)
+    shown = bank_path(base, embodiment).exists()
+    bank = bank_of(base, embodiment) if shown else _nothing_shown(base, embodiment)
+    try:
+        return bank, choose_instruction(asked, bank.instructions)
+    except InstructionError:
+        return bank, asked
+
+
+def _nothing_shown(base: Path, embodiment: str) -> DemoBank:
+    """An empty bank, apart from the robot's own, which its first demonstration will make."""
+    robot = EmbodimentStore(base).get(embodiment)
+    return DemoBank.open_or_create(
+        run_path(base, embodiment) / "nothing_shown",
+        embodiment=robot.name,
+        urdf_sha256=robot.urdf_sha256,
+        joints=robot.joints,
+        action_space=robot.action_space(),
+        cameras={},
+    )
 
 
 def run_in_scenes(
@@ -106,8 +130,7 @@ def run_in_scenes(
     note: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """One method in new scenes, with pictures; or, with a plugin's driver, on that robot."""
-    bank = bank_of(base, embodiment)
-    instruction = choose_instruction(instruction, bank.instructions)
+    bank, instruction = understand(base, embodiment, instruction, method)
     check_weights(weights, method, bank, instruction)
     if driver != "pybullet":
         find_driver(driver)

@@ -22,7 +22,7 @@ from ..perception.tokens import SceneTokens
 from .context import DemoContext
 from .interface import Episode, Trace
 from .reader import text_encoder
-from .recall import Recalled, Recollections
+from .recall import Hand, Recalled, Recollections
 from .retrieval import RetrievalPolicy
 
 
@@ -38,7 +38,7 @@ class ByWords:
     def __init__(self, policy: RetrievalPolicy, remembered: Recollections | None = None) -> None:
         assert isinstance(policy.encoder, LearnedEncoder)
         assert isinstance(policy.encoder.backbone, SceneBackbone)
-        self.policy, self.backbone = policy, policy.encoder.backbone
+        self.policy, self.eyes, self.backbone = policy, policy.encoder, policy.encoder.backbone
         self.remembered = remembered or Recollections.load()
 
     def start(self, instruction: str, action_space: ActionSpace) -> WordsEpisode:
@@ -46,8 +46,21 @@ class ByWords:
 
         Raises:
             InstructionError: It is like nothing that was learned.
+            ReportedError: Nobody tells the robot's kinematics.
         """
-        return WordsEpisode(self, self.remembered.recall(instruction), action_space)
+        model, hulls, effector = self.policy.model, self.eyes.hulls, action_space.effectors[0]
+        if model is None or hulls is None:
+            raise ReportedError(
+                "without demonstrations the robot's hand has to be known",
+                where=f"action space {action_space.name!r}",
+                remedy="give the robot's URDF, or show the task",
+            )
+        hand = Hand.of(model, effector, hulls)
+        clauses = [
+            replace(recalled, motions=tuple(hand.repeats(m) for m in recalled.motions))
+            for recalled in self.remembered.recall(instruction)
+        ]
+        return WordsEpisode(self, clauses, action_space)
 
 
 class WordsEpisode:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from io import BytesIO
 from pathlib import Path
@@ -18,10 +18,13 @@ from typing import Any
 import numpy as np
 
 from icl_vla_embodiments import ReportedError, se3
+from icl_vla_embodiments.geometry import LinkHulls
 from icl_vla_embodiments.home import write_atomically
+from icl_vla_embodiments.robot_model import RobotModel
 from icl_vla_embodiments.types import Array
 from icl_vla_retrieval import InstructionError
 
+from ..sim.workspace import closing_of, pointing_down
 from .context import DemoContext
 from .reader import Clause, Reader, ReaderConfig, text_encoder
 
@@ -32,13 +35,50 @@ _POSES = ("tcp", "commands")
 
 
 @dataclass(frozen=True)
+class Hand:
+    """What makes one robot's hand move like another's.
+
+    Attributes:
+        down: ``R_base_ee`` ``(3, 3)`` with the tool pointing down, fingers closing along y.
+        aperture: How wide the fingers open [m]; lengths are remembered in these.
+    """
+
+    down: Array
+    aperture: float
+
+    @classmethod
+    def of(cls, model: RobotModel, effector: str, hulls: LinkHulls) -> Hand:
+        """Of an arm with a gripper."""
+        closing, aperture = closing_of(model, effector, hulls)
+        return cls(pointing_down(closing), aperture)
+
+    def remembers(self, motion: DemoContext) -> DemoContext:
+        """A motion of this hand as it is kept: turned from ``down``, in apertures."""
+        return _carried(motion, self.down.T, 1 / self.aperture)
+
+    def repeats(self, motion: DemoContext) -> DemoContext:
+        """A motion that is kept, as this hand makes it."""
+        return _carried(motion, self.down, self.aperture)
+
+
+def _carried(motion: DemoContext, R: Array, scale: float) -> DemoContext:
+    """With the hand's axes turned by ``R``, and all lengths scaled."""
+    turn = se3.pose(R)
+    poses = {n: getattr(motion, n) @ turn for n in _POSES}
+    for T in poses.values():
+        T[:, :3, 3] *= scale
+    lengths = {n: scale * getattr(motion, n) for n in ("tokens", "first", "clouds")}
+    return replace(motion, **poses, **lengths)
+
+
+@dataclass(frozen=True)
 class Remembered:
     """One demonstration of a trained task.
 
     Attributes:
         sense: Number of what was asked for.
         things: What its things were called.
-        motion: With one token for each of them; features are blank.
+        motion: As :meth:`Hand.remembers` it, with one token for each thing; features are blank.
     """
 
     sense: int
@@ -52,7 +92,7 @@ class Recalled:
 
     Attributes:
         clause: As it was read.
-        motions: Demonstrations of the same sense.
+        motions: Demonstrations of the same sense, as they are kept.
         familiar: Cosine of the clause's sense with theirs.
     """
 

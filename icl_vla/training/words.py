@@ -28,7 +28,7 @@ from ..perception.encoders import LEARNED, schema_of
 from ..perception.memory import tracked_tokens
 from ..policy.context import DemoContext
 from ..policy.reader import Reader, ReaderConfig, piece_labels, text_encoder
-from ..policy.recall import Recollections, Remembered
+from ..policy.recall import Hand, Recollections, Remembered
 from ..processes import in_processes
 from ..sim.families import TRAINED, draw
 from ..sim.families.family import TableTask
@@ -255,8 +255,10 @@ def remember(store: Path, robot: str, sense: int, index: int) -> Remembered | No
         features=np.zeros((len(rows), 0)),
         clouds=seen["clouds"][rows],
     )
+    assert cell.components.hulls is not None
+    hand = Hand.of(cell.model, e, cell.components.hulls)
     looks = [task.roles[role].words for role in named_things(task)]
-    return Remembered(sense, tuple(looks), motion)
+    return Remembered(sense, tuple(looks), hand.remembers(motion))
 
 
 @lru_cache(maxsize=1)
@@ -299,6 +301,11 @@ def record(
 def _urdf(name: str) -> Path:
     import pybullet_data
 
+    if not name:
+        raise ReportedError(
+            "a recipe for words names no robot that demonstrates",
+            remedy="add a line `robot:` with a URDF, absolute or of pybullet_data",
+        )
     file = Path(name)
     return file if file.exists() else Path(pybullet_data.getDataPath()) / name
 

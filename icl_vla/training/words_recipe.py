@@ -26,5 +26,5 @@ class WordsRecipe:
     batch: int = 96
     rate: float = 2e-3
     decay: float = 0.05
-    robot: str = "franka_panda/panda.urdf"
+    robot: str = ""
     demonstrations: int = 16
