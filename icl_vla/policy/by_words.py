@@ -25,6 +25,11 @@ from .reader import text_encoder
 from .recall import Hand, Recalled, Recollections
 from .retrieval import RetrievalPolicy
 
+COUNT = 10  # demonstrations repeated
+_USUAL = 0.008  # [m] by which things of one kind differ in build anyway
+_FAR_OFF = 3.0  # times as much more as usual, from which on it makes no difference
+_BUILD = 0.5  # what a thing of another build loses, in cosine
+
 
 class ByWords:
     """A policy that was shown nothing.
@@ -91,20 +96,38 @@ class WordsEpisode:
 
 
 def cast_as(recalled: Recalled, tokens: SceneTokens, backbone: SceneBackbone) -> list[DemoContext]:
-    """Remembered motions whose things look like the tokens that words choose for their parts.
+    """Remembered motions whose things look like the tokens that take their parts.
+
+    Words choose, and so does build: a token has to be as large and to lie as high as what is
+    remembered, so that a lid is not taken for its box. Then those motions are repeated whose things
+    are built most like these.
 
     Raises:
         ReportedError: Fewer things are seen than named.
     """
-    parts = recalled.motions[0].first.shape[0]
-    things = recalled.clause.things[:parts]
-    if len(tokens) < parts:
+    things = recalled.clause.things
+    if len(tokens) < len(things):
         raise ReportedError(
-            "fewer things are seen than named", where=recalled.clause.words, value=len(tokens),
+            "fewer things are seen than named",
+            where=recalled.clause.words,
+            value=len(tokens),
             valid=list(things),
-        )  # fmt: skip
-    _, chosen = linear_sum_assignment(-likeness(things, tokens, backbone))
-    return [replace(m, features=tokens.features[chosen]) for m in recalled.motions]
+        )
+    then = np.stack([build(m.clouds) for m in recalled.motions])  # (K, n, 3)
+    apart = np.abs(build(tokens.clouds) - then.mean(axis=0)[:, None])  # (n, M, 3)
+    off = apart / (then.std(axis=0) + _USUAL)[:, None]
+    unlike = np.clip((off - 1) / _FAR_OFF, 0, 1).mean(axis=-1)
+    _, chosen = linear_sum_assignment(_BUILD * unlike - likeness(things, tokens, backbone))
+    differ = np.linalg.norm(then - build(tokens.clouds[chosen]), axis=-1).sum(axis=1)
+    alike = np.sort(np.argsort(differ, kind="stable")[:COUNT])
+    return [replace(recalled.motions[k], features=tokens.features[chosen]) for k in alike]
+
+
+def build(clouds: Array) -> Array:
+    """``(M, 3)`` of clouds ``(M, P, 3)`` [m]: how high they lie, half how wide and how tall."""
+    low, high = clouds.min(axis=1), clouds.max(axis=1)
+    wide = np.linalg.norm(clouds[..., :2] - clouds[..., :2].mean(axis=1, keepdims=True), axis=-1)
+    return np.stack([0.5 * (low + high)[:, 2], wide.mean(axis=1), 0.5 * (high - low)[:, 2]], axis=1)
 
 
 def likeness(things: Sequence[str], tokens: SceneTokens, backbone: SceneBackbone) -> Array:

@@ -26,10 +26,9 @@ from icl_vla_retrieval import InstructionError
 
 from ..sim.workspace import closing_of, pointing_down
 from .context import DemoContext
-from .reader import Clause, Reader, ReaderConfig, text_encoder
+from .reader import Clause, Reader, ReaderConfig
 
 DEFAULT = Path(__file__).with_name("checkpoints") / "words"
-COUNT = 10  # demonstrations remembered for a clause
 _SERIES = ("times", "opening", "gripper")
 _POSES = ("tcp", "commands")
 
@@ -134,7 +133,7 @@ class Recollections:
         best = int(np.argmax(cosine))
         alike = [d for d in self.demonstrations if d.sense == best]
         parts = len(alike[0].things)
-        if cosine[best] < self.least or len(clause.things) < parts:
+        if cosine[best] < self.least or len(clause.things) != parts:
             order = np.argsort(-cosine, kind="stable")[:5]
             raise InstructionError(
                 "nothing was demonstrated, and what is asked for is like nothing that was learned",
@@ -143,11 +142,7 @@ class Recollections:
                 valid=[self.examples[i] for i in order],
                 remedy="say it otherwise, or show it: `icl-vla demos record`",
             )
-        names = text_encoder()([*clause.things[:parts], *(n for d in alike for n in d.things)])
-        said, known = names[:parts], names[parts:].reshape(len(alike), parts, -1)
-        nearest = np.argsort(-np.einsum("pf,dpf->d", said, known), kind="stable")[:COUNT]
-        motions = tuple(alike[i].motion for i in sorted(nearest))
-        return Recalled(clause, motions, float(cosine[best]))
+        return Recalled(clause, tuple(d.motion for d in alike), float(cosine[best]))
 
     def save(self, folder: Path) -> None:
         """Write ``model.safetensors``, ``memory.npz`` and ``config.json``."""

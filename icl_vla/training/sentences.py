@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -41,12 +41,14 @@ class Said:
         text: Of one clause, or of several.
         things: Characters in which each thing is named, in the order of the task's roles.
         sense: Number of what it asks for; -1 for several things at once.
+        wording: Which of the sense's wordings it is.
         begins: Characters at which clauses after the first begin.
     """
 
     text: str
     things: tuple[Span, ...]
     sense: int = -1
+    wording: int = 0
     begins: tuple[int, ...] = ()
 
 
@@ -120,7 +122,9 @@ def clauses_of(task: TableTask) -> list[Said]:
     sense, text = meant(task), task.instruction
     names = [text[start:end] for start, end in spans(task, text)]
     said = [Said(text, spans(task, text), sense) for text in sentences_of(task)]
-    return said + [_filled(form, names, sense) for form in wordings().get(sense, ())]
+    said.sort(key=lambda s: pattern(s.text, s.things))
+    said += [_filled(form, names, sense) for form in wordings().get(sense, ())]
+    return [replace(s, wording=i) for i, s in enumerate(said)]
 
 
 def _filled(form: str, names: Sequence[str], sense: int) -> Said:
@@ -177,4 +181,4 @@ def spoken(rng: np.random.Generator, said: Said) -> Said:
     if rng.random() < 0.3:
         text = text[0].upper() + text[1:]
     things = [where[i] for i in range(len(said.things))]
-    return Said(text, tuple(things), said.sense, said.begins)
+    return replace(said, text=text, things=tuple(things))

@@ -27,4 +27,4 @@ class WordsRecipe:
     rate: float = 2e-3
     decay: float = 0.05
     robot: str = ""
-    demonstrations: int = 16
+    demonstrations: int = 32
