@@ -9,7 +9,7 @@ from icl_vla_embodiments import ReportedError
 
 from .backbone import Backbone, SceneBackbone
 from .components import ComponentEncoder
-from .learned import LearnedEncoder
+from .learned import LearnedEncoder, schema_with
 from .patches import PatchBackbone
 from .tokens import Encoder
 
@@ -47,7 +47,7 @@ def schema_of(name: str) -> str:
     Raises:
         ReportedError: There is no such encoder.
     """
-    return ComponentEncoder.schema if name == COMPONENTS else backbone(name).schema
+    return ComponentEncoder.schema if name == COMPONENTS else schema_with(backbone(name))
 
 
 @cache
