@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from icl_vla_embodiments import ReportedError
 from icl_vla_embodiments.home import write_atomically
 
 from ..sim.families import draw
@@ -21,7 +22,7 @@ from .plots import CAUSE_COLORS, color_of, curves, forest, legend, scatter, stac
 from .provenance import machine
 from .report import film_figure, html_page
 from .suite import Cell, Suite
-from .summary import summarise_suite
+from .summary import PARTS, summarise_suite
 from .trials import Result
 
 _STYLE = """
@@ -45,6 +46,9 @@ main { max-width:1180px }
 code { font-size:12.5px; overflow-wrap:anywhere }
 """
 
+_FILMS = 16  # rows: a page that opens quickly
+_TOGETHER = "together, without doubtful ones"
+
 
 def report_suite(
     suite: Suite,
@@ -64,11 +68,19 @@ def report_suite(
         say: Told what is done.
 
     Raises:
-        ReportedError: There are no results.
+        ReportedError: There are no results, or the suite was not run to its end.
     """
     folder = benchmark_path(home) / suite.name
     results = known_results(suite, home)
-    stored = json.loads((folder / "summary.json").read_text())
+    ended = folder / "summary.json"
+    if not ended.exists():
+        raise ReportedError(
+            "the suite was not run to its end",
+            where=folder,
+            value=f"{len(results)} of {suite.size} episodes",
+            remedy=f"icl-vla benchmark run {suite.name}",
+        )
+    stored = json.loads(ended.read_text())
     summary = summarise_suite(suite, results, stored["demonstrations"])
     if distances:
         _add_distances(summary["tasks"], say)
@@ -155,20 +167,21 @@ def _matrix(suite: Suite, summary: Mapping[str, Any]) -> str:
     rows = {(r["cell"], r["method"]): r for r in summary["rows"]}
     held_out = set(summary["held_out"])
     usual = [c for c in suite.cells if c.name == c.family]
-    groups = (
-        ("families that nothing is trained on", [c for c in usual if c.name in held_out]),
-        ("families to train on", [c for c in usual if c.name not in held_out]),
-        ("other conditions", [c for c in suite.cells if c not in usual]),
-    )
+    groups = [(title, [c for c in usual if (c.name in held_out) == out]) for title, out in PARTS]
+    groups.append(("other conditions", [c for c in suite.cells if c not in usual]))
+    pooled = {(r["cell"], r["method"]): r for r in summary["together"]["rows"]}
     head = "".join(f"<th>{html.escape(m.replace('_', ' '))}</th>" for m in suite.methods)
     lines = [f"<tr><th>condition</th>{head}</tr>"]
     for title, cells in groups:
         if not cells:
             continue
         lines.append(f"<tr class=group><td colspan={len(suite.methods) + 1}>{title}</td></tr>")
-        for cell in cells:
-            entries = "".join(_entry(rows.get((cell.name, m))) for m in suite.methods)
-            lines.append(f"<tr><td>{html.escape(cell.name.replace('_', ' '))}</td>{entries}</tr>")
+        named = [(cell.name.replace("_", " "), cell.name, rows) for cell in cells]
+        if len(cells) > 1 and any(part == title for part, _ in pooled):
+            named.insert(0, (_TOGETHER, title, pooled))
+        for label, name, known in named:
+            entries = "".join(_entry(known.get((name, m))) for m in suite.methods)
+            lines.append(f"<tr><td>{html.escape(label)}</td>{entries}</tr>")
     return "<table class=matrix>" + "".join(lines) + "</table>"
 
 
@@ -203,7 +216,7 @@ def _differences(suite: Suite, summary: Mapping[str, Any], colors: Mapping[str, 
             *d["interval"],
             colors[d["methods"][1]],
         )
-        for d in summary["differences"]
+        for d in summary["together"]["differences"] or summary["differences"]
         if d["methods"][1] not in ("expert", "nothing", "random")
     ]
     if not rows:
@@ -212,7 +225,8 @@ def _differences(suite: Suite, summary: Mapping[str, Any], colors: Mapping[str, 
         f"<h2>Differences to {html.escape(suite.methods[0])}, in the same episodes</h2>"
         + forest(rows)
         + "<p class=small>To the right the first method is better. Where the interval leaves 0 out,"
-        " the difference is more than the luck of tasks, demonstrations and scenes.</p>"
+        " the difference is more than the luck of tasks, demonstrations and scenes. Those of each"
+        " condition are in the JSON beside this page.</p>"
     )
 
 
@@ -222,7 +236,7 @@ def _over_demonstrations(
     rows = {(r["cell"], r["method"]): r for r in summary["rows"]}
     groups: dict[Cell, list[Cell]] = {}
     for cell in suite.cells:
-        groups.setdefault(replace(cell, demonstrations=10, other=""), []).append(cell)
+        groups.setdefault(replace(cell, demonstrations=10), []).append(cell)
     plots = []
     for usual, cells in groups.items():
         if len(cells) < 2:
@@ -263,8 +277,9 @@ def _over_distance(summary: Mapping[str, Any], colors: Mapping[str, str]) -> str
         "<h2>Success against distance to what is trained on</h2>"
         + legend(shown)
         + scatter(points, f"edit distance to the nearest of {PROGRAMS:,} training tasks, in steps")
-        + "<p class=small>One point a task and method. 0: the same steps occur in training, with"
-        " other things; 1: one step more, less, or of another kind.</p>"
+        + "<p class=small>One point a task and method; larger ones are several tasks. 0: the same"
+        " steps occur in training, with other things; 1: one step more, less, or of another"
+        " kind.</p>"
     )
 
 
@@ -322,6 +337,14 @@ def _film_rows(
     if not films:
         return ""
     parts = ["<h2>The same scene, by each method</h2>"]
+    if len(films) > _FILMS:
+        parts.append(
+            f"<p class=small>{_FILMS} of {len(films)}, in which methods differ most; all are in the"
+            " folder <code>films</code> beside this page.</p>"
+        )
+        ends = [len({(done, cause) for _, done, cause, _ in row}) for _, row in films]
+        most = sorted(range(len(films)), key=lambda i: -ends[i])[:_FILMS]
+        films = [films[i] for i in sorted(most)]
     for title, row in films:
         ordered = sorted(row, key=lambda f: methods.index(f[0]))
         figures = "".join(

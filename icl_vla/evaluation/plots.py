@@ -28,6 +28,7 @@ CAUSE_COLORS = {
     "refused": "#4a4f57",
     "unknown": "#dedbd4",
 }
+_TOLD = 3  # tasks that a circle names
 
 
 def color_of(method: str, methods: Sequence[str]) -> str:
@@ -50,7 +51,7 @@ def forest(rows: Sequence[tuple[str, float, float, float, str]], width: int = 42
         rows: Label, value, low, high, colour; -1 to 1.
         width: Of the part with the intervals [px].
     """
-    left, step = 330, 22
+    left, step = 20 + round(6.6 * max((len(row[0]) for row in rows), default=0)), 22
     height = step * len(rows) + 34
 
     def x(value: float) -> float:
@@ -109,7 +110,7 @@ def scatter(
     width: int = 960,
     height: int = 320,
 ) -> str:
-    """Success of tasks over a number.
+    """Success of tasks over a number; larger circles are several tasks.
 
     Args:
         points: ``(x, rate, colour, tooltip)``.
@@ -123,14 +124,17 @@ def scatter(
     for i in range(int(most / step) + 1):
         at = 52 + i * step / most * (width - 76)
         parts.append(_text(at, height - 22, f"{i * step:g}", "middle"))
-    seen: dict[tuple[float, float], int] = {}
+    heaps: dict[tuple[float, float, str], list[str]] = {}
     for value, rate, color, tip in points:
-        place = (round(value, 2), round(rate, 2))
-        seen[place] = seen.get(place, 0) + 1  # points at one place fan out
-        at = 52 + value / most * (width - 76) + 7 * (seen[place] - 1)
+        heaps.setdefault((round(value, 2), round(rate, 2), color), []).append(tip)
+    colors = list(dict.fromkeys(p[2] for p in points))
+    for (value, rate, color), tips in sorted(heaps.items(), key=lambda heap: -len(heap[1])):
+        at = 52 + value / most * (width - 76)
+        y = _y(rate, height) + 5 * (colors.index(color) - (len(colors) - 1) / 2)  # side by side
+        told = "; ".join(tips[:_TOLD]) + ("" if len(tips) <= _TOLD else f"; {len(tips)} in all")
         parts.append(
-            f"<circle cx={at:.1f} cy={_y(rate, height):.1f} r=5 fill='{color}' fill-opacity=.65"
-            f" stroke='{color}'><title>{html.escape(tip)}</title></circle>"
+            f"<circle cx={at:.1f} cy={y:.1f} r={2 + 2 * len(tips) ** 0.5:.1f} fill='{color}'"
+            f" fill-opacity=.5 stroke='{color}'><title>{html.escape(told)}</title></circle>"
         )
     return "".join([*parts, _text(width / 2, height - 4, label, "middle")]) + "</svg>"
 
@@ -170,7 +174,10 @@ def legend(colors: Mapping[str, str]) -> str:
 
 
 def _svg(width: float, height: float) -> str:
-    return f"<svg viewBox='0 0 {width} {height}' width={width} style='max-width:100%' role=img>"
+    return (
+        f"<svg viewBox='0 0 {width} {height}' width={width} role=img"
+        " style='max-width:100%;overflow:visible'>"
+    )
 
 
 def _y(rate: float, height: float) -> float:

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from ..sim.families import HELD_OUT
@@ -19,6 +19,8 @@ from .trials import Result
 BLIND = ("nothing", "mean_trajectory")  # what must not win
 BLIND_MOST = 0.20
 EXPERT_LEAST = 0.95
+PARTS = (("families that nothing is trained on", True), ("families to train on", False))
+_APART = 1_000_000  # between the tasks of two cells that are counted together
 
 
 def summarise_suite(
@@ -43,7 +45,8 @@ def summarise_suite(
         "seed": suite.seed,
         "splits_sha256": splits_sha256(),
         "rows": rows,
-        "differences": _differences(suite, by),
+        "differences": _differences(suite, [cell.name for cell in suite.cells], by),
+        "together": _together(suite, by, rows),
     }
     knows = _knowledge(suite, results)
     if knows:
@@ -55,7 +58,7 @@ def summarise_suite(
         "held_out": [c.name for c in suite.cells if c.family in HELD_OUT or ":" in c.family],
         "methods": {m: find_method(m).summary for m in suite.methods},
         "tasks": _tasks(suite, results),
-        "doubts": doubts(suite, rows),
+        "doubts": doubts(rows),
         "demonstrations": list(shown),
         "costs": costs(results),
     }
@@ -91,20 +94,45 @@ def _row(cell: str, method: str, results: Sequence[Result]) -> dict[str, Any]:
     return row | ({"did the other": round(sum(others) / len(others), 4)} if others else {})
 
 
+def _together(
+    suite: Suite,
+    by: Mapping[tuple[str, str], Sequence[Result]],
+    rows: Sequence[Mapping[str, Any]],
+) -> dict[str, Any]:
+    """Families in their usual condition as one: held out, and to train on; no doubtful ones."""
+    doubted = {row["cell"] for row in rows if _doubt(row)}
+    usual = [c for c in suite.cells if c.name == c.family and c.name not in doubted]
+    parts = {title: [c for c in usual if (c.family in HELD_OUT) == out] for title, out in PARTS}
+    pooled = {}
+    for title, cells in parts.items():
+        for method in suite.methods:
+            found = [
+                replace(r, group=(_APART * i + r.group[0], *r.group[1:]))
+                for i, cell in enumerate(cells)
+                for r in by.get((cell.name, method), ())
+            ]
+            if found:
+                pooled[title, method] = found
+    return {
+        "rows": [_row(title, method, found) for (title, method), found in pooled.items()],
+        "differences": _differences(suite, list(parts), pooled),
+    }
+
+
 def _differences(
-    suite: Suite, by: Mapping[tuple[str, str], Sequence[Result]]
+    suite: Suite, cells: Sequence[str], by: Mapping[tuple[str, str], Sequence[Result]]
 ) -> list[dict[str, Any]]:
     """Of every method to the first one, in the same episodes."""
     first = suite.methods[0]
     rows = []
-    for cell in suite.cells:
+    for cell in cells:
         for method in suite.methods[1:]:
-            if (cell.name, method) not in by or (cell.name, first) not in by:
+            if (cell, method) not in by or (cell, first) not in by:
                 continue
-            d = paired(_success(by[cell.name, first]), _success(by[cell.name, method]))
+            d = paired(_success(by[cell, first]), _success(by[cell, method]))
             rows.append(
                 {
-                    "cell": cell.name,
+                    "cell": cell,
                     "methods": [first, method],
                     "difference": round(d.value, 4),
                     "interval": [round(d.low, 4), round(d.high, 4)],
@@ -158,21 +186,23 @@ def _tasks(suite: Suite, results: Sequence[Result]) -> list[dict[str, Any]]:
     return rows
 
 
-def doubts(suite: Suite, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+def doubts(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """What must be mended before a cell says anything about a policy."""
-    found = []
-    for row in rows:
-        if row["method"] in BLIND and row["rate"] > BLIND_MOST:
-            found.append(
-                f"{row['cell']}: {row['method']} wins {row['rate']:.0%}; the cell leaves the"
-                f" headline (at most {BLIND_MOST:.0%})"
-            )
-        if row["method"] == "expert" and row["rate"] < EXPERT_LEAST:
-            found.append(
-                f"{row['cell']}: the expert wins {row['rate']:.0%} only; the cell must be mended"
-                f" (at least {EXPERT_LEAST:.0%})"
-            )
-    return found
+    return [f"{row['cell']}: {doubt}" for row in rows if (doubt := _doubt(row))]
+
+
+def _doubt(row: Mapping[str, Any]) -> str:
+    if row["method"] in BLIND and row["rate"] > BLIND_MOST:
+        return (
+            f"{row['method']} wins {row['rate']:.0%}; the cell leaves the headline"
+            f" (at most {BLIND_MOST:.0%})"
+        )
+    if row["method"] == "expert" and row["rate"] < EXPERT_LEAST:
+        return (
+            f"the expert wins {row['rate']:.0%} only; the cell must be mended"
+            f" (at least {EXPERT_LEAST:.0%})"
+        )
+    return ""
 
 
 def costs(results: Sequence[Result]) -> dict[str, Any]:
