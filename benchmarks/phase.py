@@ -34,7 +34,7 @@ from icl_vla.policy.alignment import Alignment  # noqa: E402
 from icl_vla.policy.context import DemoContext  # noqa: E402
 from icl_vla.policy.doing import Doing  # noqa: E402
 from icl_vla.policy.frames import matched_tokens, shared_tokens  # noqa: E402
-from icl_vla.policy.likeness import DistanceToDemonstrations, moment_costs  # noqa: E402
+from icl_vla.policy.likeness import Compared, DistanceToDemonstrations, moment_costs  # noqa: E402
 from icl_vla.policy.retrieval import RetrievalConfig  # noqa: E402
 from icl_vla_retrieval.familiarity import NEVER_SEEN  # noqa: E402
 from icl_vla_retrieval.phase import PhaseTracker  # noqa: E402
@@ -161,10 +161,10 @@ def costs_of(
         places = places + blur / np.sqrt(2) * rng.normal(size=(1, len(shared), 3)) * [1, 1, 0]
     tcp = at(context.tcp, frames)
     way, told, moved = (at(x, frames) for x in astuple(context.doing))
-    doing = Doing(pace * way, told, pace * moved)
+    now = Compared.now(places, tcp, Doing(pace * way, told, pace * moved))
     weights = relevance or [None] * len(others)
     costs = [
-        moment_costs(places, tcp, doing, other, row[shared], CONFIG.radius, weight=weight)
+        moment_costs(now, Compared.shown([other], row[None, shared]), CONFIG.radius, weight)
         for row, other, weight in zip(index, others, weights, strict=True)
     ]
     return costs, len(shared)

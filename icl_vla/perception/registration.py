@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from icl_vla_embodiments import se3
 from icl_vla_embodiments.types import Array
 
 _STEPS = 36
 _ANGLES = np.linspace(-np.pi, np.pi, _STEPS, endpoint=False)  # [rad]
+_TURNS = se3.yaw(_ANGLES)
 _AMBIGUOUS = 1.3  # a residual this many times the best one explains the view as well
+_ROUNDING = 1e-6  # [m] that a perfect fit may be off
 
 
 def relative_yaw(then: Array, now: Array) -> tuple[float, bool]:
@@ -26,24 +29,49 @@ def relative_yaw(then: Array, now: Array) -> tuple[float, bool]:
     Returns:
         The yaw [rad] and whether the views resolve it.
     """
-    a, b = _centred(then), _centred(now)
-    cos, sin = np.cos(_ANGLES), np.sin(_ANGLES)
-    x = cos[:, None] * a[:, 0] - sin[:, None] * a[:, 1]  # (S, P)
-    y = sin[:, None] * a[:, 0] + cos[:, None] * a[:, 1]
-    squared = (x[..., None] - b[:, 0]) ** 2 + (y[..., None] - b[:, 1]) ** 2  # (S, P, P)
-    residual = np.sqrt(squared.min(2)).mean(1) + np.sqrt(squared.min(1)).mean(1)
+    squared = turned_apart(centred(then)[:, :2], centred(now)[:, :2])
+    residual = mean_least(squared, 1) + mean_least(squared, 2)
     best = residual.min()
-    if residual.max() < 1.25 * best + 1e-6:
+    if residual.max() < 1.25 * best + _ROUNDING:
         return 0.0, False
     local = (residual <= np.roll(residual, 1)) & (residual <= np.roll(residual, -1))
-    fits = np.flatnonzero(local & (residual <= _AMBIGUOUS * best))
-    index = int(fits[np.argmin(np.abs(_ANGLES[fits]))])
-    left, mid, right = residual[index - 1], residual[index], residual[(index + 1) % _STEPS]
-    curvature = left - 2 * mid + right
-    shift = 0.5 * (left - right) / curvature if curvature > 1e-9 else 0.0
-    return float(_ANGLES[index] + shift * (_ANGLES[1] - _ANGLES[0])), True
+    fits = np.flatnonzero(local & (residual <= _AMBIGUOUS * best + _ROUNDING))
+    return refined(residual, int(fits[np.argmin(np.abs(_ANGLES[fits]))])), True
 
 
-def _centred(cloud: Array) -> Array:
+def centred(cloud: Array) -> Array:
+    """A surface ``(P, 3)`` about the vertical through the middle of its outline."""
     low, high = cloud[:, :2].min(0), cloud[:, :2].max(0)
-    return cloud[:, :2] - 0.5 * (low + high)
+    return np.asarray(cloud - np.append(0.5 * (low + high), 0.0))
+
+
+def turned_apart(a: Array, b: Array) -> Array:
+    """Squared distances of points ``(n, d)``, turned by each of ``S`` angles, from ``(m, d)``.
+
+    Args:
+        a: In two or three dimensions; turned about the vertical.
+        b: In as many.
+
+    Returns:
+        ``(S, n, m)``, a rounding error below 0 where points coincide.
+    """
+    # |u - v|^2 = |u|^2 + |v|^2 - 2 u v as one product is much quicker than differences
+    count, d = a.shape
+    turned = np.empty((_STEPS, count, d + 2))
+    turned[..., :d] = a @ np.swapaxes(_TURNS[:, :d, :d], -1, -2)
+    turned[..., d], turned[..., d + 1] = (a**2).sum(1), 1.0
+    others = np.stack([*(-2 * b.T), np.ones(len(b)), (b**2).sum(1)])
+    return np.asarray((turned.reshape(-1, d + 2) @ others).reshape(_STEPS, count, len(b)))
+
+
+def mean_least(squared: Array, axis: int) -> Array:
+    """Mean distance ``(S,)`` from the nearest, of squared distances ``(S, n, m)``."""
+    return np.asarray(np.sqrt(np.maximum(squared.min(axis), 0.0)).mean(1))
+
+
+def refined(residual: Array, i: int) -> float:
+    """The turn [rad] where residuals ``(S,)`` are least near step ``i``, by a parabola."""
+    left, mid, right = residual[i - 1], residual[i], residual[(i + 1) % _STEPS]
+    bend = left - 2 * mid + right
+    shift = 0.5 * (left - right) / bend if bend > 1e-9 else 0.0
+    return float(_ANGLES[i] + shift * (_ANGLES[1] - _ANGLES[0]))

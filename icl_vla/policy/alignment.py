@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from icl_vla_embodiments.types import Array
 
 from .context import DemoContext
-from .likeness import moment_costs, surprise
+from .likeness import Compared, moment_costs, surprise
 
 _NEAR = 0.015  # [m] within which places are alike
 _CHANCE = 0.1  # of being alike without mattering
@@ -29,13 +29,15 @@ class Alignment:
     """``K`` demonstrations beside each other, with ``M`` things and ``h`` other hands.
 
     Attributes:
+        moments: Their frames, one after another.
         relevance: For each ``(T_k, M + h)``: share of each thing in what tells the moment.
-        beside: ``beside[k][j]`` ``(T_k,)``: frames of j that go with those of k.
+        beside: For each ``(T_k, K)``: frames of all that go with its own.
         unlike: ``(K, K)`` mean cost of that.
     """
 
+    moments: Compared
     relevance: list[Array]
-    beside: list[list[NDArray[np.int64]]]
+    beside: list[NDArray[np.int64]]
     unlike: Array
 
     @classmethod
@@ -53,24 +55,35 @@ class Alignment:
             index: ``(K, M)`` their token for each thing; -1 for none.
             radius: As in :func:`.likeness.moment_costs`.
         """
-        hands = 0 if contexts[0].hands is None else contexts[0].hands.shape[1]
-        frames = [np.arange(len(c)) for c in contexts]
-        relevance = [np.ones((len(c), index.shape[1] + hands)) for c in contexts]
+        moments = Compared.shown(contexts, index)
+        lengths, own = np.array([len(c) for c in contexts]), np.arange(len(contexts))
+        frames = [np.arange(n) for n in lengths]
+        relevance = [np.ones((n, moments.seen.shape[1])) for n in lengths]
         for every in _STRIDES:
-            few = [_thinned(c, every) for c in contexts]
-            seen = [_seen(c, row) for c, row in zip(few, index, strict=True)]
-            weights = [r[::every] for r in relevance]
-            each = [_beside(k, few, index, weights, radius) for k in range(len(few))]
-            shares = [_shares(k, seen, beside) for k, (beside, _) in enumerate(each)]
-            relevance = [s[t // every] for s, t in zip(shares, frames, strict=True)]
-        beside = [
-            [
-                np.minimum(every * b[t // every] + t % every, len(other) - 1)
-                for b, other in zip(row, contexts, strict=True)
-            ]
-            for t, (row, _) in zip(frames, each, strict=True)
+            few = Compared.shown([_thinned(c, every) for c in contexts], index)
+            rows = -(-lengths // every)
+            costs = _all_costs(few, rows, np.concatenate([r[::every] for r in relevance]), radius)
+            beside = warped(costs, rows[:, None], rows)
+            beside[:, own, own] = np.minimum(np.arange(len(beside))[:, None], rows - 1)
+            shares = _shares(few.seen, rows, beside)
+            relevance = [shares[t // every, k] for k, t in enumerate(frames)]
+        unlike = np.take_along_axis(costs, beside[..., None], -1)[..., 0].sum(0) / rows[:, None]
+        full = [
+            np.minimum(every * beside[t // every, k] + (t % every)[:, None], lengths - 1)
+            for k, t in enumerate(frames)
         ]
-        return cls(relevance, beside, np.stack([unlike for _, unlike in each]))
+        return cls(moments, relevance, full, unlike)
+
+    def costs(self, now: Compared, radius: float) -> list[Array]:
+        """How unlike each of ``T`` moments the frames of each demonstration are: ``(2, T, T_k)``.
+
+        First by what matters at each frame, which tells the moment; then by everything alike, which
+        tells how familiar it is.
+        """
+        relevance = np.concatenate(self.relevance)
+        weights = np.stack([relevance, np.ones_like(relevance)])
+        ends = np.cumsum([len(r) for r in self.relevance])
+        return np.split(moment_costs(now, self.moments, radius, weights), ends[:-1], axis=-1)
 
 
 def _thinned(context: DemoContext, every: int) -> DemoContext:
@@ -80,74 +93,72 @@ def _thinned(context: DemoContext, every: int) -> DemoContext:
     return replace(context, **{f: getattr(context, f)[::every] for f in rows}, hands=hands)
 
 
-def _seen(context: DemoContext, row: NDArray[np.int64]) -> Array:
-    """Things and other hands as seen from the hand ``(T, M + h, 2)``; NaN for none."""
-    places = context.seen_from_hand
-    count = context.tokens.shape[1]
-    columns = np.append(row, count + np.arange(places.shape[1] - count))
-    return np.where(columns[:, None] >= 0, places[:, columns], np.nan)
+def _all_costs(
+    moments: Compared, lengths: NDArray[np.int64], weight: Array, radius: float
+) -> Array:
+    """Costs ``(T, K, K, T)`` of each demonstration's frames at each other one's; 0 past the end."""
+    longest, count = lengths.max(), len(lengths)
+    there = np.arange(longest) < lengths[:, None]
+    costs = np.zeros((longest, count, count, longest))
+    for k, (n, end) in enumerate(zip(lengths, np.cumsum(lengths), strict=True)):
+        own = moments.at(slice(end - n, end))
+        costs[:n, k, there] = moment_costs(own, moments, radius, weight)
+    return costs
 
 
-def _beside(
-    k: int,
-    contexts: Sequence[DemoContext],
-    index: NDArray[np.int64],
-    relevance: Sequence[Array],
-    radius: float,
-) -> tuple[list[NDArray[np.int64]], Array]:
-    """Frames of each that go with those of one ``(T_k,)``, and at what mean cost ``(K,)``."""
-    context, known = contexts[k], index[k] >= 0
-    places = context.tokens[:, index[k, known]]
-    out, unlike = [], np.zeros(len(contexts))
-    for j, (other, row, share) in enumerate(zip(contexts, index, relevance, strict=True)):
-        if j == k:
-            out.append(np.arange(len(context)))
-            continue
-        kept = np.append(known, np.ones(share.shape[1] - len(known), dtype=bool))
-        costs = moment_costs(
-            places, context.tcp, context.doing, other, row[known], radius, context.hands,
-            share[:, kept],
-        )  # fmt: skip
-        out.append(warped(costs))
-        unlike[j] = costs[np.arange(len(costs)), out[-1]].mean()
-    return out, unlike
+def _shares(seen: Array, lengths: NDArray[np.int64], beside: NDArray[np.int64]) -> Array:
+    """How much more of the others have each thing where one has it than would by chance.
+
+    Args:
+        seen: ``(N, M, 2)`` of the frames of ``K`` demonstrations, one after another.
+        lengths: ``(K,)`` frames of each.
+        beside: ``(T, K, K)`` frames that go with theirs.
+
+    Returns:
+        ``(T, K, M)`` shares.
+    """
+    count = len(lengths)
+    own = np.arange(count)
+    there = seen[beside + np.cumsum(lengths) - lengths]  # (T, K, K, M, 2), NaN where unknown
+    squared = ((there - there[:, own, own][:, :, None]) ** 2).sum(-1)
+    alike = np.nan_to_num(np.exp(-squared / (2 * _NEAR**2)))  # (T, K, K, M)
+    others = (1 - np.eye(count)) / max(count - 1, 1)
+    share = surprise(np.einsum("tkjm,kj->tkm", alike, others), _CHANCE) + 1e-9
+    share /= share.sum(axis=-1, keepdims=True)
+    return np.asarray(_TOLD * share + (1 - _TOLD) / max(share.shape[-1], 1))
 
 
-def _shares(k: int, seen: Sequence[Array], beside: Sequence[NDArray[np.int64]]) -> Array:
-    """How much more of the others have each thing where this one has it than would by chance."""
-    others = [s[b] for j, (s, b) in enumerate(zip(seen, beside, strict=True)) if j != k]
-    if not others or not seen[k].shape[1]:
-        return np.ones(seen[k].shape[:2])
-    squared = ((np.stack(others) - seen[k]) ** 2).sum(-1)  # (K - 1, T, M + h), NaN where unknown
-    alike = np.nan_to_num(np.exp(-squared / (2 * _NEAR**2))).mean(axis=0)
-    share = surprise(alike, _CHANCE) + 1e-9
-    share /= share.sum(axis=1, keepdims=True)
-    return np.asarray(_TOLD * share + (1 - _TOLD) / share.shape[1])
-
-
-def warped(costs: Array) -> NDArray[np.int64]:
-    """Column ``(T,)`` beside each row of ``(T, S)``, first to last, at the least total cost.
+def warped(costs: Array, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Column beside each row of many ``(T, S)``, first to last, at the least total cost.
 
     The middle one, where a row goes with several.
+
+    Args:
+        costs: ``(T, ..., S)``.
+        rows: ``(...)`` how many of the rows there are.
+        columns: ``(...)`` how many of the columns.
+
+    Returns:
+        ``(T, ...)``; 0 past the last row.
     """
-    along = np.cumsum(costs, axis=1)
+    along = np.cumsum(costs, axis=-1)
     before = along - costs
-    total = np.empty_like(costs)
-    total[0] = along[0]
+    total = np.full((*costs.shape[:-1], costs.shape[-1] + 1), np.inf)  # a column of none, before
+    total[0, ..., 1:] = along[0]
     for t in range(1, len(costs)):
-        down = total[t - 1].copy()
-        np.minimum(down[1:], total[t - 1, :-1], out=down[1:])
+        down = np.minimum(total[t - 1, ..., 1:], total[t - 1, ..., :-1])
         # staying in the row: the best place to have come down, plus what lies between
-        total[t] = along[t] + np.minimum.accumulate(down - before[t])
-    first, last = np.zeros((2, len(costs)), dtype=int)
-    t, s = len(costs) - 1, costs.shape[1] - 1
-    first[t] = last[t] = s
-    rows = total.tolist()  # faster to step through
-    while t:
-        steps = ((t - 1, s - 1), (t - 1, s), (t, s - 1)) if s else ((t - 1, s),)
-        row, s = min(steps, key=lambda x: rows[x[0]][x[1]])
-        if row < t:
-            t, last[row] = row, s
-        first[t] = s
+        total[t, ..., 1:] = along[t] + np.minimum.accumulate(down - before[t], axis=-1)
+    each = np.indices(costs.shape[1:-1])
+    row, column = np.broadcast_arrays(rows - 1, columns - 1)
+    first, last = np.zeros((2, *costs.shape[:-1]), dtype=int)
+    first[row, *each] = last[row, *each] = column
+    while row.any():
+        across, down = total[row - 1, *each, column], total[row - 1, *each, column + 1]
+        step = np.argmin([across, down, total[row, *each, column]], axis=0)
+        going = row > 0
+        row, column = row - (going & (step < 2)), column - (going & (step != 1))
+        first[row, *each] = column
+        last[row, *each] = np.maximum(last[row, *each], column)
     first[0] = 0
     return (first + last) // 2

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from icl_vla_embodiments import se2, se3
 from icl_vla_embodiments.types import Array
 
+from ..perception.registration import centred, mean_least, refined, turned_apart
 from .context import DemoContext
 
-_ANGLES = np.linspace(-np.pi, np.pi, 36, endpoint=False)  # [rad]
 _FEWEST = 3  # demonstrations whose ways tell
 _ABOUT = 0.15  # [m] across the table within which a hand is about a thing
 _OVER = 0.25  # [m] above it
@@ -55,11 +55,11 @@ def turns_from_motion(
     turn = {rows[i]: fits[i][0] for i in decided}  # from the first demonstration
     if _alike(list(turn.values())) > _SAME:
         return None
-    views = {k: _upright(contexts[k].clouds[index[k]]) @ se3.yaw(a) for k, a in turn.items()}
+    views = {k: centred(contexts[k].clouds[index[k]]) @ se3.yaw(a) for k, a in turn.items()}
     errors = [_fit(_whole([v for o, v in views.items() if o != k]), views[k])[0] for k in turn]
     if np.mean(np.abs(errors) < _RIGHT) < _FOUND:
         return None
-    now, _ = _fit(_whole(list(views.values())), _upright(cloud))
+    now, _ = _fit(_whole(list(views.values())), centred(cloud))
     turns, known = np.zeros(len(contexts)), np.zeros(len(contexts), dtype=bool)
     for k, a in turn.items():
         turns[k], known[k] = se2.wrap(now - a), True
@@ -79,12 +79,6 @@ def _way(context: DemoContext, token: int) -> Array:
     return np.asarray(off[about])
 
 
-def _upright(cloud: Array) -> Array:
-    """A surface about the vertical through the middle of its outline."""
-    low, high = cloud[:, :2].min(0), cloud[:, :2].max(0)
-    return np.asarray(cloud - np.append(0.5 * (low + high), 0.0))
-
-
 def _whole(views: Sequence[Array]) -> Array:
     """Views of one thing together, no more points than needed."""
     points = np.concatenate(views)
@@ -99,17 +93,7 @@ def _fit(a: Array, b: Array, both: bool = False) -> tuple[float, bool]:
         b: ``(m, 3)`` what may be a part of it.
         both: ``a`` is not more than ``b``, either.
     """
-    c, s = np.cos(_ANGLES)[:, None], np.sin(_ANGLES)[:, None]
-    x, y, z = a.T
-    turned = np.stack([c * x - s * y, s * x + c * y, np.broadcast_to(z, (len(c), len(z)))], axis=-1)
-    # |u - v|^2 = |u|^2 + |v|^2 - 2 u v is quicker than differences
-    squared = (a**2).sum(-1)[:, None] + (b**2).sum(-1) - 2 * turned @ b.T  # (S, n, m)
-    squared = np.maximum(squared, 0.0)
-    off = np.sqrt(squared.min(1)).mean(1)
-    if both:
-        off = off + np.sqrt(squared.min(2)).mean(1)
+    squared = turned_apart(a, b)
+    off = mean_least(squared, 1) + (mean_least(squared, 2) if both else 0.0)
     i = int(np.argmin(off))
-    left, mid, right = off[i - 1], off[i], off[(i + 1) % len(off)]
-    bend = left - 2 * mid + right
-    shift = 0.5 * (left - right) / bend if bend > 1e-9 else 0.0
-    return float(_ANGLES[i] + shift * (_ANGLES[1] - _ANGLES[0])), bool(mid < _DECIDED * off.max())
+    return refined(off, i), bool(off[i] < _DECIDED * off.max())

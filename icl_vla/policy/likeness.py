@@ -19,58 +19,85 @@ EVERY = 3  # frames between two at which demonstrations are compared
 _TINY = 1e-6
 
 
-def moment_costs(
-    places: Array,
-    tcp: Array,
-    doing: Doing,
-    context: DemoContext,
-    index: NDArray[np.int64],
-    radius: float,
-    hands: Array | None = None,
-    weight: Array | None = None,
-) -> Array:
-    """How unlike each of ``T`` moments each frame of a demonstration is: ``(T, T_k)``.
+@dataclass(frozen=True)
+class Compared:
+    """``T`` moments as they are compared with others.
 
-    Places of the shared tokens and of the other hands as seen from the hand, by horizontal distance
-    and height, which do not change when the whole scene is turned; then the hand's place, and what
-    it is doing.
+    Attributes:
+        seen: ``(T, M, 2)`` things, then the robot's other hands, as seen from the hand, by
+            horizontal distance and height, which do not change when the whole scene is turned; NaN
+            for none.
+        hand: ``(T, 3)`` its place.
+        way: ``(T, 2)`` as in :class:`.doing.Doing`, and so the rest.
+        told: ``(T,)``.
+        moved: ``(T,)``.
+    """
+
+    seen: Array
+    hand: Array
+    way: Array
+    told: Array
+    moved: Array
+
+    @classmethod
+    def now(cls, places: Array, tcp: Array, doing: Doing) -> Compared:
+        """Things and other hands at ``(T, M, 3)``, the hand at ``(T, 4, 4)``."""
+        hand = tcp[:, :3, 3]
+        return cls(cylindrical(places - hand[:, None]), hand, **vars(doing))
+
+    @classmethod
+    def shown(cls, contexts: Sequence[DemoContext], index: NDArray[np.int64]) -> Compared:
+        """The frames of ``K`` demonstrations, one after another.
+
+        Args:
+            contexts: Demonstrations.
+            index: ``(K, M)`` their token for each thing; -1 for none.
+        """
+        each = []
+        for context, row in zip(contexts, index, strict=True):
+            seen, tokens = context.seen_from_hand, context.tokens.shape[1]
+            columns = np.append(row, np.arange(tokens, seen.shape[1]))
+            seen = np.where(columns[:, None] >= 0, seen[:, columns], np.nan)
+            each.append((seen, context.tcp[:, :3, 3], *vars(context.doing).values()))
+        return cls(*map(np.concatenate, zip(*each, strict=True)))
+
+    def at(self, frames: slice) -> Compared:
+        """Some of the moments."""
+        return Compared(*(x[frames] for x in vars(self).values()))
+
+
+def moment_costs(
+    now: Compared, then: Compared, radius: float, weight: Array | None = None
+) -> Array:
+    """How unlike each of ``T`` moments each of ``S`` others is: ``(..., T, S)``.
+
+    By the places that both have, the hand's place, and what it is doing.
 
     Args:
-        places: ``(T, M, 3)`` of the shared tokens.
-        tcp: ``(T, 4, 4)``.
-        doing: At these moments.
-        context: The demonstration.
-        index: ``(M,)`` its token for each shared one; -1 for none.
+        now: ``T`` moments.
+        then: ``S`` moments.
         radius: Distance at which a place starts to look different [m].
-        hands: ``(T, h, 3)`` of the other hands, where the demonstration has them.
-        weight: ``(T_k, M + h)`` of each thing and other hand (:mod:`.alignment`); None for equal.
+        weight: ``(..., S, M)`` of each thing and other hand (:mod:`.alignment`), for as many costs;
+            None for equal.
     """
-    known = index >= 0
-    hand = tcp[:, None, :3, 3]
-    now, columns = places[:, known], index[known]
-    if hands is not None and context.hands is not None:
-        now = np.concatenate([now, hands], axis=1)
-        columns = np.append(columns, context.tokens.shape[1] + np.arange(hands.shape[1]))
-        known = np.append(known, np.ones(hands.shape[1], dtype=bool))
-    here, then = cylindrical(now - hand), context.seen_from_hand[:, columns]
-    cost = np.zeros((len(tcp), len(context)))
-    if now.shape[1]:
-        share = np.ones(then.shape[:2]) if weight is None else weight[:, known] + _TINY
-        share = share / share.sum(axis=1, keepdims=True)
-        near = np.exp(-_squared(here, then) / (2 * radius**2))
-        cost += 1 - np.einsum("tsm,sm->ts", near, share)
-    moved = _squared(tcp[:, :3, 3], context.tcp[:, :3, 3])
-    cost += 0.3 * (1 - np.exp(-moved / (2 * radius**2)))
-    way = _squared(doing.way, context.doing.way)
-    cost += 0.3 * (1 - np.exp(-way / (2 * radius**2)))
-    cost += 0.5 * np.abs(context.doing.told - doing.told[:, None])
-    return cost + 0.5 * np.abs(context.doing.moved - doing.moved[:, None])
+    here, there = np.nan_to_num(now.seen, nan=np.inf), np.nan_to_num(then.seen)
+    weight = np.ones(there.shape[:2]) if weight is None else weight + _TINY
+    weight = np.swapaxes(np.where(np.isnan(then.seen[..., 0]), 0.0, weight), -1, -2)
+    most = np.isfinite(here[..., 0]) @ weight  # (..., T, S)
+    alike = np.einsum("mts,...ms->...ts", _near(here, there, radius), weight)
+    cost = (most - alike) / np.maximum(most, _TINY)
+    cost += 0.3 * (1 - _near(now.hand, then.hand, radius))
+    cost += 0.3 * (1 - _near(now.way, then.way, radius))
+    cost += 0.5 * np.abs(then.told - now.told[:, None])
+    return cost + 0.5 * np.abs(then.moved - now.moved[:, None])
 
 
-def _squared(a: Array, b: Array) -> Array:
-    """Squared distances ``(T, S, ...)`` of ``(T, ..., d)`` and ``(S, ..., d)``."""
-    # a sum over a short last axis would take most of the time
-    return np.asarray(sum((b[..., i] - a[:, None, ..., i]) ** 2 for i in range(a.shape[-1])))
+def _near(a: Array, b: Array, radius: float) -> Array:
+    """How near ``(T, ..., d)`` are to ``(S, ..., d)``, 0 to 1: ``(..., T, S)``."""
+    # short axes first: a loop along them would take most of the time
+    pairs = zip(np.ascontiguousarray(a.T), np.ascontiguousarray(b.T), strict=True)
+    squared = sum((y[..., None, :] - x[..., None]) ** 2 for x, y in pairs)
+    return np.asarray(np.exp(-squared / (2 * radius**2)))
 
 
 @dataclass(frozen=True)
@@ -99,19 +126,21 @@ class DistanceToDemonstrations:
             radius: As in :func:`moment_costs`.
             others: The same as other hands saw them; their costs add up.
         """
-        hands = [contexts, *others]
-        found, costs = [], []
-        for k, context in enumerate(contexts):
-            index = matched_tokens(context.features, [c for i, c in enumerate(contexts) if i != k])
-            shared = shared_tokens(index)
-            each = [_costs_among(hand, k, index, shared, radius) for hand in hands]
-            nearest = [np.sum(costs_of, axis=0).min(axis=1) for costs_of in zip(*each, strict=True)]
-            if nearest:
-                found.append(len(shared))
-                costs.append(np.min(nearest, axis=0))
-        if not costs:
+        if len(contexts) < 2:
             # one alone says nothing of how far apart demonstrations lie: all reads as one half
             return cls(0, Familiarity.from_left_out([np.zeros(1)]))
+        found, costs = [], []
+        for k, context in enumerate(contexts):
+            rest = [i for i in range(len(contexts)) if i != k]
+            index = matched_tokens(context.features, [contexts[i] for i in rest])
+            shared = np.array(shared_tokens(index), dtype=int)
+            cost = np.zeros(())
+            for hand in (contexts, *others):
+                some = Compared.shown([hand[k]], shared[None]).at(slice(None, None, EVERY))
+                every = Compared.shown([hand[i] for i in rest], index[:, shared])
+                cost = cost + moment_costs(some, every, radius)
+            found.append(len(shared))
+            costs.append(cost.min(axis=1))
         usual = cls(int(np.median(found)), Familiarity(np.zeros(0)))
         distances = [usual(cost, n) for cost, n in zip(costs, found, strict=True)]
         return cls(usual.things, Familiarity.from_left_out(distances))
@@ -126,23 +155,6 @@ class DistanceToDemonstrations:
     def confidence(self, cost: float, shared: int) -> float:
         """From nearly 0 (never seen) to 1 (like the demonstrations)."""
         return self.familiarity.probability(float(self(cost, shared)))
-
-
-def _costs_among(
-    contexts: Sequence[DemoContext],
-    k: int,
-    index: NDArray[np.int64],
-    shared: list[int],
-    radius: float,
-) -> list[Array]:
-    """Costs ``(T / EVERY, T_j)`` of a demonstration's frames at each other one's."""
-    frames, context = slice(None, None, EVERY), contexts[k]
-    places, tcp = context.tokens[frames, shared], context.tcp[frames]
-    seen = None if context.hands is None else context.hands[frames]
-    return [
-        moment_costs(places, tcp, context.doing.at(frames), other, row[shared], radius, seen)
-        for row, other in zip(index, [*contexts[:k], *contexts[k + 1 :]], strict=True)
-    ]
 
 
 def surprise(share: Array, chance: ArrayLike) -> Array:

@@ -32,7 +32,7 @@ from .context import OPEN, DemoContext, read_hands
 from .doing import LATELY, Doing
 from .frames import Correspondence, FrameVotes, frames_now, hand_frames
 from .interface import Episode, Trace
-from .likeness import DistanceToDemonstrations, moment_costs
+from .likeness import Compared, DistanceToDemonstrations
 
 
 @dataclass(frozen=True)
@@ -189,29 +189,16 @@ class RetrievalEpisode(ABC):
         """
         assert self.tokens is not None and self.correspondence is not None
         poses = self._measured(observation)
-        index = self.correspondence.index[:, self.correspondence.shared()]
+        shared = self.correspondence.shared()
+        index = self.correspondence.index[:, shared]
         if self._index is None or not np.array_equal(index, self._index):
             self._index = index
             self.alignment = Alignment.of(self.contexts, index, self.policy.config.radius)
             self.tracker.lay_beside(self.alignment.beside, self.alignment.unlike)
-        shared = self.correspondence.shared()
         hands = [poses[name][:3, 3] for name in self.others]
-        doing = self._doing(observation)
-        seen = np.array(hands)[None] if hands else None
-        places, tcp = self.tokens.now.positions[shared][None], poses[self.effector][None]
-        return [
-            np.concatenate(
-                [
-                    moment_costs(
-                        places, tcp, doing, context, row, self.policy.config.radius, seen, weight
-                    )
-                    for weight in (share, None)
-                ]
-            )
-            for context, row, share in zip(
-                self.contexts, index, self.alignment.relevance, strict=True
-            )
-        ]
+        places = np.vstack([self.tokens.now.positions[shared], *hands])
+        now = Compared.now(places[None], poses[self.effector][None], self._doing(observation))
+        return [c[:, 0] for c in self.alignment.costs(now, self.policy.config.radius)]
 
     def _doing(self, observation: Observation) -> Doing:
         """By what was measured so far, and by what the last chunk told the gripper."""

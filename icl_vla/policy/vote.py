@@ -109,13 +109,13 @@ def consensus(
         tcp: ``(4, 4)`` measured pose, which breaks ties between equal grasps.
         config: Constants.
     """
-    votes = np.stack([f.X[:, None] @ commands for f in frames])  # (F, K, H, 4, 4)
+    X = np.stack([f.X for f in frames])  # (F, K, 4, 4)
     share = weights * np.stack([f.valid for f in frames])  # (F, K)
     known = share.sum(axis=1)
     share = share / np.maximum(known, 1e-9)[:, None]
     prior = np.array([f.weight for f in frames]) * known
 
-    p = votes[..., :3, 3]
+    p = se3.act(X, commands[..., :3, 3])  # (F, K, H, 3)
     mean = np.einsum("fk,fkhi->fhi", share, p)
     variance = np.einsum("fk,fkhi->fh", share, (p - mean[:, None]) ** 2)
     variance += config.noise**2
@@ -130,39 +130,43 @@ def consensus(
     one_way /= np.maximum(one_way.sum(axis=1), 1e-9)[:, None]
     position = np.einsum("fh,fk,fkhi->hi", alpha, one_way, p)
 
-    turned, evidence = _one_mode(votes[..., :3, :3], share, tcp[:3, :3], config.turn_noise)
-    rotation = _leading(turned, prior[:, None] * evidence)
+    # where a thing is and where it was first it turns alike: rotations are asked once for both
+    turns = [np.append(f.X[:, :3, :3], f.valid).tobytes() for f in frames]
+    _, one, which = np.unique(turns, return_index=True, return_inverse=True)
+    counted = which[:, None] == np.arange(len(one))  # (F, U)
+    R, say = X[one, :, None, :3, :3] @ commands[..., :3, :3], share[one]
+    turned, evidence = _one_mode(R, say, tcp[:3, :3], config.turn_noise)
+    rotation = _leading(turned, (prior @ counted)[:, None] * evidence)
     hung = np.array([f.outside for f in frames])
-    spread = _spread(votes[hung], share[hung], turned[hung], alpha[hung], prior[hung], config)
+    everyone = np.broadcast_to(share[hung, :, None], p[hung].shape[:-1])
+    spread = tightness.joint(
+        tightness.spread(p[hung], everyone, alpha[hung], config.noise),
+        _turn_spread(R, say, turned, (prior * hung) @ counted, config),
+    )
     return Consensus(se3.pose(rotation, position), spread, alpha.mean(axis=1))
 
 
-def _spread(
-    votes: Array, share: Array, turned: Array, alpha: Array, prior: Array, config: RetrievalConfig
+def _turn_spread(
+    R: Array, share: Array, turned: Array, prior: Array, config: RetrievalConfig
 ) -> Array:
-    """How votes differ, seen in each frame and fused over the frames: ``(H, 6, 6)``.
+    """How rotations differ, seen in each frame and fused over the frames: ``(H, 3, 3)``.
 
     Turns beyond :data:`ANOTHER_GRASP` are another way to do it and say nothing about this one; a
     frame in which many are so does not explain the turns.
 
     Args:
-        votes: ``(F, K, H, 4, 4)``.
+        R: Votes ``(F, K, H, 3, 3)``.
         share: ``(F, K)`` of the demonstrations.
         turned: ``(F, H, 3, 3)`` best supported rotations.
-        alpha: ``(F, H)`` weights of the frames in the positions.
         prior: ``(F,)`` of the frames.
         config: Constants.
     """
-    turns = se3.log3(votes[..., :3, :3] @ np.swapaxes(turned, -1, -2)[:, None])  # (F, K, H, 3)
+    turns = se3.log3(R @ np.swapaxes(turned, -1, -2)[:, None])  # (F, K, H, 3)
     alike = share[..., None] * (np.linalg.norm(turns, axis=-1) < ANOTHER_GRASP)
     explained = alike.sum(axis=1)  # (F, H)
     beta = prior[:, None] * (1 - explained + config.turn_noise**2) ** -config.sharpness
     alike = alike / np.maximum(explained, 1e-9)[:, None]
-    everyone = np.broadcast_to(share[..., None], alike.shape)
-    return tightness.joint(
-        tightness.spread(votes[..., :3, 3], everyone, alpha, config.noise),
-        tightness.spread(turns, alike, beta, config.turn_noise),
-    )
+    return tightness.spread(turns, alike, beta, config.turn_noise)
 
 
 def _one_mode(R: Array, share: Array, now: Array, noise: float) -> tuple[Array, Array]:
@@ -182,12 +186,17 @@ def _one_mode(R: Array, share: Array, now: Array, noise: float) -> tuple[Array, 
         ``(F, H, 3, 3)`` rotations, and ``(F, H)`` how much likelier the frame makes their agreement
         than chance, at least 1.
     """
-    A = np.einsum("flhim,fkhjm->fhklij", R, R)  # R_l R_k^T
-    along, across = A[..., 0, 0] + A[..., 1, 1], A[..., 0, 1] - A[..., 1, 0]
+    F, K, H = R.shape[:3]
+    turned = np.tensordot(_QUARTERS, R, (2, 3))  # (4, 3, F, K, H, 3)
+    turned = turned.transpose(2, 4, 0, 3, 1, 5).reshape(F, H, 4 * K, 9)
+    own = turned[:, :, :K]
     # trace of Z_j R_l R_k^T, for quarter turns Z_j
-    dot = A[..., 2, 2] + np.stack([along, across, -along, -across])
-    near = np.exp(-(3 - dot) / (3 * noise) ** 2)  # (4, F, H, K, K); 3 - trace = 2 (1 - cos(angle))
-    folded = np.stack([near[0], near[[0, 2]].max(0), near.max(0)])
+    dot = (own @ np.swapaxes(turned, -1, -2)).reshape(F, H, K, 4, K)
+
+    def near(dot: Array) -> Array:
+        return np.exp((dot - 3) / (3 * noise) ** 2)  # 3 - trace = 2 (1 - cos(angle))
+
+    folded = near(np.stack([dot[..., 0, :], dot[..., ::2, :].max(-2), dot.max(-2)]))
     support = np.einsum("nfhkl,fl->nfhk", folded, share)
     count = 1 / np.maximum((share**2).sum(axis=1), 1e-9)  # (F,) demonstrations that have a say
     evidence = count[:, None, None] * surprise(support, _CHANCES)
@@ -195,14 +204,14 @@ def _one_mode(R: Array, share: Array, now: Array, noise: float) -> tuple[Array, 
     support = np.take_along_axis(support, order[None, ..., None], axis=0)[0]
     evidence = np.take_along_axis(evidence, order[None, ..., None], axis=0)[0]
     # of equally good grasps, the one that needs the least turning
-    turning = 3 - np.einsum("fkhij,ij->fhk", R, now)
-    best = np.argmax(support - 0.05 * turning - 2.0 * (share[:, None] <= 0), axis=-1)  # (F, H)
-    chosen = np.take_along_axis(near, best[None, ..., None, None], axis=-2)[..., 0, :]  # (4,F,H,K)
+    turning = 3 - own @ now.ravel()  # (F, H, K)
+    best = np.argmax(support - 0.05 * turning - 2.0 * (share[:, None] <= 0), axis=-1)[..., None]
+    chosen = near(np.take_along_axis(dot, best[..., None, None], axis=2))  # (F, H, 1, 4, K)
     allowed = np.array([[1, 0, 0, 0], [1, 0, 1, 0], [1, 1, 1, 1]])[order]  # (F, H, 4)
-    weight = chosen * np.moveaxis(allowed, -1, 0)[..., None] * share[:, None]
-    alike = np.einsum("jfhk,jim,fkhmn->fhin", weight, _QUARTERS, R)
+    weight = chosen * allowed[:, :, None, :, None] * share[:, None, None, None]
+    alike = (weight.reshape(F, H, 1, 4 * K) @ turned).reshape(F, H, 3, 3)
     mean = se3.project_rotation(alike + 1e-9 * np.eye(3))
-    return mean, np.exp(np.take_along_axis(evidence, best[..., None], axis=-1)[..., 0])
+    return mean, np.exp(np.take_along_axis(evidence, best, axis=-1)[..., 0])
 
 
 def _one_way(motions: Array, weights: Array) -> Array:

@@ -17,7 +17,7 @@ from ..policy.alignment import Alignment
 from ..policy.context import DemoContext
 from ..policy.doing import Doing
 from ..policy.frames import Correspondence
-from ..policy.likeness import moment_costs
+from ..policy.likeness import Compared
 from ..policy.moment import Moment, moment_of
 from ..policy.retrieval import RetrievalConfig
 from .programs import FAMILIES
@@ -254,14 +254,8 @@ class Watch:
             tcp: ``(T, 4, 4)``.
             doing: At these moments.
         """
-        shared, index = self._correspondence.shared(), self._correspondence.index
-        radius = self._config.radius
-        return [
-            moment_costs(places[:, shared], tcp, doing, c, index[k, shared], radius, None, weight)
-            for k, (c, weight) in enumerate(
-                zip(self._contexts, self._alignment.relevance, strict=True)
-            )
-        ]
+        now = Compared.now(places[:, self._correspondence.shared()], tcp, doing)
+        return [c[0] for c in self._alignment.costs(now, self._config.radius)]
 
     def go_on(self, t: int, costs: Sequence[Array]) -> None:
         """Move the pointers to frame ``t``, whose costs are ``(T_k,)`` each."""

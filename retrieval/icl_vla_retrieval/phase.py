@@ -61,14 +61,14 @@ class PhaseTracker:
         self._drift, self._relock = drift, relock
         self._frames = np.arange(self.lengths.max(initial=0))
         self._paths: Array | None = None
-        self._beside: Sequence[Sequence[NDArray[np.int64]]] | None = None
+        self._beside: Sequence[NDArray[np.int64]] | None = None
         self._trust = np.eye(len(self.lengths))
 
-    def lay_beside(self, beside: Sequence[Sequence[NDArray[np.int64]]], unlike: Array) -> None:
+    def lay_beside(self, beside: Sequence[NDArray[np.int64]], unlike: Array) -> None:
         """Tell which moments go together: where most pointers are, the others are expected.
 
         Args:
-            beside: ``beside[k][j]`` ``(T_k,)``: frames of demonstration j that go with those of k.
+            beside: For each demonstration ``(T_k, K)``: frames of all that go with its own.
             unlike: ``(K, K)`` how badly they do; a demonstration follows those that are like it.
         """
         self._beside = beside
@@ -81,9 +81,7 @@ class PhaseTracker:
         ahead = np.minimum(self.pointers + advance, self.lengths - 1)
         if self._beside is None:
             return ahead
-        said = np.array(
-            [[frames[t] for frames in row] for row, t in zip(self._beside, ahead, strict=True)]
-        )
+        said = np.stack([frames[t] for frames, t in zip(self._beside, ahead, strict=True)])
         order = np.argsort(said, axis=0, kind="stable")
         mass = np.cumsum(np.take_along_axis(self._trust, order, axis=0), axis=0)
         middle = np.argmax(mass >= 0.5 * mass[-1], axis=0)

@@ -7,6 +7,7 @@ import pytest
 
 from icl_vla.policy.alignment import Alignment, warped
 from icl_vla.policy.context import DemoContext
+from icl_vla.policy.likeness import Compared, moment_costs
 from icl_vla.policy.retrieval import RetrievalConfig
 from icl_vla_embodiments import se3
 from icl_vla_retrieval.phase import PhaseTracker
@@ -73,27 +74,51 @@ def test_the_same_moments_go_together(demonstrations):
     for k, (_, pace) in enumerate(demonstrations):
         about = np.abs(pace - 0.6) < 0.3
         for j, (_, other) in enumerate(demonstrations):
-            beside = alignment.beside[k][j]
+            beside = alignment.beside[k][:, j]
             assert (np.diff(beside[::3]) >= 0).all()
             off += np.abs(pace - other[beside])[about].tolist()
     assert np.mean(off) < 0.03 and np.quantile(off, 0.95) < 0.08
 
 
-def test_warping_is_the_best_way():
-    """As the textbook's recursion finds it."""
-    rng = np.random.default_rng(0)
-    costs = rng.random((7, 9))
-    total = np.full((8, 10), np.inf)
+def textbook(costs: np.ndarray) -> list[int]:
+    """The middle column beside each row ``(T, S)``, by the plain recursion."""
+    total = np.full((costs.shape[0] + 1, costs.shape[1] + 1), np.inf)
     total[0, 0] = 0
-    for t, s in np.ndindex(7, 9):
+    for t, s in np.ndindex(costs.shape):
         total[t + 1, s + 1] = costs[t, s] + min(total[t, s], total[t, s + 1], total[t + 1, s])
-    t, s, along = 7, 9, []
+    (t, s), along = costs.shape, []
     while (t, s) != (0, 0):
         along.append((t - 1, s - 1))
         t, s = min((t - 1, s - 1), (t - 1, s), (t, s - 1), key=lambda x: total[x])
-    rows = [[s for row, s in along if row == t] for t in range(7)]
-    assert max(map(len, rows)) > 1, "no row goes with several"
-    assert warped(costs).tolist() == [(min(row) + max(row)) // 2 for row in rows]
+    rows = [[s for row, s in along if row == t] for t in range(len(costs))]
+    return [(min(row) + max(row)) // 2 for row in rows]
+
+
+def test_warping_is_the_best_way_of_all_pairs_at_once():
+    """As the textbook's recursion finds it for each, whatever stands past its ends."""
+    rng = np.random.default_rng(0)
+    rows, columns = rng.integers(1, 9, (2, 6, 5))
+    costs = rng.random((8, 6, 5, 8))
+    beside = warped(costs, rows, columns)
+    for i, (T, S) in enumerate(zip(rows.flat, columns.flat, strict=True)):
+        k, j = np.unravel_index(i, rows.shape)
+        assert beside[:T, k, j].tolist() == textbook(costs[:T, k, j, :S])
+
+
+def test_a_thing_that_one_lacks_is_not_compared(demonstrations):
+    contexts = [c for c, _ in demonstrations[:2]]
+    n = len(contexts[0])
+    both = Compared.shown(contexts, np.array([[0, 1], [-1, 1]]))
+    costs = moment_costs(both, both, RADIUS)
+    assert np.abs(np.diag(costs)).max() < 1e-12
+    np.testing.assert_allclose(costs, costs.T, atol=1e-12)
+    left = Compared.shown(contexts, np.array([[1], [1]]))
+    expected = moment_costs(left.at(slice(n)), left.at(slice(n, None)), RADIUS)
+    np.testing.assert_allclose(costs[:n, n:], expected, atol=1e-12)
+    first, second = moment_costs(both, both, RADIUS, np.tile(np.eye(2)[:, None], (len(costs), 1)))
+    assert np.abs(first - second)[:n, :n].max() > 1e-3
+    np.testing.assert_allclose((first + second)[:n, :n] / 2, costs[:n, :n], atol=1e-5)
+    np.testing.assert_allclose(first[:n, n:], expected, atol=1e-9)  # as there is nothing else
 
 
 def test_one_alone_weighs_all_alike(demonstrations):
@@ -106,7 +131,7 @@ def test_a_pointer_that_is_stuck_follows_the_others():
     T = 60
     frames = np.arange(T)
     alone, together = PhaseTracker([T] * 5), PhaseTracker([T] * 5)
-    together.lay_beside([[frames] * 5 for _ in range(5)], np.full((5, 5), 0.2))
+    together.lay_beside([np.stack([frames] * 5, axis=1)] * 5, np.full((5, 5), 0.2))
     for now in range(0, T, 4):
         costs = [1 - np.exp(-(((frames - now) / 4) ** 2)) for _ in range(5)]
         costs[0] = np.where((frames > 20) & (frames < 45), 0.9, costs[0])

@@ -99,6 +99,28 @@ def test_of_equal_grasps_the_nearest_is_taken_and_none_is_averaged(period, now):
     assert np.abs(np.rad2deg(yaw - expected)).max() < 1
 
 
+def test_frames_that_turn_alike_count_each():
+    """Wherever they hang: as one of them would that weighs as much as all."""
+    rng = np.random.default_rng(9)
+    K = 8
+    one, another = rng.normal(0, 0.05, K), 0.3 + rng.normal(0, 0.05, K)
+    commands = np.tile(np.eye(4), (K, 4, 1, 1))
+
+    def rotations(*frames):
+        said = consensus(frames, commands, np.full(K, 1 / K), np.eye(4), RetrievalConfig())
+        return said.poses[:, :3, :3]
+
+    def hung(yaw, x, weight=1.0):
+        X = se3.pose(se3.yaw(yaw), np.tile([x, 0.0, 0.0], (K, 1)))
+        return FrameVotes("", X, np.ones(K, bool), weight)
+
+    apart = rotations(hung(one, 0.0), hung(another, 0.0), hung(one, 0.1), hung(one, 0.2))
+    together = rotations(hung(another, 0.0), hung(one, 0.0, weight=3.0))
+    np.testing.assert_allclose(apart, together, atol=1e-12)
+    once = rotations(hung(another, 0.0), hung(one, 0.0))
+    assert np.abs(once - together).max() > 0.01
+
+
 def test_those_that_have_turned_back_do_not_slow_down_the_others():
     K, H = 7, 8
     steps = 0.02 * np.arange(1, H + 1)

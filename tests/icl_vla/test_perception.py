@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from icl_vla.perception.memory import SceneMemory, match
-from icl_vla.perception.registration import relative_yaw
+from icl_vla.perception.registration import relative_yaw, turned_apart
 from icl_vla.perception.tokens import CLOUD, SceneTokens
 from icl_vla_embodiments import ReportedError, TaskTarget, se3
 
@@ -270,6 +270,15 @@ def test_a_turn_is_found_between_two_sparse_views(shape, symmetry):
     assert len(wrong) > 45
     # 48 points of a thing 5 cm wide lie 7 mm apart: 7 mm / 30 mm = 13 degrees a point
     assert np.median(wrong) < 8
+
+
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_distances_of_turned_points_are_those_of_turning_them(dimensions):
+    rng = np.random.default_rng(4)
+    a, b = 0.05 * rng.normal(size=(5, dimensions)), 0.05 * rng.normal(size=(7, dimensions))
+    turns = se3.yaw(np.linspace(-np.pi, np.pi, 36, endpoint=False))[:, :dimensions, :dimensions]
+    expected = [((R @ a.T).T[:, None] - b) ** 2 for R in turns]
+    np.testing.assert_allclose(turned_apart(a, b), np.sum(expected, axis=-1), atol=1e-15)
 
 
 def test_an_unchanged_view_is_not_turned():
