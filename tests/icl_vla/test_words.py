@@ -61,7 +61,7 @@ def test_what_is_said_otherwise_still_names_its_things():
         for _ in range(30):
             said = clause(rng, task)
             named = [said.text[a:b] for a, b in said.things]
-            assert all(color in words for color, words in zip(colors, named, strict=True))
+            assert all(color in words.lower() for color, words in zip(colors, named, strict=True))
             assert all(words.split()[-1].isalpha() or "-" in words for words in named)
 
 
@@ -184,7 +184,7 @@ def test_what_is_neither_shown_nor_learned_is_refused(cell, bank):
         policy.start([], "sing a song", space)
     with pytest.raises(InstructionError, match="no demonstration") as caught:
         policy.start(bank, "sing a song", space)
-    assert caught.value.valid == bank.instructions
+    assert set(caught.value.valid) == set(bank.instructions)
 
 
 def test_without_a_urdf_words_alone_are_not_enough(cell):
