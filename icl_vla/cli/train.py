@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from icl_vla_embodiments import ReportedError
-
 from .options import ENCODERS
 
 if TYPE_CHECKING:
@@ -39,6 +37,8 @@ def train(
     The recipe says what is trained: a policy, on random tasks; the encoder that makes tokens of
     pictures, on random scenes; or acting by words, on the trained families' instructions.
     """
+    from icl_vla_embodiments import ReportedError
+
     from ..paths import home
     from ..training.encoder_recipe import EncoderRecipe
     from ..training.recipe import read_recipe

@@ -26,11 +26,6 @@ _LEADS = ("please ", "can you ", "could you please ", "now ", "go and ", "i want
 _ENDS = (".", " please", " for me", " now", "!", " if you can")
 _JOINTS = (", and ", ", then ", " and then ", ". ", ", ", " and ", "; ", ", after that ")
 _ARTICLES = ("the ", "the ", "the ", "that ", "this ", "a ", "my ", "")
-_NOUNS = {
-    "cube": ("block", "brick", "box"), "cylinder": ("can", "tin", "tube"), "bowl": ("dish",),
-    "mark": ("spot", "patch", "dot"), "button": ("switch", "knob"), "bar": ("rod", "stick"),
-    "line": ("stripe",),
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -102,7 +97,13 @@ def count_senses() -> int:
 def wordings() -> dict[int, list[str]]:
     """Number of a sense -> further patterns, with the numbers of their things in braces."""
     of = senses()
-    return {of[known]: forms for known, forms in yaml.safe_load(FORMS.read_text()).items()}
+    return {of[known]: forms for known, forms in _said_instead()["patterns"].items()}
+
+
+@lru_cache(maxsize=1)
+def _said_instead() -> dict[str, dict[str, list[str]]]:
+    made: dict[str, dict[str, list[str]]] = yaml.safe_load(FORMS.read_text())
+    return made
 
 
 def _tasks(numbers: Iterable[int]) -> Iterable[TableTask]:
@@ -164,7 +165,7 @@ def spoken(rng: np.random.Generator, said: Said) -> Said:
         if before.endswith("the "):
             before = before[:-4] + _ARTICLES[int(rng.integers(len(_ARTICLES)))]
         words = said.text[start:end].split()
-        others = _NOUNS.get(words[-1], ())
+        others = _said_instead()["nouns"].get(words[-1], ())
         if others and rng.random() < 0.3:
             words[-1] = others[int(rng.integers(len(others)))]
         pieces += before
