@@ -55,7 +55,11 @@ def run(
     from . import output
     from .instructions import confirm
 
-    _, meant = understand(home(), embodiment, instruction, method)
+    bank, meant = understand(home(), embodiment, instruction, method)
+    if meant not in bank.instructions:
+        output.errors.print(
+            "  nothing like this was shown: it acts on what it remembers of training"
+        )
     changes = confirm(instruction, meant, ask=not as_json and sys.stdin.isatty())
     with output.progress(f"running {scene or meant}", episodes, quiet=as_json) as advance:
         report = run_in_scenes(

@@ -51,7 +51,7 @@ class ByWords:
 
         Raises:
             InstructionError: It is like nothing that was learned.
-            ReportedError: Nobody tells the robot's kinematics.
+            ReportedError: Nobody tells the robot's kinematics, or its hand has no gripper.
         """
         model, hulls, effector = self.policy.model, self.eyes.hulls, action_space.effectors[0]
         if model is None or hulls is None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cache
+from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,18 @@ class Hand:
 
     @classmethod
     def of(cls, model: RobotModel, effector: str, hulls: LinkHulls) -> Hand:
-        """Of an arm with a gripper."""
+        """Of an arm with a gripper.
+
+        Raises:
+            ReportedError: It carries none, or one whose fingers do not move.
+        """
+        if model.embodiment.gripper_of(effector) is None:
+            raise ReportedError(
+                "what is remembered was done by a gripper, and this hand carries none",
+                where=model.embodiment.name,
+                value=effector,
+                remedy="show the task",
+            )
         closing, aperture = closing_of(model, effector, hulls)
         return cls(pointing_down(closing), aperture)
 
@@ -169,6 +180,8 @@ class Recollections:
     def _arrays(self) -> dict[str, Array]:
         """All demonstrations' one after the other; poses as places and rotation vectors."""
         motions = [d.motion for d in self.demonstrations]
+        if not motions:
+            return {}
         arrays = {n: np.concatenate([getattr(m, n) for m in motions]) for n in _SERIES}
         for n in _POSES:
             T = np.concatenate([getattr(m, n) for m in motions])
@@ -180,16 +193,17 @@ class Recollections:
 
     @classmethod
     def load(cls, folder: Path = DEFAULT) -> Recollections:
-        """Read what :meth:`save` has written; once a process.
+        """Read what :meth:`save` has written; once a process, as long as it stays as it is.
 
         Raises:
             ReportedError: There is no such folder.
         """
-        return _load(folder)
+        file = folder / "config.json"
+        return _load(folder, file.stat().st_mtime_ns if file.exists() else 0)
 
 
-@cache
-def _load(folder: Path) -> Recollections:
+@lru_cache(maxsize=2)
+def _load(folder: Path, changed: int) -> Recollections:
     from safetensors.torch import load
 
     try:

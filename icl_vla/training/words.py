@@ -7,9 +7,10 @@ motion, and the places of the things named, as the scene encoder saw them.
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
@@ -20,6 +21,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from icl_vla_embodiments import ReportedError, se3
+from icl_vla_embodiments.home import write_atomically
 from icl_vla_embodiments.store import EmbodimentStore
 from icl_vla_embodiments.urdf import embodiment_from_urdf
 from icl_vla_retrieval.text import BATCH
@@ -45,6 +47,7 @@ _NEAR = 0.06  # [m] over the table between a thing's middle and its token
 _AT_ONCE = 256  # sentences
 _FOLDS = 3  # of the wordings, one of which a reader does not read
 _RARELY = 0.05  # quantile
+_RECIPE = "recipe.json"
 _TRIES = 3  # times as many demonstrations as are to be kept
 
 
@@ -139,28 +142,56 @@ def train(
 ) -> Recollections:
     """Learn to read, record what is to be remembered, and write ``checkpoint``.
 
+    What is done already stands in ``state``: the reader, and the senses that are recorded.
+
     Args:
         recipe: What is done.
-        folder: For the checkpoint.
+        folder: For the checkpoint and the state.
         workers: Processes that record.
         progress: Called with a line every :data:`KEEP` steps, and for each sense recorded.
 
     Raises:
-        ReportedError: The robot's operators rarely succeed.
+        ReportedError: The robot's operators rarely succeed, or the folder holds a run of another
+            recipe.
     """
-    data = pieces(sentences(np.random.default_rng(recipe.seed), recipe.sentences))
-    reader = train_reader(recipe, data, progress)
-    kept = record(recipe, workers, progress)
-    made = Recollections(
-        reader,
-        sense_vectors(reader, data).double().numpy(),
-        examples(),
-        least_cosine(recipe, data),
-        schema_of(LEARNED),
-        tuple(kept),
-    )
+    made = _resumed(recipe, folder)
+    if made is None:
+        data = pieces(sentences(np.random.default_rng(recipe.seed), recipe.sentences))
+        reader = train_reader(recipe, data, progress)
+        vectors = sense_vectors(reader, data).double().numpy()
+        least = least_cosine(recipe, data)
+        made = Recollections(reader, vectors, examples(), least, schema_of(LEARNED), ())
+        made.save(folder / "state")
+        write_atomically(folder / _RECIPE, json.dumps(asdict(recipe)) + "\n")
+    with tempfile.TemporaryDirectory() as store:
+        robot = EmbodimentStore(Path(store)).add(embodiment_from_urdf(_urdf(recipe.robot)))
+        for sense in range(count_senses()):
+            if all(d.sense != sense for d in made.demonstrations):
+                kept = record(Path(store), robot.name, sense, recipe.demonstrations, workers)
+                made = replace(made, demonstrations=(*made.demonstrations, *kept))
+                made.save(folder / "state")
+            if progress is not None:
+                progress(made.examples[sense])
     made.save(folder / "checkpoint")
     return made
+
+
+def _resumed(recipe: WordsRecipe, folder: Path) -> Recollections | None:
+    """What an interrupted run has made so far.
+
+    Raises:
+        ReportedError: It was one of another recipe.
+    """
+    file = folder / _RECIPE
+    if not file.exists():
+        return None
+    if json.loads(file.read_text()) != asdict(recipe):
+        raise ReportedError(
+            "this folder holds a run of another recipe",
+            where=folder,
+            remedy="choose another folder with --out, or delete this one",
+        )
+    return Recollections.load(folder / "state")
 
 
 def train_reader(
@@ -278,34 +309,31 @@ def _cell(store: Path, robot: str) -> Workcell:
     return cell
 
 
-def record(
-    recipe: WordsRecipe, workers: int = 1, progress: Callable[[str], None] | None = None
-) -> list[Remembered]:
-    """The first successful demonstrations of every sense.
+def record(store: Path, robot: str, sense: int, count: int, workers: int) -> list[Remembered]:
+    """The first successful demonstrations of a sense.
+
+    Args:
+        store: Where the robot is kept.
+        robot: Its name.
+        sense: Number.
+        count: How many.
+        workers: Processes.
 
     Raises:
         ReportedError: Too few succeed.
     """
-    count, kept = recipe.demonstrations, []
-    with tempfile.TemporaryDirectory() as folder:
-        store = Path(folder)
-        robot = EmbodimentStore(store).add(embodiment_from_urdf(_urdf(recipe.robot)))
-        for sense in range(count_senses()):
-            made: list[Remembered] = []
-            for start in range(0, _TRIES * count, count):
-                jobs = [(store, robot.name, sense, i) for i in range(start, start + count)]
-                made += [m for m in in_processes(remember, jobs, workers) if m is not None]
-                if len(made) >= count:
-                    break
-            else:
-                raise ReportedError(
-                    "the operators rarely succeed", where=f"sense {sense}", value=len(made),
-                    valid=[f"{count} of {_TRIES * count}"],
-                )  # fmt: skip
-            kept += made[:count]
-            if progress is not None:
-                progress(f"{made[0].things}: {len(made)} demonstrations")
-    return kept
+    made: list[Remembered] = []
+    for start in range(0, _TRIES * count, count):
+        jobs = [(store, robot, sense, i) for i in range(start, start + count)]
+        made += [m for m in in_processes(remember, jobs, workers) if m is not None]
+        if len(made) >= count:
+            return made[:count]
+    raise ReportedError(
+        "the operators rarely succeed",
+        where=f"sense {sense}",
+        value=len(made),
+        valid=[f"{count} of {_TRIES * count}"],
+    )
 
 
 def _urdf(name: str) -> Path:

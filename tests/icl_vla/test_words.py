@@ -19,6 +19,7 @@ from icl_vla.runtime.loop import run_episode
 from icl_vla.sim.families import TRAINED, draw
 from icl_vla.sim.families.family import TableTask
 from icl_vla.sim.workcell import Workcell
+from icl_vla.training.recipe import read_recipe
 from icl_vla.training.sentences import (
     clause,
     clauses_of,
@@ -30,6 +31,7 @@ from icl_vla.training.sentences import (
     spans,
     together,
 )
+from icl_vla.training.words import train
 from icl_vla_embodiments import Observation, ReportedError, se3
 from icl_vla_retrieval import InstructionError
 
@@ -193,3 +195,25 @@ def test_without_a_urdf_words_alone_are_not_enough(cell):
     blind = VotePolicy(None, with_words(here.components))
     with pytest.raises(ReportedError, match="hand has to be known"):
         ByWords(blind).start("pick up the red cube", here.embodiment.action_space())
+
+
+@pytest.mark.slow
+def test_a_training_that_was_stopped_goes_on(tmp_path):
+    """Half of the senses are recorded, then the rest: the same files as in one go."""
+    recipe = replace(read_recipe("words"), sentences=120, steps=6, batch=16, demonstrations=1)
+    whole = train(recipe, tmp_path / "whole")
+    stopped = tmp_path / "stopped"
+
+    def stop(line: str) -> None:
+        if len(Recollections.load(stopped / "state").demonstrations) == 9:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe, stopped, progress=stop)
+    train(recipe, stopped)
+    assert len(whole.demonstrations) == count_senses()
+    for name in ("memory.npz", "model.safetensors", "config.json"):
+        a, b = (tmp_path / run / "checkpoint" / name for run in ("whole", "stopped"))
+        assert a.read_bytes() == b.read_bytes(), name
+    with pytest.raises(ReportedError, match="another recipe"):
+        train(replace(recipe, seed=1), stopped)
