@@ -24,7 +24,7 @@ from icl_vla_embodiments.robot_model import RobotModel
 from icl_vla_embodiments.types import Array
 from icl_vla_retrieval import InstructionError
 
-from ..sim.workspace import closing_of, pointing_down
+from ..sim.workspace import closing_of, pointing_down, tips_of
 from .context import DemoContext
 from .reader import Clause, Reader, ReaderConfig
 
@@ -40,10 +40,12 @@ class Hand:
     Attributes:
         down: ``R_base_ee`` ``(3, 3)`` with the tool pointing down, fingers closing along y.
         aperture: How wide the fingers open [m]; lengths are remembered in these.
+        tips: How far they reach beyond the tool centre point, closed and open [m].
     """
 
     down: Array
     aperture: float
+    tips: tuple[float, float]
 
     @classmethod
     def of(cls, model: RobotModel, effector: str, hulls: LinkHulls) -> Hand:
@@ -60,18 +62,27 @@ class Hand:
                 remedy="show the task",
             )
         closing, aperture = closing_of(model, effector, hulls)
-        return cls(pointing_down(closing), aperture)
+        return cls(pointing_down(closing), aperture, tips_of(model, effector, hulls))
 
     def remembers(self, motion: DemoContext) -> DemoContext:
-        """A motion of this hand as it is kept: turned from ``down``, in apertures."""
-        return _carried(motion, self.down.T, 1 / self.aperture)
+        """A motion of this hand as it is kept: of its fingertips, from ``down``, in apertures."""
+        tip = {"tcp": self._tips(motion.opening), "commands": self._tips(motion.gripper)}
+        poses = {n: getattr(motion, n) @ se3.pose(p=z) for n, z in tip.items()}
+        return _scaled(replace(motion, **poses), self.down.T, 1 / self.aperture)
 
     def repeats(self, motion: DemoContext) -> DemoContext:
         """A motion that is kept, as this hand makes it."""
-        return _carried(motion, self.down, self.aperture)
+        own = _scaled(motion, self.down, self.aperture)
+        tip = {"tcp": self._tips(motion.opening), "commands": self._tips(motion.gripper)}
+        return replace(own, **{n: getattr(own, n) @ se3.pose(p=-z) for n, z in tip.items()})
+
+    def _tips(self, opening: Array) -> Array:
+        """``(T, 3)`` from the tool centre point, in the tool's axes [m]."""
+        closed, opened = self.tips
+        return np.outer(closed + opening * (opened - closed), [0.0, 0.0, 1.0])
 
 
-def _carried(motion: DemoContext, R: Array, scale: float) -> DemoContext:
+def _scaled(motion: DemoContext, R: Array, scale: float) -> DemoContext:
     """With the hand's axes turned by ``R``, and all lengths scaled."""
     turn = se3.pose(R)
     poses = {n: getattr(motion, n) @ turn for n in _POSES}

@@ -237,6 +237,25 @@ def closing_of(model: RobotModel, effector: str, hulls: LinkHulls) -> tuple[Arra
     return axis, max(max(along), 0.0) - min(min(along), 0.0)
 
 
+def tips_of(model: RobotModel, effector: str, hulls: LinkHulls) -> tuple[float, float]:
+    """How far the fingers reach beyond the tool centre point, closed and open [m]."""
+    gripper = model.embodiment.gripper_of(effector)
+    assert gripper is not None
+    index = [model.embodiment.joints.index(j) for j in gripper.joints]
+    T_ee_base = se3.inverse(model.poses(model.neutral)[effector])
+    local = []
+    for values in (gripper.closed, gripper.open):
+        q = model.neutral.copy()
+        q[index] = values
+        local.append({link: T_ee_base @ T for link, T in model.link_poses(q).items()})
+    closed, opened = local
+    moving = [link for link in closed if np.abs(closed[link] - opened[link]).max() > 1e-3]
+    points = {link: [h.vertices for h in hulls.hulls.get(link, ())] for link in moving}
+    seen = {link: np.concatenate(parts) for link, parts in points.items() if parts}
+    far = [max((se3.act(T[n], p)[:, 2].max() for n, p in seen.items()), default=0.0) for T in local]
+    return float(far[0]), float(far[1])
+
+
 def pointing_down(closing: Array) -> Array:
     """``R_base_ee`` with the tool's z down and its closing direction along the base's y."""
     side = np.cross(closing, [0.0, 0.0, 1.0])

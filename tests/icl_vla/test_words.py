@@ -120,16 +120,23 @@ def test_every_sense_is_remembered_and_nothing_is_lost_on_disk(remembered, tmp_p
             )
 
 
-def test_another_hand_makes_the_same_motion_in_its_own_axes(remembered):
+def test_another_hand_makes_the_same_motion_of_its_own_fingertips(remembered):
     motion = remembered.demonstrations[0].motion
-    one = Hand(np.diag([1.0, -1.0, -1.0]), 0.08)
-    other = Hand(se3.exp3([0.3, 0.2, 1.0]), 0.16)
+    one = Hand(np.diag([1.0, -1.0, -1.0]), 0.08, (0.01, 0.01))
+    other = Hand(se3.exp3([0.3, 0.2, 1.0]), 0.16, (0.05, 0.03))
+
+    def tips(hand, m):
+        reach = hand.tips[0] + m.opening * (hand.tips[1] - hand.tips[0])
+        return m.tcp[:, :3, 3] + reach[:, None] * m.tcp[:, :3, 2]
+
     a, b = one.repeats(motion), other.repeats(motion)
-    np.testing.assert_allclose(b.tcp[:, :3, 3], 2 * a.tcp[:, :3, 3])
+    np.testing.assert_allclose(tips(other, b), 2 * tips(one, a), atol=1e-12)
     np.testing.assert_allclose(b.tokens, 2 * a.tokens)
     turned = a.tcp[:, :3, :3] @ one.down.T
     np.testing.assert_allclose(b.tcp[:, :3, :3] @ other.down.T, turned, atol=1e-12)
-    np.testing.assert_allclose(one.remembers(a).tcp, motion.tcp, atol=1e-12)
+    for name in ("tcp", "commands"):
+        again = getattr(one.remembers(a), name)
+        np.testing.assert_allclose(again, getattr(motion, name), atol=1e-12)
 
 
 def test_each_word_has_its_own_thing():
