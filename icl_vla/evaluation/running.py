@@ -13,7 +13,12 @@ import numpy as np
 from icl_vla_embodiments import ReportedError
 from icl_vla_embodiments.home import write_atomically
 from icl_vla_embodiments.store import EmbodimentStore
-from icl_vla_retrieval import DemoBank, InstructionError, choose_instruction
+from icl_vla_retrieval import (
+    AmbiguousInstruction,
+    DemoBank,
+    InstructionError,
+    choose_instruction,
+)
 
 from ..paths import bank_path, run_path
 from ..perception.encoders import COMPONENTS, schema_of
@@ -94,6 +99,8 @@ def understand(base: Path, embodiment: str, asked: str, method: str) -> tuple[De
     bank = bank_of(base, embodiment) if shown else _nothing_shown(base, embodiment)
     try:
         return bank, choose_instruction(asked, bank.instructions)
+    except AmbiguousInstruction:
+        raise
     except InstructionError:
         return bank, asked
 

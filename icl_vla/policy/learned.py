@@ -14,7 +14,12 @@ from numpy.typing import NDArray
 from icl_vla_embodiments import ActionChunk, ActionSpace, Observation, ReportedError, se3
 from icl_vla_embodiments.robot_model import RobotModel
 from icl_vla_embodiments.types import Array
-from icl_vla_retrieval import DemoBank, Demonstration, InstructionError
+from icl_vla_retrieval import (
+    AmbiguousInstruction,
+    DemoBank,
+    Demonstration,
+    InstructionError,
+)
 
 from ..perception.encoders import with_words
 from ..perception.tokens import Encoder
@@ -128,6 +133,8 @@ class LearnedPolicy(RetrievalPolicy):
         """
         try:
             return super().start(bank, instruction, action_space)
+        except AmbiguousInstruction:
+            raise
         except InstructionError as unknown:
             from .by_words import ByWords
 

@@ -4,6 +4,7 @@ from .bank import DemoBank
 from .collection import BankCollection
 from .demonstration import CameraTrack, Demonstration, decode_commands
 from .errors import (
+    AmbiguousInstruction,
     BankError,
     BankMismatch,
     DatasetBusy,
@@ -25,6 +26,7 @@ from .spec import BankSpec, CameraSpec
 from .text import TextEncoder, choose_instruction, different_words
 
 __all__ = [
+    "AmbiguousInstruction",
     "BankCollection",
     "BankError",
     "BankMismatch",

@@ -45,5 +45,9 @@ class InstructionError(RetrievalError):
     """An instruction that no demonstration has, or that several may mean."""
 
 
+class AmbiguousInstruction(InstructionError):
+    """An instruction that may mean several demonstrated ones."""
+
+
 class TextEncoderError(RetrievalError):
     """A text encoder that cannot be loaded."""

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import InstructionError, TextEncoderError
+from .errors import AmbiguousInstruction, InstructionError, TextEncoderError
 
 Embed = Callable[[Sequence[str]], NDArray[np.float32]]
 
@@ -158,7 +158,8 @@ def choose_instruction(
         margin: Least lead in score that needs no look at the order of words.
 
     Raises:
-        InstructionError: None is meant, or several may be; the known ones, most similar first.
+        InstructionError: None is meant, or (:class:`.AmbiguousInstruction`) several may be; the
+            known ones, most similar first.
     """
     plain = {_plain(text): text for text in reversed(known)}
     if _plain(asked) in plain:
@@ -185,13 +186,14 @@ def choose_instruction(
         agreement = [_in_order(asked, text) for text in close]
         if agreement.count(max(agreement)) == 1:
             return close[int(np.argmax(agreement))]
-        problem = "several demonstrated instructions may be meant"
-        remedy = "use one of these instructions"
+        raise AmbiguousInstruction(
+            "several demonstrated instructions may be meant",
+            value=asked,
+            valid=[known[i] for i in order[:10]],
+            remedy="use one of these instructions",
+        )
     raise InstructionError(
-        problem,
-        value=asked,
-        valid=[known[i] for i in order[:10]],
-        remedy=remedy,
+        problem, value=asked, valid=[known[i] for i in order[:10]], remedy=remedy
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -33,7 +34,7 @@ from icl_vla.training.sentences import (
 )
 from icl_vla.training.words import train
 from icl_vla_embodiments import Observation, ReportedError, se3
-from icl_vla_retrieval import InstructionError
+from icl_vla_retrieval import AmbiguousInstruction, InstructionError
 
 FRESH = 500_000  # tasks from here on gave no sentence to learn from
 FAMILIES = [f for f in TRAINED if f != "program"]
@@ -194,6 +195,17 @@ def test_what_is_neither_shown_nor_learned_is_refused(cell, bank):
     with pytest.raises(InstructionError, match="no demonstration") as caught:
         policy.start(bank, "sing a song", space)
     assert set(caught.value.valid) == set(bank.instructions)
+
+
+def test_what_may_mean_several_demonstrated_tasks_is_asked_back(cell):
+    here = cell("push")
+    policy = LearnedPolicy(here.model, here.components)
+    shown = [
+        SimpleNamespace(instruction=f"pick up the {c} cube") for c in ("red", "orange", "blue")
+    ]
+    with pytest.raises(AmbiguousInstruction) as caught:
+        policy.start(shown, "pick up a cube", here.embodiment.action_space())  # type: ignore[arg-type]
+    assert len(caught.value.valid) == 3
 
 
 def test_without_a_urdf_words_alone_are_not_enough(cell):
