@@ -13,7 +13,7 @@ from ..sim.families import HELD_OUT
 from .methods import find_method
 from .splits import splits_sha256
 from .statistics import Group, auroc, hierarchical, paired, wilson
-from .suite import Suite
+from .suite import Cell, Suite
 from .trials import Result
 
 BLIND = ("nothing", "mean_trajectory")  # what must not win
@@ -55,13 +55,18 @@ def summarise_suite(
     return table | {
         "table_sha256": digest,
         "cells": [asdict(cell) | {"name": cell.name} for cell in suite.cells],
-        "held_out": [c.name for c in suite.cells if c.family in HELD_OUT or ":" in c.family],
+        "held_out": [c.name for c in suite.cells if _held_out(c)],
         "methods": {m: find_method(m).summary for m in suite.methods},
         "tasks": _tasks(suite, results),
         "doubts": doubts(rows),
         "demonstrations": list(shown),
         "costs": costs(results),
     }
+
+
+def _held_out(cell: Cell) -> bool:
+    """Whether nothing is trained on its family; somebody else's (``module:Class``) never are."""
+    return cell.family in HELD_OUT or ":" in cell.family
 
 
 def _by_cell(results: Sequence[Result]) -> dict[tuple[str, str], list[Result]]:
@@ -102,7 +107,7 @@ def _together(
     """Families in their usual condition as one: held out, and to train on; no doubtful ones."""
     doubted = {row["cell"] for row in rows if _doubt(row)}
     usual = [c for c in suite.cells if c.name == c.family and c.name not in doubted]
-    parts = {title: [c for c in usual if (c.family in HELD_OUT) == out] for title, out in PARTS}
+    parts = {title: [c for c in usual if _held_out(c) == out] for title, out in PARTS}
     pooled = {}
     for title, cells in parts.items():
         for method in suite.methods:

@@ -66,20 +66,20 @@ class Hand:
 
     def remembers(self, motion: DemoContext) -> DemoContext:
         """A motion of this hand as it is kept: of its fingertips, from ``down``, in apertures."""
-        tip = {"tcp": self._tips(motion.opening), "commands": self._tips(motion.gripper)}
-        poses = {n: getattr(motion, n) @ se3.pose(p=z) for n, z in tip.items()}
-        return _scaled(replace(motion, **poses), self.down.T, 1 / self.aperture)
+        return _scaled(self._shifted(motion, 1), self.down.T, 1 / self.aperture)
 
     def repeats(self, motion: DemoContext) -> DemoContext:
         """A motion that is kept, as this hand makes it."""
-        own = _scaled(motion, self.down, self.aperture)
-        tip = {"tcp": self._tips(motion.opening), "commands": self._tips(motion.gripper)}
-        return replace(own, **{n: getattr(own, n) @ se3.pose(p=-z) for n, z in tip.items()})
+        return self._shifted(_scaled(motion, self.down, self.aperture), -1)
 
-    def _tips(self, opening: Array) -> Array:
-        """``(T, 3)`` from the tool centre point, in the tool's axes [m]."""
+    def _shifted(self, motion: DemoContext, sign: int) -> DemoContext:
+        """From the tool centre point to the fingertips, or with -1 back."""
         closed, opened = self.tips
-        return np.outer(closed + opening * (opened - closed), [0.0, 0.0, 1.0])
+        poses = {}
+        for name, opening in (("tcp", motion.opening), ("commands", motion.gripper)):
+            reach = np.outer(closed + opening * (opened - closed), [0.0, 0.0, sign])
+            poses[name] = getattr(motion, name) @ se3.pose(p=reach)
+        return replace(motion, **poses)
 
 
 def _scaled(motion: DemoContext, R: Array, scale: float) -> DemoContext:

@@ -203,25 +203,19 @@ def closing_of(model: RobotModel, effector: str, hulls: LinkHulls) -> tuple[Arra
     Returns:
         Unit vector ``(3,)`` in the tool's frame, square to its approach, and the width [m].
     """
-    gripper = model.embodiment.gripper_of(effector)
-    assert gripper is not None
-    index = [model.embodiment.joints.index(j) for j in gripper.joints]
-    postures = []
-    for values in (gripper.closed, gripper.open):
-        q = model.neutral.copy()
-        q[index] = values
-        postures.append(model.link_poses(q))
-    T_ee_base = se3.inverse(model.poses(model.neutral)[effector])
+    closed_links, open_links = _fingers(model, effector)
     travels = []
-    for link in postures[0]:
+    for link, T in closed_links.items():
         parts = hulls.hulls.get(link, ())
         local = np.concatenate([h.vertices for h in parts]) if parts else np.zeros((1, 3))
-        closed, opened = (se3.act(T_ee_base @ poses[link], local) for poses in postures)
+        closed, opened = se3.act(T, local), se3.act(open_links[link], local)
         tip = int(np.argmin(np.linalg.norm(closed, axis=1)))
         travel = (opened - closed)[tip] * [1.0, 1.0, 0.0]
         if np.linalg.norm(travel) > 1e-3:
             travels.append((float(np.linalg.norm(closed[tip])), travel))
     if not travels:
+        gripper = model.embodiment.gripper_of(effector)
+        assert gripper is not None
         raise ReportedError(
             f"the gripper of {model.embodiment.name} moves nothing when it opens",
             value=dict(
@@ -239,21 +233,29 @@ def closing_of(model: RobotModel, effector: str, hulls: LinkHulls) -> tuple[Arra
 
 def tips_of(model: RobotModel, effector: str, hulls: LinkHulls) -> tuple[float, float]:
     """How far the fingers reach beyond the tool centre point, closed and open [m]."""
+    closed, opened = _fingers(model, effector)
+    moving = [link for link in closed if np.abs(closed[link] - opened[link]).max() > 1e-3]
+    points = {link: [h.vertices for h in hulls.hulls.get(link, ())] for link in moving}
+    seen = {link: np.concatenate(parts) for link, parts in points.items() if parts}
+    far = [
+        max((se3.act(links[n], p)[:, 2].max() for n, p in seen.items()), default=0.0)
+        for links in (closed, opened)
+    ]
+    return float(far[0]), float(far[1])
+
+
+def _fingers(model: RobotModel, effector: str) -> tuple[dict[str, Array], dict[str, Array]]:
+    """Link -> ``T_ee_link`` with the gripper closed, and open."""
     gripper = model.embodiment.gripper_of(effector)
     assert gripper is not None
     index = [model.embodiment.joints.index(j) for j in gripper.joints]
     T_ee_base = se3.inverse(model.poses(model.neutral)[effector])
-    local = []
+    postures = []
     for values in (gripper.closed, gripper.open):
         q = model.neutral.copy()
         q[index] = values
-        local.append({link: T_ee_base @ T for link, T in model.link_poses(q).items()})
-    closed, opened = local
-    moving = [link for link in closed if np.abs(closed[link] - opened[link]).max() > 1e-3]
-    points = {link: [h.vertices for h in hulls.hulls.get(link, ())] for link in moving}
-    seen = {link: np.concatenate(parts) for link, parts in points.items() if parts}
-    far = [max((se3.act(T[n], p)[:, 2].max() for n, p in seen.items()), default=0.0) for T in local]
-    return float(far[0]), float(far[1])
+        postures.append({link: T_ee_base @ T for link, T in model.link_poses(q).items()})
+    return postures[0], postures[1]
 
 
 def pointing_down(closing: Array) -> Array:

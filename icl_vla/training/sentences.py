@@ -6,7 +6,7 @@ Two sentences mean the same where some task is asked for with both, whatever its
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -20,7 +20,7 @@ from ..sim.families.family import TableTask
 Span = tuple[int, int]
 FORMS = Path(__file__).with_name("wordings.yaml")
 _SLOT = "_"  # stands for a thing in a pattern
-_TOGETHER = "program"  # asks for several things, each of which another family asks for, too
+SINGLE = tuple(f for f in TRAINED if f != "program")  # families that ask for one thing at a time
 _LEADS = ("please ", "can you ", "could you please ", "now ", "go and ", "i want you to ", "and ",
           "then ", "and then ")  # fmt: skip
 _ENDS = (".", " please", " for me", " now", "!", " if you can")
@@ -62,11 +62,6 @@ def spans(task: TableTask, text: str) -> tuple[Span, ...]:
     return tuple(found)
 
 
-def sentences_of(task: TableTask) -> list[str]:
-    """All that a task is asked for with."""
-    return [task.instruction, *task.paraphrases]
-
-
 def pattern(text: str, things: Sequence[Span]) -> str:
     """A sentence without what its things are called."""
     for start, end in sorted(things, reverse=True):
@@ -79,8 +74,8 @@ def senses(tasks: int = 400) -> dict[str, int]:
     """Pattern -> number of its sense, from the first so many tasks of each trained family."""
     of: dict[str, int] = {}
     alike: list[set[str]] = []
-    for task in _tasks(range(tasks)):
-        said = {pattern(text, spans(task, text)) for text in sentences_of(task)}
+    for task in single_tasks(range(tasks)):
+        said = {pattern(text, spans(task, text)) for text in task.sentences}
         same = [group for group in alike if group & said]
         alike = [group for group in alike if not group & said] + [said.union(*same)]
     for number, group in enumerate(sorted(alike, key=min)):
@@ -106,11 +101,9 @@ def _said_instead() -> dict[str, dict[str, list[str]]]:
     return made
 
 
-def _tasks(numbers: Iterable[int]) -> Iterable[TableTask]:
-    for number in numbers:
-        for family in TRAINED:
-            if family != _TOGETHER:
-                yield draw(family, number)
+def single_tasks(numbers: Iterable[int]) -> Iterator[TableTask]:
+    """Tasks of these numbers that ask for one thing."""
+    return (draw(family, number) for number in numbers for family in SINGLE)
 
 
 def meant(task: TableTask) -> int:
@@ -122,7 +115,7 @@ def clauses_of(task: TableTask) -> list[Said]:
     """All that a task of a single clause may be asked for with, by itself and by :data:`FORMS`."""
     sense, text = meant(task), task.instruction
     names = [text[start:end] for start, end in spans(task, text)]
-    said = [Said(text, spans(task, text), sense) for text in sentences_of(task)]
+    said = [Said(text, spans(task, text), sense) for text in task.sentences]
     said.sort(key=lambda s: pattern(s.text, s.things))
     said += [_filled(form, names, sense) for form in wordings().get(sense, ())]
     return [replace(s, wording=i) for i, s in enumerate(said)]

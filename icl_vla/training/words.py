@@ -32,12 +32,21 @@ from ..policy.context import DemoContext
 from ..policy.reader import Reader, ReaderConfig, piece_labels, text_encoder
 from ..policy.recall import Hand, Recollections, Remembered
 from ..processes import in_processes
-from ..sim.families import TRAINED, draw
+from ..sim.families import draw
 from ..sim.families.family import TableTask
 from ..sim.operators import TRAINED as OPERATORS
 from ..sim.recording import OPERATOR_SEED, record_in
 from ..sim.workcell import Workcell
-from .sentences import Said, clause, count_senses, meant, named_things, sentences_of, together
+from .sentences import (
+    SINGLE,
+    Said,
+    clause,
+    count_senses,
+    meant,
+    named_things,
+    single_tasks,
+    together,
+)
 from .words_recipe import WordsRecipe
 
 _TASKS = (1_000, 100_000)  # numbers of the families' tasks that sentences are made of
@@ -81,10 +90,9 @@ class Pieces:
 
 def sentences(rng: np.random.Generator, count: int) -> list[Said]:
     """Random ones: alone, or two or three in one."""
-    families = [f for f in TRAINED if f != "program"]
 
     def one() -> Said:
-        family = families[int(rng.integers(len(families)))]
+        family = SINGLE[int(rng.integers(len(SINGLE)))]
         return clause(rng, draw(family, int(rng.integers(*_TASKS))))
 
     return [
@@ -246,26 +254,21 @@ def least_cosine(recipe: WordsRecipe, data: Pieces) -> float:
 
 
 def tasks_of(sense: int) -> Iterator[TableTask]:
-    """Training tasks that are asked for in this sense, without end."""
-    for number in range(*_TASKS):
-        for family in TRAINED:
-            if family != "program":
-                task = draw(family, number)
-                if meant(task) == sense:
-                    yield task
+    """Training tasks that are asked for in this sense."""
+    return (task for task in single_tasks(range(*_TASKS)) if meant(task) == sense)
 
 
-def remember(store: Path, robot: str, sense: int, index: int) -> Remembered | None:
-    """Record one demonstration of a sense in this process; None where it fails.
+def remember(store: Path, robot: str, family: str, number: int, index: int) -> Remembered | None:
+    """Record one demonstration of a task in this process; None where it fails.
 
     Args:
         store: Where the robot is kept.
         robot: Its name.
-        sense: Number.
-        index: Which of the demonstrations; each has a task and a scene of its own.
+        family: Of the task.
+        number: Of the task within its family.
+        index: Of the scene, and of the operator's style.
     """
-    cell = _cell(store, robot)
-    task = next(islice(tasks_of(sense), index, None))
+    cell, task = _cell(store, robot), draw(family, number)
     cell.lay_out(task, lambda seed: task.sample(cell.workspace, np.random.default_rng(seed)))
     observation = cell.reset(index)
     assert observation.T_world_base is not None
@@ -299,7 +302,7 @@ def remember(store: Path, robot: str, sense: int, index: int) -> Remembered | No
     assert cell.components.hulls is not None
     hand = Hand.of(cell.model, e, cell.components.hulls)
     looks = [task.roles[role].words for role in named_things(task)]
-    return Remembered(sense, tuple(looks), hand.remembers(motion))
+    return Remembered(meant(task), tuple(looks), hand.remembers(motion))
 
 
 @lru_cache(maxsize=1)
@@ -323,9 +326,13 @@ def record(store: Path, robot: str, sense: int, count: int, workers: int) -> lis
         ReportedError: Too few succeed.
     """
     made: list[Remembered] = []
-    for start in range(0, _TRIES * count, count):
-        jobs = [(store, robot, sense, i) for i in range(start, start + count)]
-        made += [m for m in in_processes(remember, jobs, workers) if m is not None]
+    jobs = [
+        (store, robot, task.family, task.seed, i)
+        for i, task in enumerate(islice(tasks_of(sense), _TRIES * count))
+    ]
+    for start in range(0, len(jobs), count):
+        some = jobs[start : start + count]
+        made += [m for m in in_processes(remember, some, workers) if m is not None]
         if len(made) >= count:
             return made[:count]
     raise ReportedError(
@@ -350,4 +357,4 @@ def _urdf(name: str) -> Path:
 
 def examples() -> tuple[str, ...]:
     """For each sense a sentence."""
-    return tuple(sentences_of(next(tasks_of(i)))[0] for i in range(count_senses()))
+    return tuple(next(tasks_of(i)).instruction for i in range(count_senses()))

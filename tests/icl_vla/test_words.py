@@ -28,7 +28,6 @@ from icl_vla.training.sentences import (
     meant,
     pattern,
     senses,
-    sentences_of,
     spans,
     together,
 )
@@ -50,7 +49,7 @@ def test_sentences_mean_the_same_where_one_task_is_asked_for_with_both():
     for family in FAMILIES:
         for number in range(FRESH, FRESH + 20):
             task = draw(family, number)
-            found = {of[pattern(text, spans(task, text))] for text in sentences_of(task)}
+            found = {of[pattern(text, spans(task, text))] for text in task.sentences}
             assert found == {meant(task)}
     sides = {meant(draw("push_to", n)) for n in range(FRESH, FRESH + 60)}
     assert len(sides) == 5  # onto a mark, and to each side of a thing

@@ -91,6 +91,11 @@ class TableTask(ABC):
         self.paraphrases: tuple[str, ...] = ()
         self.draw(np.random.default_rng([zlib.crc32(self.family.encode()), seed]))
 
+    @property
+    def sentences(self) -> list[str]:
+        """All that it is asked for with."""
+        return [self.instruction, *self.paraphrases]
+
     def names(self, *plain: str) -> tuple[str, ...]:
         """Names of things that are this task's own, even within a larger task."""
         return tuple(name + self.tag for name in plain)

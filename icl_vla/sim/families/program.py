@@ -35,7 +35,7 @@ class Program(TableTask):
         self.roles = {name: look for part in self.parts for name, look in part.roles.items()}
         self.named = frozenset().union(*(part.named for part in self.parts))
         self.steps = tuple(step for part in self.parts for step in part.steps)
-        sentences = zip(*(_sentences(part) for part in self.parts), strict=False)
+        sentences = zip(*(part.sentences for part in self.parts), strict=False)
         self.say(rng, *(_joined(said) for said in sentences))
 
     def _drawn(self, rng: np.random.Generator) -> list[TableTask]:
@@ -99,10 +99,6 @@ def _when(part: TableTask) -> int:
     if part.family == "lid":
         return 2 if getattr(part, "opens", False) else 0
     return 1
-
-
-def _sentences(part: TableTask) -> list[str]:
-    return [part.instruction, *part.paraphrases]
 
 
 def _joined(sentences: Sequence[str]) -> str:
