@@ -98,6 +98,12 @@ def colourless(scene: Shown) -> Shown:
     return replace(scene, observation=replace(scene.observation, cameras=cameras))
 
 
+def depthless(scene: Shown) -> Shown:
+    """The same without measured depth."""
+    cameras = {n: replace(c, depth=None) for n, c in scene.observation.cameras.items()}
+    return replace(scene, observation=replace(scene.observation, cameras=cameras))
+
+
 def owners(tokens: SceneTokens, scene: Shown) -> list[str]:
     """The thing of each token; empty where it is on none."""
     trees = {name: cKDTree(points) for name, points in scene.surfaces.items()}
@@ -157,6 +163,7 @@ def main() -> None:
         "--encoder", nargs="*", default=["components", "learned"], help="as `icl-vla run` takes it"
     )
     parser.add_argument("--grey", action="store_true", help="as cameras without colours see it")
+    parser.add_argument("--no-depth", action="store_true", help="depth is guessed from colours")
     arguments = parser.parse_args()
     pairs = []
     for number in range(FIRST_TASK, FIRST_TASK + arguments.tasks):
@@ -167,6 +174,8 @@ def main() -> None:
             pairs.append((shown(cell, FIRST_SEED), shown(cell, FIRST_SEED + 1)))
     if arguments.grey:
         pairs = [(colourless(a), colourless(b)) for a, b in pairs]
+    if arguments.no_depth:
+        pairs = [(depthless(a), depthless(b)) for a, b in pairs]
     for name in arguments.encoder:
         encoder = encoder_of(name, cell.components)
         print(f"{name}, {arguments.rig}: {measure(encoder, pairs).told()}", flush=True)

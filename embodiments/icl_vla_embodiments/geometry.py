@@ -205,6 +205,30 @@ class LinkHulls:
                 _mark(inside, columns, hull, T, margin)
         return inside
 
+    def along(
+        self, eye: Array, rays: Array, link_poses: Mapping[str, Array], margin: float = 0.0
+    ) -> NDArray[np.float32]:
+        """How far along rays from one point the robot begins, in lengths of each ray.
+
+        Args:
+            eye: ``(3,)`` in the base frame [m].
+            rays: ``(N, 3)`` directions of any length, base frame.
+            link_poses: As in :meth:`mask`.
+            margin: Hulls are grown by that much [m].
+
+        Returns:
+            ``(N,)``; infinite where there is none, or where the point lies in it.
+        """
+        nearest = np.full(len(rays), np.inf, dtype=np.float32)
+        columns = np.ascontiguousarray(np.asarray(rays, dtype=np.float32).T)  # (3, N)
+        for link, hulls in self.hulls.items():
+            if link not in link_poses:
+                continue
+            T = np.asarray(link_poses[link])
+            for hull in hulls:
+                _enter(nearest, columns, eye, hull, T, margin)
+        return nearest
+
 
 def _mark(
     inside: NDArray[np.bool_], columns: NDArray[np.float32], hull: Hull, T: Array, margin: float
@@ -228,6 +252,40 @@ def _mark(
         if not len(index):
             return
     inside[index] = True
+
+
+def _enter(
+    nearest: NDArray[np.float32],
+    columns: NDArray[np.float32],
+    eye: Array,
+    hull: Hull,
+    T: Array,
+    margin: float,
+) -> None:
+    """Lower ``nearest`` where rays enter one hull: a bounding sphere first, then the half-spaces.
+
+    Between its planes a ray is inside from the last that it enters to the first that it leaves
+    (Cyrus & Beck 1978).
+    """
+    lower, upper = hull.box
+    centre = T[:3, :3] @ (0.5 * (lower + upper)) + T[:3, 3] - eye
+    radius = 0.5 * np.linalg.norm(upper - lower) + margin
+    ahead = columns.T @ centre.astype(np.float32)
+    squared = (columns**2).sum(axis=0)
+    off = float(centre @ centre) - ahead**2 / squared  # squared distance of the ray's line
+    index = np.flatnonzero((off < radius**2) & (ahead > 0))
+    if not len(index):
+        return
+    normals = (hull.normals @ T[:3, :3].T).astype(np.float32)  # (F, 3), base frame
+    room = (hull.offsets + normals @ (T[:3, 3] - eye) + margin).astype(np.float32)
+    rate = normals @ columns[:, index]  # (F, n)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        met = room[:, None] / rate
+    enter = np.where(rate < 0, met, -np.inf).max(axis=0)
+    leave = np.where(rate > 0, met, np.inf).min(axis=0)
+    missed = ((rate == 0) & (room[:, None] < 0)).any(axis=0)
+    hit = (enter > 0) & (enter <= leave) & ~missed
+    nearest[index[hit]] = np.minimum(nearest[index[hit]], enter[hit])
 
 
 def hulls_of_embodiment(

@@ -11,7 +11,7 @@ import typer
 from .options import ENCODERS
 
 if TYPE_CHECKING:
-    from ..training.encoder_recipe import EncoderRecipe
+    from ..training.encoder_recipe import DepthRecipe, EncoderRecipe
     from ..training.recipe import Recipe
     from ..training.words_recipe import WordsRecipe
 
@@ -35,12 +35,13 @@ def train(
     """Train on what is made as it learns; the same command goes on where it ended.
 
     The recipe says what is trained: a policy, on random tasks; the encoder that makes tokens of
-    pictures, on random scenes; or acting by words, on the trained families' instructions.
+    pictures, or what guesses depth from colours, on random scenes; or acting by words, on the
+    trained families' instructions.
     """
     from icl_vla_embodiments import ReportedError
 
     from ..paths import home
-    from ..training.encoder_recipe import EncoderRecipe
+    from ..training.encoder_recipe import DepthRecipe, EncoderRecipe
     from ..training.recipe import read_recipe
     from ..training.words_recipe import WordsRecipe
     from . import output
@@ -57,7 +58,9 @@ def train(
             value="--rounds" if rounds is not None else "--encoder",
             valid=["--out", "--seed"],
         )
-    if isinstance(chosen, EncoderRecipe):
+    if isinstance(chosen, DepthRecipe):
+        size = _depth(chosen, folder, as_json)
+    elif isinstance(chosen, EncoderRecipe):
         size = _encoder(chosen, folder, as_json)
     elif isinstance(chosen, WordsRecipe):
         size = _words(chosen, folder, as_json)
@@ -90,11 +93,24 @@ def _policy(
 
 def _encoder(recipe: EncoderRecipe, folder: Path, quiet: bool) -> int:
     """How many parameters it has."""
-    from ..training.encoder import KEEP, train
+    from ..training.encoder import train
+    from ..training.fitting import KEEP
     from . import output
 
     pieces = -(-recipe.total // KEEP)
     with output.progress("training an encoder", pieces, quiet=quiet) as advance:
+        network = train(recipe, folder, progress=advance)
+    return sum(p.numel() for p in network.parameters())
+
+
+def _depth(recipe: DepthRecipe, folder: Path, quiet: bool) -> int:
+    """How many parameters it has."""
+    from ..training.depth import train
+    from ..training.fitting import KEEP
+    from . import output
+
+    pieces = -(-recipe.total // KEEP)
+    with output.progress("learning to guess depth", pieces, quiet=quiet) as advance:
         network = train(recipe, folder, progress=advance)
     return sum(p.numel() for p in network.parameters())
 

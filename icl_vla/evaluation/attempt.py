@@ -243,8 +243,11 @@ def _disturbed(cell: Place, setting: Setting | None, seed: int) -> Driver:
     struck = []
     if setting is not None and setting.cell.disturbance != "none":
         struck.append(disturbance(setting.cell.disturbance, setting.cell.severity))
-    if setting is not None and CONTEXTS[setting.cell.context].colourless:
+    context = CONTEXTS[setting.cell.context] if setting is not None else None
+    if context is not None and context.colourless:
         struck.append(disturbance("greyscale", 5))
+    if context is not None and context.depthless:
+        struck.append(disturbance("no depth"))
     if not struck:
         return cell.driver
     if not isinstance(cell, Workcell):

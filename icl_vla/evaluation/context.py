@@ -40,6 +40,7 @@ class Context:
         paraphrased: It is asked for in other words than were shown.
         misdescribed: The robot's action space is described wrongly.
         colourless: The robot's pictures have no colours either.
+        depthless: Cameras measure no depth, neither in what is shown nor on the robot.
     """
 
     summary: str
@@ -51,6 +52,7 @@ class Context:
     paraphrased: bool = False
     misdescribed: bool = False
     colourless: bool = False
+    depthless: bool = False
 
 
 def shuffled_observations(d: Demonstration, rng: np.random.Generator) -> Demonstration:
@@ -99,6 +101,12 @@ def colourless(d: Demonstration, rng: np.random.Generator) -> Demonstration:
         return replace(track, frames=lambda: greyscale(track.rgb, 5, rng))
 
     return replace(d, cameras={name: grey(track) for name, track in d.cameras.items()})
+
+
+def depthless(d: Demonstration, rng: np.random.Generator) -> Demonstration:
+    """With colours alone."""
+    cameras = {name: replace(track, depths=None) for name, track in d.cameras.items()}
+    return replace(d, cameras=cameras)
 
 
 def respoken(
@@ -188,6 +196,7 @@ CONTEXTS: Mapping[str, Context] = {
     "shuffled observations": Context("observations in random order", shuffled_observations),
     "shuffled actions": Context("actions in random order", shuffled_actions),
     "without colours": Context("no colours, neither shown nor seen", colourless, colourless=True),
+    "without depth": Context("colours alone, shown and seen", depthless, depthless=True),
     "misdescribed": Context("a wrong description of the action space", misdescribed=True),
     "mixed": Context(
         "many tasks and bodies in one bank, told apart by the instruction", mixed=True

@@ -188,6 +188,8 @@ def hand_over(home: Path, handed: Handed, encoder: str = COMPONENTS) -> None:
     true, told = spaces(cell, handed)
     source = DemoBank.open(shown_path(home, shown))
     spec: BankSpec = replace(source.spec, action_space=told)
+    if context.depthless:
+        spec = replace(spec, cameras={n: replace(c, depth=False) for n, c in spec.cameras.items()})
     partial = path.with_name(f".part-{os.getpid()}-{path.name}")
     shutil.rmtree(partial, ignore_errors=True)
     bank = DemoBank.of_spec(partial, spec)

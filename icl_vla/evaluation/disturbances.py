@@ -175,6 +175,16 @@ class Latency(Disturbance):
         return replace(late, time=observation.time)
 
 
+class NoDepth(Disturbance):
+    """Cameras measure no depth."""
+
+    name = "no depth"
+
+    def see(self, observation: Observation) -> Observation:
+        images = {n: replace(image, depth=None) for n, image in observation.cameras.items()}
+        return replace(observation, cameras=images)
+
+
 class SpoiltPictures(Disturbance):
     """An artifact of :data:`ARTIFACTS` in every picture of every camera."""
 
@@ -198,7 +208,7 @@ class SpoiltPictures(Disturbance):
 
 KINDS: dict[str, type[Disturbance]] = {
     kind.name: kind
-    for kind in (Disturbance, MovedThings, PushedArm, MissedGrasp, MovedCamera, Latency)
+    for kind in (Disturbance, MovedThings, PushedArm, MissedGrasp, MovedCamera, Latency, NoDepth)
 }
 
 

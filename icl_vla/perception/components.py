@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from icl_vla_embodiments import CameraImage, Observation, ReportedError, se3
+from icl_vla_embodiments import CameraImage, Observation
 from icl_vla_embodiments.geometry import LinkHulls
 from icl_vla_embodiments.robot_model import RobotModel
 from icl_vla_embodiments.types import Array
 
+from .sight import cameras_and_links, points_in_base
 from .tokens import CLOUD, SceneTokens
 from .views import merged, size_features
 
@@ -59,7 +60,7 @@ class ComponentEncoder:
         Raises:
             ReportedError: No camera has all three, or joint positions are missing.
         """
-        usable, links = cameras_and_links(observation, self.model)
+        usable, links = cameras_and_links(observation, self.model, self.hulls)
         return merged([self._encode_camera(camera, links) for camera in usable])
 
     def _encode_camera(self, camera: CameraImage, links: dict[str, Array]) -> SceneTokens:
@@ -164,56 +165,6 @@ class ComponentEncoder:
         if not rows:
             return SceneTokens.empty(self.feature_size)
         return SceneTokens(*(np.stack([np.asarray(r[i]) for r in rows]) for i in range(5)))
-
-
-def cameras_and_links(
-    observation: Observation, model: RobotModel | None
-) -> tuple[list[CameraImage], dict[str, Array]]:
-    """Cameras with colour, depth and calibration; link -> its pose ``(4, 4)`` in the base frame.
-
-    Without a model no links are known.
-
-    Raises:
-        ReportedError: There is none, or joint positions are missing.
-    """
-    usable = [
-        camera
-        for name, camera in observation.cameras.items()
-        if observation.has(f"cameras.{name}.rgb")
-        and observation.has(f"cameras.{name}.depth")
-        and camera.intrinsics is not None
-        and camera.T_mount_camera is not None
-    ]
-    if not usable or not observation.has("q"):
-        raise ReportedError(
-            "an observation lacks what scene tokens are made of",
-            value={"cameras": list(observation.cameras), "q": observation.has("q")},
-            valid=("joint positions and a camera with rgb, depth, intrinsics and pose",),
-        )
-    assert observation.q is not None
-    return usable, {} if model is None else model.link_poses(observation.q)
-
-
-def points_in_base(camera: CameraImage, links: dict[str, Array]) -> NDArray[np.float32]:
-    """Back-projected pixels ``(H, W, 3)`` [m] in the base frame."""
-    assert camera.depth is not None and camera.intrinsics is not None
-    assert camera.T_mount_camera is not None
-    T = np.asarray(camera.T_mount_camera)
-    if camera.mount is not None:
-        if camera.mount not in links:
-            raise ReportedError(
-                "a camera hangs on a link whose pose is not known",
-                value=camera.mount,
-                valid=links,
-                remedy="say which robot it is, or give the camera's pose in the base's frame",
-            )
-        T = links[camera.mount] @ T
-    height, width = camera.depth.shape
-    K, z = camera.intrinsics, camera.depth
-    x = ((np.arange(width) - K[0, 2]) / K[0, 0]).astype(np.float32)[None] * z
-    y = ((np.arange(height) - K[1, 2]) / K[1, 1]).astype(np.float32)[:, None] * z
-    points = np.stack([x, y, z], axis=-1).reshape(-1, 3)
-    return se3.act(T, points).astype(np.float32).reshape(height, width, 3)
 
 
 def _chromaticity(color: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -21,7 +21,7 @@ from icl_vla_embodiments.robot_model import RobotModel
 from icl_vla_embodiments.types import Array
 
 from .backbone import Backbone
-from .components import cameras_and_links, points_in_base
+from .sight import cameras_and_links, points_in_base
 from .tokens import CLOUD, SceneTokens
 
 MOST = 64  # tokens
@@ -70,7 +70,7 @@ class LearnedEncoder:
         Raises:
             ReportedError: No camera has all three, or joint positions are missing.
         """
-        usable, links = cameras_and_links(observation, self.model)
+        usable, links = cameras_and_links(observation, self.model, self.hulls)
         groups = [g for camera in usable for g in self._groups(camera, links)]
         return self._tokens(_merged(groups, SAME / self.backbone.scale))
 

@@ -56,14 +56,14 @@ class SceneNetwork(nn.Module):
         a, b, c, d = config.widths
         self.down = nn.ModuleList(
             [
-                nn.Sequential(_Conv(7, a, stride=2), _Conv(a, a)),
-                nn.Sequential(_Conv(a, b, stride=2), _Conv(b, b)),
-                nn.Sequential(_Conv(b, c, stride=2), _Conv(c, c)),
-                nn.Sequential(_Conv(c, d, stride=2), _Conv(d, d), _Conv(d, d)),
+                nn.Sequential(ConvBlock(7, a, stride=2), ConvBlock(a, a)),
+                nn.Sequential(ConvBlock(a, b, stride=2), ConvBlock(b, b)),
+                nn.Sequential(ConvBlock(b, c, stride=2), ConvBlock(c, c)),
+                nn.Sequential(ConvBlock(c, d, stride=2), ConvBlock(d, d), ConvBlock(d, d)),
             ]
         )
         self.across = nn.ModuleList([nn.Conv2d(i, o, 1) for i, o in ((b, a), (c, b), (d, c))])
-        self.up = nn.ModuleList([_Conv(a, a), _Conv(b, b), _Conv(c, c)])
+        self.up = nn.ModuleList([ConvBlock(a, a), ConvBlock(b, b), ConvBlock(c, c)])
         self.head = nn.Conv2d(a, 1 + config.embedding + config.feature, 1)
         self.words = nn.Linear(SENTENCE, config.feature)
 
@@ -93,7 +93,7 @@ class SceneNetwork(nn.Module):
         return F.normalize(self.words(sentences), dim=1)
 
 
-class _Conv(nn.Module):
+class ConvBlock(nn.Module):
     """3 by 3, normalised, rectified; added to its input where the sizes are equal."""
 
     def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:

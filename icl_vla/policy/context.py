@@ -15,6 +15,7 @@ from icl_vla_embodiments.types import Array
 from icl_vla_retrieval import DemoBank, Demonstration, choose_instruction
 from icl_vla_retrieval.keys import schema_slug
 
+from ..perception.depth import depth_from_colour
 from ..perception.memory import tracked_tokens
 from ..perception.tokens import Encoder
 from .doing import Doing, cylindrical
@@ -151,9 +152,12 @@ def read_hands(
 
 
 def _cached(bank: DemoBank, episode: int, encoder: Encoder) -> Path:
-    """Where an episode's tokens are kept."""
+    """Where an episode's tokens are kept; those of guessed depth beside those of measured."""
     folder, index = bank.source(episode)
-    tokens = folder / "icl_vla" / "tokens" / schema_slug(encoder.schema)
+    schema = encoder.schema
+    if not any(camera.depth for camera in bank.spec.cameras.values()):
+        schema += f"/{depth_from_colour().schema}"
+    tokens = folder / "icl_vla" / "tokens" / schema_slug(schema)
     return tokens / f"episode_{index:06d}.npz"
 
 

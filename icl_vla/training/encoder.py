@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +13,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from icl_vla_embodiments import ReportedError
-from icl_vla_embodiments.home import write_atomically
 from icl_vla_retrieval.text import TextEncoder
 
 from ..perception.backbone import save_network
 from ..perception.network import NetworkConfig, SceneNetwork, Seen
 from .calibration import batches, pairs_between, scale_of
 from .encoder_recipe import EncoderRecipe
-from .views import Views, views
+from .fitting import FRESH, fit
+from .views import Views
 
 FEWEST = 6  # pixels of a picture of half the size that make a region
 PULL, PUSH = 0.5, 3.0  # embeddings of one thing lie this near their mean, means this far apart
 ALIKE = 1.5  # how much more a look-alike counts, as a logit
 WEIGHTS = {"keep": 1.0, "pull": 1.0, "push": 1.0, "same": 1.0, "words": 0.5}
-_FRESH = 1_000_000  # added to the seed for pictures that nothing was learned from
-KEEP = 50  # steps from one saved state to the next
 
 
 class Contrasts(nn.Module):
@@ -211,85 +206,8 @@ def train(
         sizes["widths"] = tuple(sizes["widths"])
     model = Contrasts(NetworkConfig(**sizes))
     model.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimiser = torch.optim.AdamW(model.parameters(), weight_decay=recipe.decay)
-    begun, log = _resume(folder, recipe, model, optimiser)
-    sums: dict[str, float] = {}
-    for step in range(begun, recipe.total):
-        stage, number = recipe.at(step)
-        for group in optimiser.param_groups:
-            group["lr"] = stage.rate_at(number)
-        rng = np.random.default_rng([recipe.seed, step])
-        batch = views(rng, recipe.pictures, recipe.robots, stage.scenes)
-        parts = model.losses(batch)
-        loss = torch.stack([WEIGHTS[k] * v for k, v in parts.items()]).sum()
-        optimiser.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimiser.step()
-        for k, v in parts.items():
-            sums[k] = sums.get(k, 0.0) + float(v.detach())
-        if (step + 1) % KEEP == 0 or step + 1 == recipe.total:
-            steps = step + 1 - (log[-1]["step"] if log else 0)
-            log.append({"step": step + 1, **{k: round(v / steps, 4) for k, v in sums.items()}})
-            sums = {}
-            _keep(folder, recipe, model, optimiser, log)
-            if progress is not None:
-                progress(f"same {log[-1]['same']:.2f}, names {log[-1]['words']:.2f}")
+    fit(recipe, folder, model, model, WEIGHTS, progress)
     network = model.network.eval()
-    scale = measured_scale(network, recipe.seed + _FRESH, recipe.checks)
+    scale = measured_scale(network, recipe.seed + FRESH, recipe.checks)
     save_network(folder / "checkpoint", network, scale)
     return network
-
-
-def _draw(log: list[dict[str, float]], file: Path) -> None:
-    """Each part of the loss over the steps."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(3 * len(WEIGHTS), 2.6), layout="constrained")
-    for axis, part in zip(figure.subplots(1, len(WEIGHTS)), WEIGHTS, strict=True):
-        axis.plot([r["step"] for r in log], [r[part] for r in log])
-        axis.set_title(part)
-        axis.set_xlabel("steps")
-    figure.savefig(file, dpi=110)
-
-
-def _keep(
-    folder: Path,
-    recipe: EncoderRecipe,
-    model: Contrasts,
-    optimiser: torch.optim.Optimizer,
-    log: list[dict[str, float]],
-) -> None:
-    buffer = BytesIO()
-    state = {
-        "model": model.state_dict(), "optimiser": optimiser.state_dict(), "log": log,
-        "recipe": asdict(recipe),
-    }  # fmt: skip
-    torch.save(state, buffer)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / "state.pt", buffer.getvalue())
-    write_atomically(folder / "log.jsonl", "".join(json.dumps(row) + "\n" for row in log))
-    _draw(log, folder / "curves.png")
-
-
-def _resume(
-    folder: Path, recipe: EncoderRecipe, model: Contrasts, optimiser: torch.optim.Optimizer
-) -> tuple[int, list[dict[str, float]]]:
-    """Steps that are done already, and their log.
-
-    Raises:
-        ReportedError: They are those of another recipe.
-    """
-    file = folder / "state.pt"
-    if not file.exists():
-        return 0, []
-    state: dict[str, Any] = torch.load(file, weights_only=True)
-    if not recipe.continues(state["recipe"]):
-        raise ReportedError(
-            "this folder holds a run of another recipe",
-            where=folder,
-            remedy="choose another folder with --out, or delete this one",
-        )
-    model.load_state_dict(state["model"])
-    optimiser.load_state_dict(state["optimiser"])
-    return int(state["log"][-1]["step"]), list(state["log"])

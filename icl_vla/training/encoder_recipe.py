@@ -16,10 +16,12 @@ class Variety:
     Attributes:
         nested: Share of the collections with things in, on and held over hollow ones.
         grey: Share of those that are seen without colours, in all or in half of the pictures.
+        held: Share of the pictures of an arm in which it holds something.
     """
 
     nested: float = 0.0
     grey: float = 0.0
+    held: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -88,3 +90,8 @@ class EncoderRecipe:
                 return stage, step
             step -= stage.steps
         raise IndexError(step)
+
+
+@dataclass(frozen=True)
+class DepthRecipe(EncoderRecipe):
+    """The same for the network that guesses depth."""

@@ -11,12 +11,12 @@ import yaml
 
 from icl_vla_embodiments import ReportedError
 
-from .encoder_recipe import EncoderRecipe, TrainingStage, Variety
+from .encoder_recipe import DepthRecipe, EncoderRecipe, TrainingStage, Variety
 from .examples import Mixture
 from .programs import FAMILIES
 from .words_recipe import WordsRecipe
 
-KINDS = ("policy", "encoder", "words")
+KINDS = ("policy", "encoder", "depth", "words")
 RECIPES = Path(__file__).with_name("recipes")
 
 
@@ -89,7 +89,9 @@ def read_recipe(source: str | Path) -> Recipe | EncoderRecipe | WordsRecipe:
         )
     if kind == "words":
         return WordsRecipe(**_known(said, WordsRecipe, file))
-    return _of_policy(said, file) if kind == "policy" else _of_encoder(said, file)
+    if kind == "policy":
+        return _of_policy(said, file)
+    return _of_pictures(said, file, kind)
 
 
 def _of_policy(said: Any, file: Path) -> Recipe:
@@ -107,11 +109,13 @@ def _of_policy(said: Any, file: Path) -> Recipe:
     return Recipe(**said)
 
 
-def _of_encoder(said: Any, file: Path) -> EncoderRecipe:
+def _of_pictures(said: Any, file: Path, kind: str) -> EncoderRecipe:
+    from ..perception.depth_network import DepthConfig
     from ..perception.network import NetworkConfig
 
-    said = _known(said, EncoderRecipe, file)
-    _known(said.get("network", {}), NetworkConfig, file)
+    made = DepthRecipe if kind == "depth" else EncoderRecipe
+    said = _known(said, made, file)
+    _known(said.get("network", {}), DepthConfig if kind == "depth" else NetworkConfig, file)
     stages = []
     for row in said.get("stages") or []:
         stage = _known(row, TrainingStage, file)
@@ -126,7 +130,7 @@ def _of_encoder(said: Any, file: Path) -> EncoderRecipe:
             "a recipe has no stages", where=file, remedy="add, say, stages: [{steps: 4000}]"
         )
     robots = tuple(said.get("robots") or ())
-    return EncoderRecipe(**{**said, "stages": tuple(stages), "robots": robots})
+    return made(**{**said, "stages": tuple(stages), "robots": robots})
 
 
 def _known(said: Any, kind: type, file: Path) -> dict[str, Any]:

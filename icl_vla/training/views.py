@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from icl_vla_embodiments import CameraImage, se3
 from icl_vla_embodiments.types import Array
 
-from ..perception.components import points_in_base
+from ..perception.sight import points_in_base
 from ..sim.bodies import draw_body
 from ..sim.bullet import connect
 from ..sim.scene import CameraSpec
@@ -48,6 +48,10 @@ class Views:
         points: ``(N, H, W, 3)`` in the base frame [m].
         valid: ``(N, H, W)`` whether the place is known.
         thing: ``(N, H, W)`` which of the collection is seen; -1 for anything else.
+        depth: ``(N, H, W)`` [m], 0 where nothing is; known everywhere.
+        robot: ``(N, H, W)`` whether it is what is seen.
+        intrinsics: ``(N, 3, 3)``.
+        cameras: ``(N, 4, 4)`` ``T_base_camera``.
         words: ``(K,)`` what the things are called; empty where their colour has no name.
         group: ``(K,)`` the same for look-alikes.
     """
@@ -56,6 +60,10 @@ class Views:
     points: NDArray[np.float32]
     valid: NDArray[np.bool_]
     thing: NDArray[np.int64]
+    depth: NDArray[np.float32]
+    robot: NDArray[np.bool_]
+    intrinsics: Array
+    cameras: Array
     words: tuple[str, ...]
     group: NDArray[np.int64]
 
@@ -80,17 +88,13 @@ def views(
     grey = rng.choice([0.5, 1.0]) if variety.grey > 0 and rng.random() < variety.grey else 0.0
     side = int(rng.choice(SIZES))
     kinds = draw_collection(rng, nested)
-    show = _Show(kinds, robots, rng, nested)
-    rgb, points, valid, thing = zip(
-        *(show.photograph(rng, side) for _ in range(pictures)), strict=True
-    )
+    show = _Show(kinds, robots, rng, nested, variety.held)
+    rgb, *others = zip(*(show.photograph(rng, side) for _ in range(pictures)), strict=True)
     if grey:
         rgb = tuple(_colourless(p) if rng.random() < grey else p for p in rgb)
     return Views(
         np.stack(rgb),
-        np.stack(points),
-        np.stack(valid),
-        np.stack(thing),
+        *(np.stack(each) for each in others),
         # the words have a colour, which a grey picture does not show
         tuple(k.look.words if k.look.color and not grey else "" for k in kinds),
         np.array([k.group for k in kinds]),
@@ -101,10 +105,15 @@ class _Show:
     """A collection, a table and an arm on one stage."""
 
     def __init__(
-        self, kinds: list[Kind], robots: Sequence[str], rng: np.random.Generator, nested: bool
+        self,
+        kinds: list[Kind],
+        robots: Sequence[str],
+        rng: np.random.Generator,
+        nested: bool,
+        held: float,
     ) -> None:
         things, textures = staged(_client(), kinds, rng)
-        self.kinds, self.nested = kinds, nested
+        self.kinds, self.nested, self.held = kinds, nested, held
         known = len(robots) > 0 and rng.random() < 0.5
         self.arm = _arm(
             robots[int(rng.integers(len(robots)))] if known else int(rng.integers(_DRAWN))
@@ -119,10 +128,8 @@ class _Show:
         self.colors = self.stage.colors.copy()
         self.plain = self.stage.texture.copy()
 
-    def photograph(
-        self, rng: np.random.Generator, side: int
-    ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]:
-        """Colour, places, which of them are known, and things, of a new scene."""
+    def photograph(self, rng: np.random.Generator, side: int) -> tuple[NDArray[Any], ...]:
+        """The first eight of :class:`Views`, of one picture of a new scene."""
         zoom = float(np.exp(rng.uniform(np.log(1.1), np.log(3.2)))) * side  # [px/m]
         camera = _camera(rng, side, zoom)
         self._dress(rng)
@@ -139,7 +146,10 @@ class _Show:
             coarse = rng.random((side // 8, side // 8)) < rng.uniform(0, 0.3)
             valid = valid & ~np.kron(coarse, np.ones((8, 8), bool))[:side, :side]
         thing = np.where(picture.instance < 0, -1, self.owner[picture.instance])
-        return rgb, points_in_base(image, {}), valid, thing
+        robot = picture.instance >= len(self.rest) + 2
+        known = points_in_base(image, {})
+        pose = camera.T_world_camera
+        return rgb, known, valid, thing, picture.depth, robot, camera.intrinsics, pose
 
     def _dress(self, rng: np.random.Generator) -> None:
         """Paint table, mat and arm, and light them."""
@@ -205,6 +215,24 @@ class _Show:
             away = rng.uniform(0.3, 0.7) * np.array([np.cos(angle), np.sin(angle)])
             T = se3.pose(se3.yaw(angle + np.pi + rng.normal(0, 0.6)), [*away, 0.0])
             stage.poses[first + 2 :] = T @ self.arm.posed(rng)
+            if self.held > 0 and rng.random() < self.held:
+                self._hand_over(rng)
+
+    def _hand_over(self, rng: np.random.Generator) -> None:
+        """Put one of the movable things about the lowest part of the arm, as if in its hand."""
+        stage, first = self.stage, len(self.rest)
+        places = stage.poses[first + 2 :, :3, 3]
+        low = places[np.argmin(places[:, 2])]
+        movable = [i for i, k in enumerate(self.kinds) if k.look.shape not in FIXED]
+        if not movable:
+            return
+        i = movable[int(rng.integers(len(movable)))]
+        half = 0.5 * self.kinds[i].size[2]
+        place = low + rng.normal(0, [0.01, 0.01, 0.02]) - [0, 0, half]
+        place[2] = max(place[2], half)
+        R = se3.exp3(rng.normal(0, 0.15, 3)) @ se3.yaw(rng.uniform(-np.pi, np.pi))
+        mine = np.flatnonzero(self.owner[:first] == i)
+        stage.poses[mine] = se3.pose(R, place) @ self.rest[mine]
 
     def _hosts(self, placed: list[tuple[Array, Kind]], guest: Kind) -> list[tuple[Array, Kind]]:
         """What a thing may stand in or on; something hollow, where it is about that."""

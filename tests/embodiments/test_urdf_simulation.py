@@ -108,6 +108,26 @@ def test_mask_agrees_with_convex_combination(panda, panda_model):
     assert np.mean(truth[small]) > 0.97
 
 
+def test_rays_end_where_the_mask_begins(panda, panda_model):
+    hulls = LinkHulls(panda)
+    poses = panda_model.link_poses(panda.neutral_q)
+    eye = np.array([1.6, 0.3, 0.9])
+    aims = np.random.default_rng(5).uniform((-0.2, -0.3, 0), (0.7, 0.3, 0.9), (400, 3))
+    rays = (aims - eye) * np.random.default_rng(6).uniform(0.2, 3.0, (400, 1))  # of any length
+    for margin in (0.0, 0.006):
+        begins = hulls.along(eye, rays, poses, margin)
+        hit = np.isfinite(begins)
+        assert 50 < hit.sum() < 350
+        at = eye + begins[hit, None] * rays[hit]
+        way = rays[hit] / np.linalg.norm(rays[hit], axis=1, keepdims=True)
+        assert hulls.mask(at + 1e-4 * way, poses, margin).mean() > 0.98  # but for grazing ones
+        assert not hulls.mask(at - 1e-4 * way, poses, margin).any()
+        along = np.linspace(0.3, 1.5, 200)[:, None, None] * (aims[~hit] - eye) + eye
+        assert not hulls.mask(along.reshape(-1, 3), poses, margin).any()
+    inside = np.concatenate([h.moved(poses[k]) for k, v in hulls.hulls.items() for h in v]).mean(0)
+    assert (hulls.along(inside, rays, {}) == np.inf).all()
+
+
 def _in_hull(point, vertices):
     if (point < vertices.min(axis=0)).any() or (point > vertices.max(axis=0)).any():
         return False

@@ -154,6 +154,24 @@ def test_without_colours_nothing_shown_or_seen_has_any(base):
         assert np.ptp(station.driver.observe().cameras["front"].rgb, axis=-1).max() > 50
 
 
+def test_without_depth_nobody_measures_any(base):
+    chosen = suite("flat", "expert", flat="without depth")
+    found = run_suite(chosen, base, films=0)
+    assert rates(found, "expert") == {"without depth": 1.0}
+    trial = plan(chosen, base)[0]
+    bank = open_handed(base, trial.setting.handed)
+    assert not any(camera.depth for camera in bank.spec.cameras.values())
+    assert all(track.depth is None for track in bank[0].cameras.values())
+    # what was read of them before anybody asked is kept apart from what measured depth shows
+    names = [p.name for p in (bank.path / "icl_vla" / "tokens").iterdir()]
+    assert len(names) == 1 and "colour" in names[0]
+    station = at_task(base, ROBOT, trial.setting.task(), chosen.rig)
+    station.reset(trial.seed)
+    seen = _disturbed(station, trial.setting, trial.seed).observe()
+    assert seen.cameras and all(c.depth is None for c in seen.cameras.values())
+    assert all(c.depth is not None for c in station.driver.observe().cameras.values())
+
+
 def test_other_code_than_planned_is_refused(base):
     trial = plan(suite("again", "nothing"), base)[0]
     with pytest.raises(ReportedError, match="planned"):

@@ -243,6 +243,6 @@ def test_the_shipped_encoder_sees_each_thing_once(cell: Callable[[str], Workcell
     observation = there.driver.reset(400_000)
     first, again = encoder.encode(observation), encoder.encode(observation)
     np.testing.assert_array_equal(first.features, again.features)
-    camera = replace(observation.cameras["front"], depth=None)
+    camera = replace(observation.cameras["front"], intrinsics=None)
     with pytest.raises(ReportedError, match="lacks what scene tokens"):
         encoder.encode(replace(observation, cameras={"front": camera}))
