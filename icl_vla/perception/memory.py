@@ -14,8 +14,8 @@ from icl_vla_retrieval import Demonstration
 from .tokens import Encoder, SceneTokens
 
 STRIDE = 2  # frames between two encoded pictures of a demonstration
-_SAME = 0.6  # feature distance below which two tokens may be one thing
-_FAR = 0.25  # [m] of movement that costs as much as a difference of _SAME
+SAME = 0.6  # feature distance below which two tokens may be one thing
+_FAR = 0.25  # [m] of movement that costs as much as a difference of SAME
 _WHOLE = 0.65  # share of the usual pixels from which a view counts as unobstructed
 
 
@@ -120,7 +120,7 @@ def match(
     """
     if not len(features_a) or not len(features_b):
         return np.zeros(0, dtype=int), np.zeros(0, dtype=int)
-    cost = np.linalg.norm(features_a[:, None] - features_b[None], axis=-1) / _SAME
+    cost = np.linalg.norm(features_a[:, None] - features_b[None], axis=-1) / SAME
     possible = cost < 1
     if positions_a is not None and positions_b is not None:
         way = np.linalg.norm(positions_a[:, None] - positions_b[None], axis=-1)

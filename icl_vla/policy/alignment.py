@@ -18,8 +18,8 @@ from icl_vla_embodiments.types import Array
 from .context import DemoContext
 from .likeness import Compared, moment_costs, surprise
 
-_NEAR = 0.015  # [m] within which places are alike
-_CHANCE = 0.1  # of being alike without mattering
+NEAR = 0.015  # [m] within which places are alike
+CHANCE = 0.1  # of being alike without mattering
 _TOLD = 0.5  # of the weight that goes by agreement; the rest is everything's alike
 _STRIDES = (6, 3)  # frames; the second pass lays them beside each other by what the first found
 
@@ -56,18 +56,16 @@ class Alignment:
             radius: As in :func:`.likeness.moment_costs`.
         """
         moments = Compared.shown(contexts, index)
-        lengths, own = np.array([len(c) for c in contexts]), np.arange(len(contexts))
+        lengths = np.array([len(c) for c in contexts])
         frames = [np.arange(n) for n in lengths]
         relevance = [np.ones((n, moments.seen.shape[1])) for n in lengths]
         for every in _STRIDES:
-            few = Compared.shown([_thinned(c, every) for c in contexts], index)
+            few = Compared.shown([thinned(c, every) for c in contexts], index)
             rows = -(-lengths // every)
-            costs = _all_costs(few, rows, np.concatenate([r[::every] for r in relevance]), radius)
-            beside = warped(costs, rows[:, None], rows)
-            beside[:, own, own] = np.minimum(np.arange(len(beside))[:, None], rows - 1)
+            weight = np.concatenate([r[::every] for r in relevance])
+            beside, unlike = paired(few, rows, weight, radius)
             shares = _shares(few.seen, rows, beside)
             relevance = [shares[t // every, k] for k, t in enumerate(frames)]
-        unlike = np.take_along_axis(costs, beside[..., None], -1)[..., 0].sum(0) / rows[:, None]
         full = [
             np.minimum(every * beside[t // every, k] + (t % every)[:, None], lengths - 1)
             for k, t in enumerate(frames)
@@ -86,7 +84,30 @@ class Alignment:
         return np.split(moment_costs(now, self.moments, radius, weights), ends[:-1], axis=-1)
 
 
-def _thinned(context: DemoContext, every: int) -> DemoContext:
+def paired(
+    moments: Compared, lengths: NDArray[np.int64], weight: Array, radius: float
+) -> tuple[NDArray[np.int64], Array]:
+    """Which frames of ``K`` demonstrations go together, and how badly the demonstrations do.
+
+    Args:
+        moments: Their ``N`` frames, one after another.
+        lengths: ``(K,)`` frames of each.
+        weight: ``(N, M)`` of the things.
+        radius: As in :func:`.likeness.moment_costs`.
+
+    Returns:
+        ``(T, K, K)``: frame of the last that goes with a frame of the first; and the mean cost
+        ``(K, K)`` of that.
+    """
+    costs = _all_costs(moments, lengths, weight, radius)
+    beside = warped(costs, lengths[:, None], lengths)
+    own = np.arange(len(lengths))
+    beside[:, own, own] = np.minimum(np.arange(len(beside))[:, None], lengths - 1)
+    unlike = np.take_along_axis(costs, beside[..., None], -1)[..., 0].sum(0) / lengths[:, None]
+    return beside, unlike
+
+
+def thinned(context: DemoContext, every: int) -> DemoContext:
     """Every so-manyth frame."""
     rows = ("times", "tcp", "opening", "commands", "gripper", "tokens")
     hands = None if context.hands is None else context.hands[::every]
@@ -121,9 +142,9 @@ def _shares(seen: Array, lengths: NDArray[np.int64], beside: NDArray[np.int64]) 
     own = np.arange(count)
     there = seen[beside + np.cumsum(lengths) - lengths]  # (T, K, K, M, 2), NaN where unknown
     squared = ((there - there[:, own, own][:, :, None]) ** 2).sum(-1)
-    alike = np.nan_to_num(np.exp(-squared / (2 * _NEAR**2)))  # (T, K, K, M)
+    alike = np.nan_to_num(np.exp(-squared / (2 * NEAR**2)))  # (T, K, K, M)
     others = (1 - np.eye(count)) / max(count - 1, 1)
-    share = surprise(np.einsum("tkjm,kj->tkm", alike, others), _CHANCE) + 1e-9
+    share = surprise(np.einsum("tkjm,kj->tkm", alike, others), CHANCE) + 1e-9
     share /= share.sum(axis=-1, keepdims=True)
     return np.asarray(_TOLD * share + (1 - _TOLD) / max(share.shape[-1], 1))
 

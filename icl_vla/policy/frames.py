@@ -18,10 +18,12 @@ from numpy.typing import NDArray
 from icl_vla_embodiments import se2, se3
 from icl_vla_embodiments.types import Array
 
-from ..perception.memory import TrackedTokens, match
+from ..perception.memory import TrackedTokens
 from ..perception.registration import relative_yaw
 from .context import DemoContext
 from .headings import turns_from_motion
+from .identity import settled
+from .likeness import matched_tokens, shared_tokens
 
 _HEADING = 0.04  # [m] two tokens nearer than this have no direction between them
 
@@ -65,15 +67,16 @@ class Correspondence:
         known, count = self.index.shape[1], len(tokens)
         if count == known:
             return
-        fresh = np.full((len(self._contexts), count - known), -1)
+        features = tokens.first.features[known:]
+        fresh = matched_tokens(features, self._contexts)
+        if not known:
+            fresh = settled(self._contexts, fresh, features)
         turns = np.zeros(fresh.shape)
         for k, context in enumerate(self._contexts):
-            rows, columns = match(tokens.first.features[known:], context.features, None, None)
-            taken = set(self.index[k])
-            for i, j in zip(rows, columns, strict=True):
-                if j not in taken:
-                    fresh[k, i] = j
-                    turns[k, i], _ = relative_yaw(context.clouds[j], tokens.first.clouds[known + i])
+            fresh[k, np.isin(fresh[k], self.index[k])] = -1
+            for i in np.flatnonzero(fresh[k] >= 0):
+                then, now = context.clouds[fresh[k, i]], tokens.first.clouds[known + i]
+                turns[k, i], _ = relative_yaw(then, now)
         for i, row in enumerate(fresh.T):
             told = turns_from_motion(self._contexts, row, tokens.first.clouds[known + i])
             if told is not None:
@@ -91,20 +94,6 @@ def thing_of(name: str) -> int | None:
     """Row of the token that a frame of this name hangs on; None for the base or a hand."""
     kind, *rest = name.split(": ")[-1].split()
     return int(rest[0]) if kind == "token" else None
-
-
-def matched_tokens(features: Array, contexts: Sequence[DemoContext]) -> NDArray[np.int64]:
-    """Each demonstration's token that looks like each of these: ``(K, M)``, -1 for none."""
-    index = np.full((len(contexts), len(features)), -1)
-    for row, context in zip(index, contexts, strict=True):
-        mine, theirs = match(features, context.features, None, None)
-        row[mine] = theirs
-    return index
-
-
-def shared_tokens(index: NDArray[np.int64]) -> list[int]:
-    """Tokens that most demonstrations have a match for, from ``(K, M)`` matches; -1 is none."""
-    return [int(m) for m in np.flatnonzero((index >= 0).mean(axis=0) >= 0.6)] if index.size else []
 
 
 def frames_now(

@@ -11,9 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 from icl_vla_embodiments.types import Array
 from icl_vla_retrieval import Familiarity
 
+from ..perception.memory import match
 from .context import DemoContext
 from .doing import Doing, cylindrical
-from .frames import matched_tokens, shared_tokens
 
 EVERY = 3  # frames between two at which demonstrations are compared
 _TINY = 1e-6
@@ -161,3 +161,17 @@ def surprise(share: Array, chance: ArrayLike) -> Array:
     """Divergence of a share from the one by chance [nats a vote]; 0 where it is no greater."""
     p, q = np.clip(share, 1e-9, 1 - 1e-9), np.asarray(chance)
     return np.where(p > q, p * np.log(p / q) + (1 - p) * np.log((1 - p) / (1 - q)), 0.0)
+
+
+def matched_tokens(features: Array, contexts: Sequence[DemoContext]) -> NDArray[np.int64]:
+    """Each demonstration's token that looks like each of these: ``(K, M)``, -1 for none."""
+    index = np.full((len(contexts), len(features)), -1)
+    for row, context in zip(index, contexts, strict=True):
+        mine, theirs = match(features, context.features, None, None)
+        row[mine] = theirs
+    return index
+
+
+def shared_tokens(index: NDArray[np.int64]) -> list[int]:
+    """Tokens that most demonstrations have a match for, from ``(K, M)`` matches; -1 is none."""
+    return [int(m) for m in np.flatnonzero((index >= 0).mean(axis=0) >= 0.6)] if index.size else []
