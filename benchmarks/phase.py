@@ -33,8 +33,13 @@ from episodes import DEVELOPMENT, HELD_OUT, TASKS, Recorded, aligned, at, record
 from icl_vla.policy.alignment import Alignment  # noqa: E402
 from icl_vla.policy.context import DemoContext  # noqa: E402
 from icl_vla.policy.doing import Doing  # noqa: E402
-from icl_vla.policy.likeness import matched_tokens, shared_tokens  # noqa: E402
-from icl_vla.policy.likeness import Compared, DistanceToDemonstrations, moment_costs  # noqa: E402
+from icl_vla.policy.likeness import (  # noqa: E402  # noqa: E402
+    Compared,
+    DistanceToDemonstrations,
+    matched_tokens,
+    moment_costs,
+    shared_tokens,
+)
 from icl_vla.policy.retrieval import RetrievalConfig  # noqa: E402
 from icl_vla_retrieval.familiarity import NEVER_SEEN  # noqa: E402
 from icl_vla_retrieval.phase import PhaseTracker  # noqa: E402

@@ -34,6 +34,9 @@ from .frames import Correspondence, FrameVotes, frames_now, hand_frames
 from .interface import Episode, Trace
 from .likeness import Compared, DistanceToDemonstrations
 
+ENOUGH = 4
+"""Demonstrations whose agreement says something; one alone agrees with itself."""
+
 
 @dataclass(frozen=True)
 class RetrievalConfig:
@@ -163,8 +166,7 @@ class RetrievalEpisode(ABC):
         pointers = self.tracker.update([c[0] for c in costs], advance)
         self.unlike = min(float(c[1, t]) for c, t in zip(costs, pointers, strict=True))
         least = self.tracker.costs + self.tracker.strayed
-        weights = np.exp(-(least - least.min()) / self.policy.config.temperature)
-        return pointers, weights / weights.sum()
+        return pointers, several(least, self.policy.config.temperature)
 
     def move(
         self, observation: Observation, pointers: NDArray[np.int64], weights: Array
@@ -300,6 +302,36 @@ class RetrievalEpisode(ABC):
         state = SpaceState(poses=self._measured(observation), q=observation.q, grippers=openings)
         native = self.action_space.encode(chunk.targets, state, self.policy.model)
         return replace(chunk, native=self.action_space.clip(native))
+
+
+def several(costs: Array, temperature: float) -> Array:
+    """Weights ``(K,)`` that fall with the cost, but not so that hardly anyone is left.
+
+    On the way to a thing every demonstration is unlike the present, and the one that is least so by
+    chance knows no better than the others. What they have in common shows only in
+    :data:`ENOUGH` of them, so the temperature is raised until as many have a say.
+
+    Args:
+        costs: ``(K,)``.
+        temperature: Difference by which a weight falls to 1/e, at least.
+    """
+    needed = min(ENOUGH, 0.5 * len(costs))
+    off = costs - costs.min()
+
+    def weights(temperature: float) -> Array:
+        each = np.exp(-off / temperature)
+        return np.asarray(each / each.sum())
+
+    def say(temperature: float) -> float:
+        return float(1 / (weights(temperature) ** 2).sum())
+
+    low, high = temperature, max(temperature, 20 * off.max(initial=0.0))
+    if say(low) >= needed:
+        return weights(low)
+    for _ in range(20):
+        middle = np.sqrt(low * high)
+        low, high = (middle, high) if say(middle) < needed else (low, middle)
+    return weights(high)
 
 
 class HandsEpisode:

@@ -22,10 +22,12 @@ from icl_vla_retrieval import tightness
 from .frames import FrameVotes
 from .interface import Trace
 from .likeness import surprise
-from .retrieval import RetrievalConfig, RetrievalEpisode, RetrievalPolicy, demonstrated
+from .retrieval import ENOUGH, RetrievalConfig, RetrievalEpisode, RetrievalPolicy, demonstrated
 
 ANOTHER_GRASP = np.pi / 4  # [rad] between votes for rotations of different intent
-_ENOUGH = 4  # demonstrations whose agreement counts in full; one alone agrees with itself
+_BEHIND = 6  # steps that may be left out because the hand has gone them
+_PASSED = 0.02  # [m] from the hand: farther off, they are not gone yet
+_STILL = 0.001  # [m]
 _ALIKE = 0.01  # [m] between motions that go the same way
 _CHANCES = 0.1 * np.array([1, 2, 4])[:, None, None, None]  # of agreeing, with so many equal turns
 _QUARTERS = np.stack([se3.yaw(0.5 * np.pi * j) for j in range(4)])
@@ -43,10 +45,14 @@ class VoteEpisode(RetrievalEpisode):
         weights: Array,
     ) -> ActionChunk:
         config = self.policy.config
-        commands, gripper = demonstrated(self.contexts, pointers, config.horizon)
+        steps = config.horizon + _BEHIND
+        commands, gripper = demonstrated(self.contexts, pointers, steps)
         frames = list(self.frames(pointers, tcp))
         agreed = consensus(frames, commands, weights, tcp, config)
         openings = weighted_median(gripper, weights)  # a gripper is never averaged
+        begin = begun(agreed.poses[:, :3, 3], openings, tcp[:3, 3])
+        ahead = slice(begin, begin + config.horizon)
+        agreed, openings = agreed.at(ahead), openings[ahead]
         trace: Trace = {
             "frames": {f.name: float(s) for f, s in zip(frames, agreed.shares, strict=True)}
         }
@@ -75,6 +81,32 @@ class Consensus:
     poses: Array
     spread: Array
     shares: Array
+
+    def at(self, steps: slice) -> Consensus:
+        """Some of the steps."""
+        return Consensus(self.poses[steps], self.spread[steps], self.shares)
+
+
+def begun(places: Array, openings: Array, here: Array) -> int:
+    """The first of ``H`` steps that is not behind the hand already.
+
+    Where pointers lag, a motion would first go back to where the hand was, and so for ever. Nothing
+    is left out once a gripper is about to move, as that takes its time.
+
+    Args:
+        places: ``(H, 3)`` of the hand [m].
+        openings: ``(H,)``.
+        here: ``(3,)`` [m].
+    """
+    same = np.abs(openings[: _BEHIND + 1] - openings[0]) < 0.05
+    most = int(np.argmin(same)) if not same.all() else len(same)
+    away = np.linalg.norm(places[:most] - here, axis=-1)
+    nearest = int(np.argmax(away <= away.min() + _STILL))
+    if nearest + 1 < most and away[nearest] < _PASSED:
+        onwards = places[nearest + 1] - places[nearest]
+        past = (here - places[nearest]) @ onwards > 0 and np.linalg.norm(onwards) > _STILL
+        return nearest + int(past)
+    return nearest if away[nearest] < _PASSED else 0
 
 
 def weighted_median(values: Array, weights: Array) -> Array:
@@ -120,7 +152,7 @@ def consensus(
     variance = np.einsum("fk,fkhi->fh", share, (p - mean[:, None]) ** 2)
     variance += config.noise**2
     alone = np.where(known > 0, (share**2).sum(axis=1), 1.0)  # 1 over how many have a say
-    told = np.clip((1 - alone) / (1 - 1 / _ENOUGH), 0.0, 1.0)[:, None]
+    told = np.clip((1 - alone) / (1 - 1 / ENOUGH), 0.0, 1.0)[:, None]
     middling = np.median(variance[told[:, 0] > 0], axis=0) if told.any() else 1.0
     alpha = prior[:, None] * (variance / middling) ** (-config.sharpness * told)
     alpha /= alpha.sum(axis=0)
