@@ -206,7 +206,11 @@ class LinkHulls:
         return inside
 
     def along(
-        self, eye: Array, rays: Array, link_poses: Mapping[str, Array], margin: float = 0.0
+        self,
+        eye: Array,
+        rays: NDArray[np.floating],
+        link_poses: Mapping[str, Array],
+        margin: float = 0.0,
     ) -> NDArray[np.float32]:
         """How far along rays from one point the robot begins, in lengths of each ray.
 

@@ -74,9 +74,10 @@ class Correspondence:
         turns = np.zeros(fresh.shape)
         for k, context in enumerate(self._contexts):
             fresh[k, np.isin(fresh[k], self.index[k])] = -1
-            for i in np.flatnonzero(fresh[k] >= 0):
-                then, now = context.clouds[fresh[k, i]], tokens.first.clouds[known + i]
-                turns[k, i], _ = relative_yaw(then, now)
+            for m, j in enumerate(fresh[k]):
+                if j >= 0:
+                    now = tokens.first.clouds[known + m]
+                    turns[k, m], _ = relative_yaw(context.clouds[j], now)
         for i, row in enumerate(fresh.T):
             told = turns_from_motion(self._contexts, row, tokens.first.clouds[known + i])
             if told is not None:

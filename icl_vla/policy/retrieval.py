@@ -45,6 +45,7 @@ class RetrievalConfig:
     Attributes:
         horizon: Steps in a chunk.
         noise: Standard deviation of position votes that counts as full agreement [m].
+        level_noise: The same for their heights, which are surer [m].
         turn_noise: The same for rotation votes, chordal.
         sharpness: Exponent on the inverse variance.
         temperature: Cost difference by which a demonstration's weight falls to 1/e.
@@ -53,6 +54,7 @@ class RetrievalConfig:
 
     horizon: int = 8
     noise: float = 0.006
+    level_noise: float = 0.002
     turn_noise: float = 0.08
     sharpness: float = 1.5
     temperature: float = 0.15

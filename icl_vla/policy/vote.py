@@ -101,12 +101,15 @@ def begun(places: Array, openings: Array, here: Array) -> int:
     same = np.abs(openings[: _BEHIND + 1] - openings[0]) < 0.05
     most = int(np.argmin(same)) if not same.all() else len(same)
     away = np.linalg.norm(places[:most] - here, axis=-1)
-    nearest = int(np.argmax(away <= away.min() + _STILL))
-    if nearest + 1 < most and away[nearest] < _PASSED:
+    leaving = np.append(away[1:] > away[:-1] - _STILL, True)
+    nearest = int(np.argmax(leaving))  # so far every step came nearer; a way may come back later
+    if away[nearest] > _PASSED:
+        return 0
+    if nearest + 1 < most:
         onwards = places[nearest + 1] - places[nearest]
-        past = (here - places[nearest]) @ onwards > 0 and np.linalg.norm(onwards) > _STILL
-        return nearest + int(past)
-    return nearest if away[nearest] < _PASSED else 0
+        past = (here - places[nearest]) @ onwards > 0
+        return nearest + int(past and np.linalg.norm(onwards) > _STILL)
+    return nearest
 
 
 def weighted_median(values: Array, weights: Array) -> Array:
@@ -130,9 +133,10 @@ def consensus(
     Positions: with ``mu_f`` and ``s_f^2`` the weighted mean and variance of frame ``f``'s votes,
     ``x = sum_f a_f mu_f / sum_f a_f`` and ``a_f = (s_f^2 + noise^2)^-sharpness``, where ``mu_f`` is
     taken over those that go the way of most; a frame that few demonstrations have agrees with
-    itself, and counts like a middling one. Rotations: the same weights with chordal variance, but
-    chosen and not averaged: each frame's best supported one, up to half and quarter turns, and of
-    the frames the best explained one with those that say the same.
+    itself, and counts like a middling one. Heights are asked for themselves, as the height above
+    the base may be certain where the place is the thing's. Rotations: the same weights with chordal
+    variance, but chosen and not averaged: each frame's best supported one, up to half and quarter
+    turns, and of the frames the best explained one with those that say the same.
 
     Args:
         frames: ``F`` frames.
@@ -148,19 +152,21 @@ def consensus(
     prior = np.array([f.weight for f in frames]) * known
 
     p = se3.act(X, commands[..., :3, 3])  # (F, K, H, 3)
-    mean = np.einsum("fk,fkhi->fhi", share, p)
-    variance = np.einsum("fk,fkhi->fh", share, (p - mean[:, None]) ** 2)
-    variance += config.noise**2
-    alone = np.where(known > 0, (share**2).sum(axis=1), 1.0)  # 1 over how many have a say
-    told = np.clip((1 - alone) / (1 - 1 / ENOUGH), 0.0, 1.0)[:, None]
-    middling = np.median(variance[told[:, 0] > 0], axis=0) if told.any() else 1.0
-    alpha = prior[:, None] * (variance / middling) ** (-config.sharpness * told)
+    alpha = prior[:, None] * _explained(p[..., :2], share, config.noise, config.sharpness)
     alpha /= alpha.sum(axis=0)
     trust = alpha[:, None] * np.array([f.valid & f.outside for f in frames])[..., None]  # (F, K, H)
     trust /= np.maximum(trust.sum(axis=0), 1e-9)
     one_way = share * _one_way(np.einsum("fkh,fkhi->khi", trust, p), weights)
     one_way /= np.maximum(one_way.sum(axis=1), 1e-9)[:, None]
     position = np.einsum("fh,fk,fkhi->hi", alpha, one_way, p)
+    # frames that differ in nothing but a turn about the vertical are one where heights are asked
+    rises = [np.append(f.X[:, 2, 3], f.valid).tobytes() for f in frames]
+    some = np.unique(rises, return_index=True)[1]
+    upright = prior[some, None] * _explained(
+        p[some, ..., 2:], share[some], config.level_noise, config.sharpness
+    )
+    upright /= upright.sum(axis=0)
+    position[:, 2] = np.einsum("fh,fk,fkh->h", upright, one_way[some], p[some, ..., 2])
 
     # where a thing is and where it was first it turns alike: rotations are asked once for both
     turns = [np.append(f.X[:, :3, :3], f.valid).tobytes() for f in frames]
@@ -176,6 +182,24 @@ def consensus(
         _turn_spread(R, say, turned, (prior * hung) @ counted, config),
     )
     return Consensus(se3.pose(rotation, position), spread, alpha.mean(axis=1))
+
+
+def _explained(p: Array, share: Array, noise: float, sharpness: float) -> Array:
+    """How well each frame explains the votes for positions, next to a middling one: ``(F, H)``.
+
+    Args:
+        p: Votes ``(F, K, H, d)`` [m].
+        share: ``(F, K)`` of the demonstrations.
+        noise: Standard deviation that counts as full agreement [m].
+        sharpness: Exponent on the inverse variance.
+    """
+    mean = np.einsum("fk,fkhi->fhi", share, p)
+    variance = np.einsum("fk,fkhi->fh", share, (p - mean[:, None]) ** 2) + noise**2
+    count = (share**2).sum(axis=1)
+    alone = np.where(count > 0, count, 1.0)  # 1 over how many have a say
+    told = np.clip((1 - alone) / (1 - 1 / ENOUGH), 0.0, 1.0)[:, None]
+    middling = np.median(variance[told[:, 0] > 0], axis=0) if told.any() else 1.0
+    return np.asarray((variance / middling) ** (-sharpness * told))
 
 
 def _turn_spread(

@@ -92,9 +92,16 @@ def views(
     rgb, *others = zip(*(show.photograph(rng, side) for _ in range(pictures)), strict=True)
     if grey:
         rgb = tuple(_colourless(p) if rng.random() < grey else p for p in rgb)
+    points, valid, thing, depth, robot, intrinsics, cameras = (np.stack(each) for each in others)
     return Views(
         np.stack(rgb),
-        *(np.stack(each) for each in others),
+        points,
+        valid,
+        thing,
+        depth,
+        robot,
+        intrinsics,
+        cameras,
         # the words have a colour, which a grey picture does not show
         tuple(k.look.words if k.look.color and not grey else "" for k in kinds),
         np.array([k.group for k in kinds]),

@@ -52,7 +52,9 @@ def test_guessed_depth_puts_things_where_they_are_and_the_robot_on_itself(cell, 
         assert thing.sum() > 100
         assert np.median(off[thing]) < 0.02
         assert np.median(off[seen & ~own & (P[..., 2] < 0.005)]) < 0.005
-        mine = np.isfinite(hulls.along(eye_of(b, links), pixel_rays(b, links), links).reshape(own.shape))
+        mine = np.isfinite(
+            hulls.along(eye_of(b, links), pixel_rays(b, links), links).reshape(own.shape)
+        )
         assert hulls.mask(Q[mine], links, 0.012).mean() > 0.99
     tokens = there.components.encode(observation)
     again = there.components.encode(colours_alone(observation))
@@ -62,11 +64,11 @@ def test_guessed_depth_puts_things_where_they_are_and_the_robot_on_itself(cell, 
     assert np.median(apart) < 0.025
 
 
-def eye_of(camera, links):
+def eye_of(camera):
     return np.asarray(camera.T_mount_camera)[:3, 3]
 
 
-def pixel_rays(camera, links):
+def pixel_rays(camera):
     height, width = camera.rgb.shape[:2]
     return rays_of(camera.intrinsics, np.asarray(camera.T_mount_camera), height, width).reshape(
         -1, 3

@@ -1,0 +1,120 @@
+"""Look-alikes: which of them a demonstration is about, told by what hands do."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from icl_vla.policy.context import DemoContext
+from icl_vla.policy.identity import settled
+from icl_vla.policy.likeness import matched_tokens
+from icl_vla.policy.retrieval import ENOUGH, several
+from icl_vla.policy.vote import begun
+
+from .test_alignment import WANTED, shown
+
+LOOK = np.array([1.0, 0.0, 0.0])
+BLUR = 0.12  # standard deviation of a look; distances from 0.6 on are another thing
+
+
+def among_look_alikes(rng: np.random.Generator, count: int) -> list[DemoContext]:
+    """Demonstrations with two things of one look, that stand in the list in any order."""
+    demos = []
+    for k in range(count):
+        demo = shown(rng, np.linspace(0, 1, 40 + 2 * k))
+        order = rng.permutation(2)
+        looks = LOOK + BLUR * rng.normal(size=(2, 3))
+        demos.append(
+            replace(
+                demo, tokens=demo.tokens[:, order], first=demo.first[order], features=looks[order]
+            )
+        )
+    return demos
+
+
+def wanted(demo: DemoContext) -> int:
+    """Its token that the hand comes down on."""
+    lowest = demo.tcp[:, 2, 3].argmin()
+    apart = np.linalg.norm(demo.first[:, :2] - demo.tcp[lowest, :2, 3], axis=1)
+    return int(apart.argmin())
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_hands_tell_look_alikes_apart_where_looks_do_not(seed):
+    rng = np.random.default_rng(seed)
+    demos = among_look_alikes(rng, 8)
+    right = [wanted(d) for d in demos]
+    now = LOOK + BLUR * rng.normal(size=(2, 3))
+    by_looks = matched_tokens(now, demos)
+    index = settled(demos, by_looks, now)
+    # whichever of the two it is taken for now, all demonstrations speak of the same one
+    one = [np.flatnonzero(index[k] == j) for k, j in enumerate(right)]
+    assert all(len(o) for o in one) and len({int(o[0]) for o in one}) == 1
+    mixed = [int(np.flatnonzero(by_looks[k] == j)[0]) for k, j in enumerate(right)]
+    assert len(set(mixed)) == 2  # looks alone had confused them
+
+
+def test_all_of_them_together_tell_which_it_is_now():
+    rng = np.random.default_rng(3)
+    demos = among_look_alikes(rng, 10)
+    striped = np.array([0.0, 0.25, 0.0])  # what the wanted one has, less than BLUR hides in each
+    demos = [
+        replace(d, features=d.features + striped * (np.arange(2) == wanted(d))[:, None])
+        for d in demos
+    ]
+    for first in (True, False):
+        now = np.stack([LOOK + striped, LOOK][:: 1 if first else -1])
+        index = settled(demos, matched_tokens(now, demos), now)
+        column = 0 if first else 1
+        assert [int(j) for j in index[:, column]] == [wanted(d) for d in demos]
+
+
+def test_where_one_is_left_it_is_the_one_that_matters():
+    rng = np.random.default_rng(4)
+    demos = among_look_alikes(rng, 8)
+    now = np.mean([d.features[1 - wanted(d)] for d in demos], axis=0)[None]  # more like the other
+    index = settled(demos, matched_tokens(now, demos), now)
+    assert [int(j) for j in index[:, 0]] == [wanted(d) for d in demos]
+
+
+def test_looks_that_differ_and_few_demonstrations_are_left_alone():
+    rng = np.random.default_rng(1)
+    plain = [shown(rng, np.linspace(0, 1, 40)) for _ in range(5)]  # of clearly different looks
+    index = matched_tokens(np.eye(2), plain)
+    assert (index == [WANTED, 1 - WANTED]).all()
+    np.testing.assert_array_equal(settled(plain, index, np.eye(2)), index)
+    two = among_look_alikes(rng, 2)
+    index = matched_tokens(two[0].features, two)
+    np.testing.assert_array_equal(settled(two, index, two[0].features), index)
+
+
+def test_some_have_a_say_even_where_one_is_much_nearer():
+    costs = np.array([0.1, 1.2, 1.3, 1.3, 1.4, 1.4, 1.5, 1.5, 1.6, 1.6])
+    weights = several(costs, 0.15)
+    assert 1 / (weights**2).sum() == pytest.approx(ENOUGH, abs=0.01)
+    assert (np.diff(weights) <= 0).all() and weights.sum() == pytest.approx(1)
+    alike = np.full(10, 0.3)
+    np.testing.assert_allclose(several(alike, 0.15), 0.1)
+    near = several(np.linspace(0, 0.1, 10), 0.15)  # enough of them anyhow: as ever
+    np.testing.assert_allclose(near, several(np.linspace(0, 0.1, 10), 0.15))
+    np.testing.assert_allclose(near[1:] / near[:-1], np.exp(-0.1 / 9 / 0.15))
+    assert several(np.array([0.0, 2.0]), 0.15)[0] > 0.99  # of two, one may be it
+    np.testing.assert_allclose(several(np.array([0.4]), 0.15), 1.0)
+
+
+def test_what_the_hand_has_gone_is_not_gone_again():
+    line = np.array([[0.0, 0.0, 0.01 * h] for h in range(14)])
+    same = np.zeros(14)
+    assert begun(line, same, np.array([0.0, 0.0, 0.0])) == 0
+    assert begun(line, same, np.array([0.0, 0.0, 0.034])) == 4  # 0.03 lies behind, 0.04 ahead
+    assert begun(line, same, np.array([0.0, 0.0, 0.038])) == 4
+    assert begun(line, same, np.array([0.05, 0.0, 0.034])) == 0  # aside: nothing is gone yet
+    closing = np.where(np.arange(14) < 2, 1.0, 0.0)
+    assert begun(line, closing, np.array([0.0, 0.0, 0.034])) <= 2  # fingers take their time
+    # down on a button and up again: passing one place twice is no reason to leave out the bottom
+    there_and_back = np.concatenate([line[4::-1], line[1:10]])
+    assert begun(there_and_back, same, np.array([0.0, 0.0, 0.031])) <= 2
+    waiting = np.concatenate([np.zeros((6, 3)), line[:8]])
+    assert begun(waiting, same, np.array([0.0, 0.0, 0.0])) == 0
