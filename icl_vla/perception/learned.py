@@ -25,11 +25,12 @@ from .sight import cameras_and_links, points_in_base
 from .tokens import CLOUD, SceneTokens
 
 MOST = 64  # tokens
+_KEPT = -0.7  # logit from which a pixel shows a thing; what lies flat is often less sure than even
 _TOGETHER = 2.0  # embeddings this near are one thing's: half of what training pushes means apart
 _LARGEST = 0.15  # [m] of a thing about its middle
 _TOUCHING = 0.01  # [m] between the boxes of two parts of one thing at most
 _RIM = 0.005  # [m]
-_MAKING = 2  # version of how groups become tokens
+_MAKING = 3  # version of how groups become tokens
 _SCRAP = 20  # [px]: what is smaller is part of what it touches
 SAME = 0.6  # feature distance below which they may be, as in :mod:`.memory`
 
@@ -81,7 +82,7 @@ class LearnedEncoder:
         valid = camera.depth > 0
         seen = self.backbone.look(camera.rgb, points, valid)
         near = valid & (np.linalg.norm(points[..., :2], axis=-1) < self.reach)
-        kept = near & (seen.keep > 0)
+        kept = near & (seen.keep > _KEPT)
         if self.hulls is not None:
             own = self.hulls.mask(points[kept].astype(float), links, self.robot_margin)
             kept[kept] = ~own
