@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from .options import EncoderName
+from .options import DEFAULT_ENCODER, EncoderName
 
 
 class Weights(StrEnum):
@@ -41,7 +41,7 @@ def run(
             help="How tightly each direction is held: equally, or as the demonstrations were."
         ),
     ] = Weights.equal,
-    encoder: EncoderName = "components",
+    encoder: EncoderName = DEFAULT_ENCODER,
     episodes: Annotated[int, typer.Option(min=1, help="New scenes to try.")] = 1,
     seed: Annotated[int, typer.Option(help="Seed of the first scene.")] = 5000,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
@@ -99,7 +99,7 @@ def evaluate(
         list[str] | None,
         typer.Option("--method", help="Method; repeat for several. Default: all but trained ones."),
     ] = None,
-    encoder: EncoderName = "components",
+    encoder: EncoderName = DEFAULT_ENCODER,
     episodes: Annotated[int, typer.Option(min=1, help="Scenes for each task.")] = 20,
     seed: Annotated[int, typer.Option(help="Seed of the first scene.")] = 5000,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,

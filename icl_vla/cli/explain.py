@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .options import EncoderName
+from .options import DEFAULT_ENCODER, EncoderName
 
 
 def explain(
@@ -19,7 +19,7 @@ def explain(
     ] = None,
     scene: Annotated[str | None, typer.Option(help="A task's name.")] = None,
     method: Annotated[str, typer.Option(help="Policy.")] = "vote",
-    encoder: EncoderName = "components",
+    encoder: EncoderName = DEFAULT_ENCODER,
     seed: Annotated[int, typer.Option(help="Of the scene.")] = 5000,
     picture: Annotated[
         Path | None, typer.Option(help="PNG to write; default: with the run's pictures.")

@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
+DEFAULT_ENCODER = "learned"
 ENCODERS = (
-    "components, learned, a folder with an encoder's checkpoint, or a vision model of transformers"
+    "learned, components, a folder with an encoder's checkpoint, or a vision model of transformers"
     " (its name on the hub, or a folder)"
 )
 

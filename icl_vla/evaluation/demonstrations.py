@@ -14,7 +14,7 @@ from icl_vla_embodiments import ActionSpace
 from icl_vla_retrieval import BankCollection, CameraSpec, DemoBank, Demonstration
 from icl_vla_retrieval.spec import BankSpec
 
-from ..perception.encoders import COMPONENTS
+from ..perception.encoders import DEFAULT
 from ..policy.context import index_episodes
 from ..runtime.station import Station
 from ..sim.foreign import ForeignCell
@@ -113,7 +113,7 @@ def handed_path(home: Path, handed: Handed) -> Path:
 
 
 def record_shown(
-    home: Path, shown: Shown, encoder: str = COMPONENTS, whole: bool = True
+    home: Path, shown: Shown, encoder: str = DEFAULT, whole: bool = True
 ) -> dict[str, object]:
     """Record what is missing of a set, and read it with an encoder, in this process.
 
@@ -130,7 +130,7 @@ def record_shown(
 
 
 def record_into(
-    path: Path, home: Path, shown: Shown, encoder: str = COMPONENTS, whole: bool = True
+    path: Path, home: Path, shown: Shown, encoder: str = DEFAULT, whole: bool = True
 ) -> dict[str, object]:
     """The same, into the bank at ``path``."""
     cell = at_task(home, shown.body, table_task(shown.task), shown.rig, encoder)
@@ -177,7 +177,7 @@ def _record(cell: Place, operator: str, seed: int) -> Demonstration:
     return record_in(cell, lambda o: acting.act(cell.driver, o), operator, seed)
 
 
-def hand_over(home: Path, handed: Handed, encoder: str = COMPONENTS) -> None:
+def hand_over(home: Path, handed: Handed, encoder: str = DEFAULT) -> None:
     """Make the bank of what a method gets, in this process; whole or not at all."""
     path = handed_path(home, handed)
     if path.exists():

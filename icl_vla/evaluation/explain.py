@@ -19,7 +19,7 @@ from icl_vla_embodiments.robot_model import RobotModel
 from icl_vla_embodiments.types import Array
 from icl_vla_retrieval import DemoBank
 
-from ..perception.encoders import COMPONENTS
+from ..perception.encoders import DEFAULT
 from ..policy.frames import thing_of
 from .attempt import run_trial
 from .methods import find_method
@@ -150,7 +150,7 @@ def relive(
     scene: str | None,
     method: str,
     seed: int,
-    encoder: str = COMPONENTS,
+    encoder: str = DEFAULT,
 ) -> Account:
     """The run that ``icl-vla run`` makes of the same words, watched closely.
 

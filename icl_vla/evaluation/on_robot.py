@@ -13,7 +13,7 @@ from icl_vla_embodiments.home import write_atomically
 from icl_vla_retrieval import DemoBank
 
 from ..paths import run_path
-from ..perception.encoders import COMPONENTS
+from ..perception.encoders import DEFAULT
 from ..runtime.drivers import ReportingDriver
 from ..runtime.station import Station
 from ..runtime.weights import Weights
@@ -34,7 +34,7 @@ def run_on_robot(
     seeds: Sequence[int],
     options: Sequence[str] = (),
     weights: Weights = "equal",
-    encoder: str = COMPONENTS,
+    encoder: str = DEFAULT,
     progress: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """One method on a robot, once for each seed; the robot is stopped however that ends.

@@ -21,7 +21,7 @@ from icl_vla_retrieval import (
 )
 
 from ..paths import bank_path, run_path
-from ..perception.encoders import COMPONENTS, schema_of
+from ..perception.encoders import DEFAULT, schema_of
 from ..runtime.drivers import find_driver
 from ..runtime.weights import Weights
 from ..sim.scene import Scene
@@ -42,7 +42,7 @@ def evaluate(
     seeds: Sequence[int],
     workers: int = 1,
     restart: bool = False,
-    encoder: str = COMPONENTS,
+    encoder: str = DEFAULT,
     progress: Callable[[Result], None] | None = None,
     total: Callable[[int], None] | None = None,
 ) -> dict[str, Any]:
@@ -132,7 +132,7 @@ def run_in_scenes(
     films: int = 1,
     restart: bool = False,
     weights: Weights = "equal",
-    encoder: str = COMPONENTS,
+    encoder: str = DEFAULT,
     progress: Callable[[Result], None] | None = None,
     note: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
@@ -228,7 +228,7 @@ def _run(
     return [log.results[t.key] for t in trials]
 
 
-def context_of(bank: DemoBank, instruction: str, encoder: str = COMPONENTS) -> str:
+def context_of(bank: DemoBank, instruction: str, encoder: str = DEFAULT) -> str:
     """Fingerprint of what a result depends on besides the scene."""
     from .. import __version__
 

@@ -11,7 +11,7 @@ import yaml
 
 from icl_vla_embodiments import ReportedError, UnknownName
 
-from ..perception.encoders import COMPONENTS
+from ..perception.encoders import DEFAULT
 from ..sim.families import FAMILIES
 from ..sim.foreign import foreign_task
 from ..sim.operators import OPERATORS
@@ -124,7 +124,7 @@ class Suite:
     mixed_tasks: int = 50
     mixed_bodies: tuple[str, ...] = ()
     seed: int = 0
-    encoder: str = COMPONENTS
+    encoder: str = DEFAULT
     summary: str = ""
 
     def __post_init__(self) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from icl_vla_embodiments import ReportedError
 
-from ..perception.encoders import COMPONENTS
+from ..perception.encoders import DEFAULT
 from ..processes import spread
 from ..runtime.weights import Weights
 from .statistics import wilson
@@ -49,7 +49,7 @@ class Trial:
     film: bool = False
     setting: Setting | None = None
     weights: Weights = "equal"
-    encoder: str = COMPONENTS
+    encoder: str = DEFAULT
 
     @property
     def key(self) -> Key:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..perception.encoders import COMPONENTS
+from ..perception.encoders import DEFAULT
 from ..sim.families import draw
 from ..sim.families.family import TableTask
 from ..sim.floor import FloorCell, Mover
@@ -49,7 +49,7 @@ def _foreign(home: Path, body: str, name: str) -> ForeignCell:
 
 
 def at_task(
-    home: Path, body: str, task: Task | ForeignTask, rig: str, encoder: str = COMPONENTS
+    home: Path, body: str, task: Task | ForeignTask, rig: str, encoder: str = DEFAULT
 ) -> Place:
     """A robot at a task, looked at by a rig of cameras; the next call moves it on.
 

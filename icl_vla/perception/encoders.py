@@ -14,6 +14,7 @@ from .patches import PatchBackbone
 from .tokens import Encoder
 
 COMPONENTS, LEARNED = "components", "learned"
+DEFAULT = LEARNED
 
 
 def encoder_of(name: str, components: ComponentEncoder) -> Encoder:

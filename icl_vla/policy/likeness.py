@@ -57,7 +57,8 @@ class Compared:
         for context, row in zip(contexts, index, strict=True):
             seen, tokens = context.seen_from_hand, context.tokens.shape[1]
             columns = np.append(row, np.arange(tokens, seen.shape[1]))
-            seen = np.where(columns[:, None] >= 0, seen[:, columns], np.nan)
+            nowhere = np.full((len(context), 1, 2), np.nan)
+            seen = np.concatenate([seen, nowhere], axis=1)[:, columns]  # -1 is the last
             each.append((seen, context.tcp[:, :3, 3], *vars(context.doing).values()))
         return cls(*map(np.concatenate, zip(*each, strict=True)))
 

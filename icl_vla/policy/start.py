@@ -20,7 +20,7 @@ from icl_vla_embodiments.robot_model import RobotModel
 from icl_vla_retrieval import DemoBank, Demonstration, choose_instruction
 
 from ..perception.components import ComponentEncoder
-from ..perception.encoders import COMPONENTS, LEARNED, encoder_of, schema_of
+from ..perception.encoders import COMPONENTS, DEFAULT, LEARNED, encoder_of, schema_of
 from ..sim.workspace import horizontal_reach
 from .interface import Episode
 from .learned import LearnedPolicy
@@ -51,14 +51,13 @@ def begin(
         reach = max(horizontal_reach(model, arm.name) for arm in embodiment.arms)
         components = ComponentEncoder(model, LinkHulls(embodiment), _BEYOND * reach)
         action_space = action_space.with_joints(embodiment.joints)
-    eyes = encoder_of(encoder or _trained_with(network), components)
+    eyes = encoder_of(encoder or trained_with(network.config.encoder), components)
     return LearnedPolicy(model, eyes, network).start(bank, instruction, action_space)
 
 
-def _trained_with(network: IclVlaPolicy) -> str:
-    """Name of the packaged encoder whose tokens a network was trained with."""
-    packaged = (COMPONENTS, LEARNED)
-    return next((n for n in packaged if schema_of(n) == network.config.encoder), COMPONENTS)
+def trained_with(schema: str) -> str:
+    """Name of the packaged encoder whose tokens are called so; the default one where none's are."""
+    return next((n for n in (COMPONENTS, LEARNED) if schema_of(n) == schema), DEFAULT)
 
 
 def _check_space(space: ActionSpace) -> None:

@@ -19,7 +19,7 @@ from icl_vla_retrieval.transaction import locked
 from icl_vla_wbc import ArmMpc
 
 from ..paths import bank_path
-from ..perception.encoders import COMPONENTS
+from ..perception.encoders import DEFAULT
 from ..policy.context import index_episodes
 from ..processes import in_processes
 from ..runtime.drivers import ReportingDriver
@@ -233,7 +233,7 @@ def index_bank(
     embodiment: str,
     episodes: Sequence[int],
     *,
-    encoder: str = COMPONENTS,
+    encoder: str = DEFAULT,
     workers: int = 1,
     progress: Callable[[], None] | None = None,
 ) -> int:

@@ -48,7 +48,8 @@ def suite(name: str, *methods: str, tasks: int = 1, episodes: int = 1, **cells: 
         Cell("reach", operator="straight", context=c, other="reach", demonstrations=SHOWN)
         for c in contexts
     )
-    return Suite(name, made, methods, tasks=tasks, episodes=episodes, rig="single", body=ROBOT)
+    sizes = {"tasks": tasks, "episodes": episodes, "rig": "single", "encoder": "components"}
+    return Suite(name, made, methods, body=ROBOT, **sizes)
 
 
 def rates(summary: dict, method: str) -> dict[str, float]:

@@ -52,9 +52,7 @@ def test_guessed_depth_puts_things_where_they_are_and_the_robot_on_itself(cell, 
         assert thing.sum() > 100
         assert np.median(off[thing]) < 0.02
         assert np.median(off[seen & ~own & (P[..., 2] < 0.005)]) < 0.005
-        mine = np.isfinite(
-            hulls.along(eye_of(b, links), pixel_rays(b, links), links).reshape(own.shape)
-        )
+        mine = np.isfinite(hulls.along(eye_of(b), pixel_rays(b), links).reshape(own.shape))
         assert hulls.mask(Q[mine], links, 0.012).mean() > 0.99
     tokens = there.components.encode(observation)
     again = there.components.encode(colours_alone(observation))

@@ -88,10 +88,10 @@ def test_the_mask_follows_the_arm_into_the_view(cell):
     assert unmasked >= 3
 
 
-def test_an_observation_without_depth_is_refused(cell):
+def test_an_observation_without_calibration_or_joints_is_refused(cell):
     cell = cell("pick-place")
     observation = cell.reset(0)
-    blind = {n: replace(c, depth=None) for n, c in observation.cameras.items()}
+    blind = {n: replace(c, intrinsics=None) for n, c in observation.cameras.items()}
     for bad in (
         replace(observation, cameras=blind),
         replace(observation, cameras={}),

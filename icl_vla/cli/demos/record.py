@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ..options import EncoderName
+from ..options import DEFAULT_ENCODER, EncoderName
 
 
 class Operator(StrEnum):
@@ -40,7 +40,7 @@ def record(
     instruction: Annotated[
         str | None, typer.Option(help="What is shown. Default: the task's own words.")
     ] = None,
-    encoder: EncoderName = "components",
+    encoder: EncoderName = DEFAULT_ENCODER,
     workers: Annotated[int, typer.Option(min=1, help="Processes, for the scripted operator.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -112,7 +112,7 @@ def record_and_index(
     seeds: range,
     workers: int,
     quiet: bool,
-    encoder: str = "components",
+    encoder: str = DEFAULT_ENCODER,
 ) -> dict[str, object]:
     """Record what is missing, then read its scenes into tokens."""
     from ...paths import home

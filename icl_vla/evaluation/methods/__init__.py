@@ -14,7 +14,7 @@ from icl_vla_embodiments import ReportedError, UnknownName
 from icl_vla_retrieval import DemoBank
 from icl_vla_retrieval.tightness import FEWEST
 
-from ...perception.encoders import COMPONENTS
+from ...perception.encoders import DEFAULT
 from ...runtime.weights import WEIGHTS, Weights
 from .method import Method, Watch
 
@@ -113,9 +113,9 @@ def check_weights(weights: Weights, method: str, bank: DemoBank, instruction: st
         )
 
 
-def folder_name(place: str, method: str, weights: Weights, encoder: str = COMPONENTS) -> str:
+def folder_name(place: str, method: str, weights: Weights, encoder: str = DEFAULT) -> str:
     """Under which a run's record and pictures are kept; ``place`` is its scenes or its driver."""
     name = f"{place}-{find_method(method).name}"
-    if encoder != COMPONENTS:
+    if encoder != DEFAULT:
         name += f"-seen-by-{Path(encoder).name}"
     return name if weights == "equal" else f"{name}-{weights}-weights"

@@ -37,7 +37,7 @@ class Instant(Method):
                 where="--encoder",
                 value=station.encoder.schema,
                 valid=[ComponentEncoder.schema],
-                remedy="leave out --encoder",
+                remedy="--encoder components",
             )
         known = demonstrated(bank, instruction)
         told = shown_ways(shown_moments(station, bank, known, "tokens"))

@@ -7,9 +7,11 @@ import hashlib
 from icl_vla_retrieval import DemoBank
 
 from ...perception.backbone import DEFAULT as EYES
+from ...perception.encoders import encoder_of
 from ...policy.interface import Episode
-from ...policy.learned import CHECKPOINTS, LearnedPolicy
+from ...policy.learned import CHECKPOINTS, LearnedPolicy, load
 from ...policy.recall import DEFAULT as WORDS
+from ...policy.start import trained_with
 from ...runtime.station import Station
 from .method import Method
 
@@ -32,5 +34,9 @@ class Learned(Method):
 
     def start(self, station: Station, bank: DemoBank, instruction: str, seed: int) -> Episode:
         """See :meth:`Method.start`."""
-        policy = LearnedPolicy(station.model, station.encoder, self.checkpoint)
+        network = load(self.checkpoint)
+        encoder = station.encoder
+        if encoder.schema != network.config.encoder:  # it knows its own tokens only
+            encoder = encoder_of(trained_with(network.config.encoder), station.components)
+        policy = LearnedPolicy(station.model, encoder, network)
         return policy.start(bank, instruction, bank.action_space.with_joints(bank.spec.joints))
