@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .network import ConvBlock
+from .network import ConvBlock, down_and_up
 
 UNIT = 0.1  # [m] that is 1 for the network
 
@@ -56,15 +56,7 @@ class DepthNetwork(nn.Module):
             eye: ``(N, 3)`` where they come from, the table at height 0 [m].
             own: ``(N, H, W)`` height of the robot, where it is what is seen [m]; NaN elsewhere.
         """
-        x = _inputs(rgb, rays, eye, own)
-        levels = []
-        for down in self.down:
-            x = down(x)
-            levels.append(x)
-        for across, up, level in reversed(
-            list(zip(self.across, self.up, levels[:-1], strict=True))
-        ):
-            x = up(level + F.interpolate(across(x), size=level.shape[-2:], mode="nearest"))
+        x = down_and_up(_inputs(rgb, rays, eye, own), self.down, self.across, self.up)
         with torch.autocast(x.device.type, enabled=False):  # a millimetre would be lost
             return UNIT * self.head(x.float())[:, 0]
 

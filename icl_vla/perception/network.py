@@ -75,15 +75,7 @@ class SceneNetwork(nn.Module):
             points: ``(N, H, W, 3)`` where the pixels are in the base's axes [m].
             valid: ``(N, H, W)`` whether this is known.
         """
-        x = _inputs(rgb, points, valid)
-        levels = []
-        for down in self.down:
-            x = down(x)
-            levels.append(x)
-        for across, up, level in reversed(
-            list(zip(self.across, self.up, levels[:-1], strict=True))
-        ):
-            x = up(level + F.interpolate(across(x), size=level.shape[-2:], mode="nearest"))
+        x = down_and_up(_inputs(rgb, points, valid), self.down, self.across, self.up)
         y = self.head(x).float()
         keep, embedding, feature = y.split([1, self.config.embedding, self.config.feature], dim=1)
         return Seen(keep[:, 0], embedding, F.normalize(feature, dim=1))
@@ -105,6 +97,24 @@ class ConvBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y = F.relu(self.norm(self.conv(x)))
         return x + y if self.adds else y
+
+
+def down_and_up(x: Tensor, down: nn.ModuleList, across: nn.ModuleList, up: nn.ModuleList) -> Tensor:
+    """A U-Net (Ronneberger et al. 2015): ever smaller, then back, each size joined to its own.
+
+    Args:
+        x: ``(N, C, H, W)``.
+        down: A block for each size, the first one's result is the largest.
+        across: One less: from a size's channels to the next larger one's.
+        up: As many: after they are added.
+    """
+    levels = []
+    for block in down:
+        x = block(x)
+        levels.append(x)
+    for join, block, level in reversed(list(zip(across, up, levels[:-1], strict=True))):
+        x = block(level + F.interpolate(join(x), size=level.shape[-2:], mode="nearest"))
+    return x
 
 
 def _inputs(rgb: Tensor, points: Tensor, valid: Tensor) -> Tensor:
