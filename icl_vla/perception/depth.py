@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 DEFAULT = Path(__file__).with_name("checkpoints") / "depth"
 _MARGIN = 0.006  # [m] that the robot is taken to be larger
 _FARTHEST = 4.0  # [m]
+_SIDE = 128  # [px] of the larger pictures that were learned from
 
 
 @dataclass(frozen=True)
@@ -72,21 +73,44 @@ class DepthFromColour:
         import torch
 
         assert camera.rgb is not None and camera.intrinsics is not None
-        rays = rays_of(camera.intrinsics, T_base_camera, *camera.rgb.shape[:2])
-        eye = T_base_camera[:3, 3]
+        rgb, eye = camera.rgb, T_base_camera[:3, 3]
+        rays = rays_of(camera.intrinsics, T_base_camera, *rgb.shape[:2])
         robot = np.full(rays.shape[:2], np.inf, dtype=np.float32)
         if hulls is not None:
             robot = hulls.along(eye, rays.reshape(-1, 3), links, _MARGIN).reshape(robot.shape)
         own = np.where(np.isfinite(robot), eye[2] + robot * rays[..., 2], np.nan)
+        f = blocks(*rgb.shape[:2])
         with torch.inference_mode():
-            height = self.network(
-                torch.from_numpy(np.ascontiguousarray(camera.rgb))[None],
-                torch.from_numpy(rays)[None],
+            guessed = self.network(
+                torch.from_numpy(_means(rgb, f).round().astype(np.uint8))[None],
+                torch.from_numpy(_means(rays, f))[None],
                 torch.from_numpy(eye.astype(np.float32))[None],
-                torch.from_numpy(own.astype(np.float32))[None],
+                torch.from_numpy(_middles(own, f))[None],
             )[0].numpy()
+        guessed = guessed.repeat(f, axis=0).repeat(f, axis=1)
+        beyond = [(0, n - m) for n, m in zip(rgb.shape, guessed.shape, strict=False)]
+        height = np.pad(guessed, beyond, mode="edge")
         depth = np.where(np.isfinite(robot), robot, at_height(height, rays, eye))
         return replace(camera, depth=depth.astype(np.float32))
+
+
+def blocks(height: int, width: int) -> int:
+    """Side of the blocks of pixels that are one in pictures of the size that was learned from."""
+    return max(1, round(max(height, width) / _SIDE))
+
+
+def _means(pixels: NDArray[Any], f: int) -> NDArray[np.float32]:
+    """``(H, W, 3)`` averaged over blocks; what is left at the far edges is dropped."""
+    height, width = (n // f for n in pixels.shape[:2])
+    squares = pixels[: height * f, : width * f].reshape(height, f, width, f, -1)
+    return np.ascontiguousarray(squares.mean(axis=(1, 3)), dtype=np.float32)
+
+
+def _middles(pixels: Array, f: int) -> NDArray[np.float32]:
+    """``(H, W)``: the middle one of each block."""
+    height, width = (n // f for n in pixels.shape)
+    middle = slice(f // 2, None, f)
+    return np.ascontiguousarray(pixels[middle, middle][:height, :width], dtype=np.float32)
 
 
 def rays_of(K: Array, T_base_camera: Array, height: int, width: int) -> NDArray[np.float32]:

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from icl_vla.perception.depth import DepthFromColour, at_height, depth_from_colour, rays_of
+from icl_vla.perception.encoders import encoder_of
 from icl_vla.perception.memory import match
 from icl_vla.perception.sight import cameras_and_links, points_in_base
 from icl_vla_embodiments import Observation, ReportedError, se3
@@ -71,6 +72,33 @@ def pixel_rays(camera):
     return rays_of(camera.intrinsics, np.asarray(camera.T_mount_camera), height, width).reshape(
         -1, 3
     )
+
+
+def enlarged(observation: Observation, f: int) -> Observation:
+    """As a camera of more pixels would see it."""
+    cameras = {}
+    for n, c in observation.cameras.items():
+        K = np.array(c.intrinsics)
+        K[:2] *= f
+        K[:2, 2] += 0.5 * (f - 1)
+        rgb, depth = (a.repeat(f, axis=0).repeat(f, axis=1) for a in (c.rgb, c.depth))
+        cameras[n] = replace(c, rgb=rgb, depth=depth, intrinsics=K)
+    return replace(observation, cameras=cameras)
+
+
+@pytest.mark.parametrize("measured", [True, False])
+def test_large_pictures_show_the_same_things_in_the_same_places(cell, measured):
+    there = cell("pick-place")
+    observation = there.reset(400_000)
+    encoder = encoder_of("learned", there.components)
+    large = enlarged(observation, 4)
+    if not measured:
+        observation, large = colours_alone(observation), colours_alone(large)
+    small, again = encoder.encode(observation), encoder.encode(large)
+    assert len(small) == len(again) > 1
+    rows, columns = match(small.features, again.features, small.positions, again.positions)
+    apart = np.linalg.norm(small.positions[rows] - again.positions[columns], axis=1)
+    assert len(rows) == len(small) and apart.max() < 0.012
 
 
 def test_what_measures_depth_is_believed(cell):
