@@ -151,11 +151,20 @@ def read_hands(
     return hands
 
 
+def measures_depth(bank: DemoBank | Sequence[Demonstration]) -> bool:
+    """Whether a camera of the demonstrations did, if there were any cameras."""
+    if isinstance(bank, DemoBank):
+        measured = [camera.depth for camera in bank.spec.cameras.values()]
+    else:
+        measured = [track.depths is not None for d in bank for track in d.cameras.values()]
+    return any(measured) or not measured
+
+
 def _cached(bank: DemoBank, episode: int, encoder: Encoder) -> Path:
     """Where an episode's tokens are kept; those of guessed depth beside those of measured."""
     folder, index = bank.source(episode)
     schema = encoder.schema
-    if not any(camera.depth for camera in bank.spec.cameras.values()):
+    if not measures_depth(bank):
         schema += f"/{depth_from_colour().schema}"
     tokens = folder / "icl_vla" / "tokens" / schema_slug(schema)
     return tokens / f"episode_{index:06d}.npz"

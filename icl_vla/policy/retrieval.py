@@ -28,7 +28,7 @@ from ..perception.memory import SceneMemory, TrackedTokens
 from ..perception.tokens import Encoder
 from ..runtime.mobile import BASE, drivable, slides
 from .alignment import Alignment
-from .context import OPEN, DemoContext, read_hands
+from .context import OPEN, DemoContext, measures_depth, read_hands
 from .doing import LATELY, Doing
 from .frames import Correspondence, FrameVotes, frames_now, hand_frames
 from .interface import Episode, Trace
@@ -93,6 +93,8 @@ class RetrievalPolicy:
         episodes = [
             self.episode_type(self, contexts, action_space, e) for e, contexts in hands.items()
         ]
+        for episode in episodes:
+            episode.colours_alone = not measures_depth(bank)
         return episodes[0] if len(episodes) == 1 else HandsEpisode(episodes)
 
 
@@ -101,6 +103,8 @@ class RetrievalEpisode(ABC):
 
     Attributes:
         others: The same demonstrations as the robot's other hands saw them, if they took part.
+        colours_alone: Whether depth is guessed on the robot even where it is measured, because it
+            was for the demonstrations: what is wrong in both alike does no harm.
     """
 
     def __init__(
@@ -113,6 +117,7 @@ class RetrievalEpisode(ABC):
         self.policy = policy
         self.contexts = list(contexts)
         self.others: dict[str, list[DemoContext]] = {}
+        self.colours_alone = False
         self.distance = DistanceToDemonstrations.between(self.contexts, policy.config.radius)
         self.action_space = action_space
         self.effector = effector
@@ -129,9 +134,16 @@ class RetrievalEpisode(ABC):
     def act(self, observation: Observation) -> ActionChunk:
         """Perceive, find the moment, and let the subclass choose the motion."""
         self.check(observation)
-        self.see(self.memory.update(self.policy.encoder.encode(observation)))
+        self.see(self.look(observation))
         pointers, weights = self.follow(observation.time, self.costs(observation))
         return self.move(observation, pointers, weights)
+
+    def look(self, observation: Observation) -> TrackedTokens:
+        """What is seen, as far as it is followed."""
+        if self.colours_alone:
+            cameras = {n: replace(c, depth=None) for n, c in observation.cameras.items()}
+            observation = replace(observation, cameras=cameras)
+        return self.memory.update(self.policy.encoder.encode(observation))
 
     def check(self, observation: Observation) -> None:
         """Refuse what a hand cannot be moved by.
@@ -362,7 +374,7 @@ class HandsEpisode:
         lead = self.lead
         for hand in self.hands:
             hand.check(observation)
-        tokens = lead.memory.update(lead.policy.encoder.encode(observation))
+        tokens = lead.look(observation)
         for hand in self.hands:
             hand.correspondence = lead.correspondence
             hand.see(tokens)

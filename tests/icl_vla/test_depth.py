@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 import torch
 
+from icl_vla.evaluation.context import depthless
 from icl_vla.perception.depth import DepthFromColour, at_height, depth_from_colour, rays_of
 from icl_vla.perception.encoders import encoder_of
 from icl_vla.perception.memory import match
 from icl_vla.perception.sight import cameras_and_links, points_in_base
+from icl_vla.policy.vote import VotePolicy
 from icl_vla_embodiments import Observation, ReportedError, se3
 
 
@@ -112,6 +114,22 @@ def test_what_measures_depth_is_believed(cell):
     for missing in ({"cameras": {}}, {"q": None}):
         with pytest.raises(ReportedError, match="lacks what scene tokens"):
             there.components.encode(replace(colours_alone(observation), **missing))
+
+
+def test_where_demonstrations_have_colours_alone_the_robot_looks_with_them_too(
+    cell, bank, instructions
+):
+    there = cell("pick-place")
+    words = instructions["pick-place"]
+    shown = [bank[i] for i in bank.select(words)]
+    flat = [depthless(d, np.random.default_rng(0)) for d in shown]
+    observation = there.reset(400_000)
+    policy = VotePolicy(there.model, there.components)
+    for demos, seen in ((shown, observation), (flat, colours_alone(observation))):
+        episode = policy.start(demos, words, bank.action_space)
+        chunk = episode.act(observation)
+        expected = there.components.encode(seen)
+        np.testing.assert_array_equal(chunk.trace["tokens"], expected.positions)
 
 
 def test_training_goes_on_where_it_was_and_its_weights_are_read_again(tmp_path: Path) -> None:
