@@ -94,9 +94,9 @@ class DepthFromColour:
         return replace(camera, depth=depth.astype(np.float32))
 
 
-def blocks(height: int, width: int) -> int:
-    """Side of the blocks of pixels that are one in pictures of the size that was learned from."""
-    return max(1, round(max(height, width) / _SIDE))
+def blocks(height: int, width: int, side: int = _SIDE) -> int:
+    """Side of the blocks of pixels that are one in pictures of about the size ``side`` [px]."""
+    return max(1, round(max(height, width) / side))
 
 
 def _means(pixels: NDArray[Any], f: int) -> NDArray[np.float32]:

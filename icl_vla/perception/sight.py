@@ -14,6 +14,8 @@ from icl_vla_embodiments.types import Array
 
 from .depth import blocks, depth_from_colour
 
+_LARGE = 256  # [px]: at half of it, names of small things are lost
+
 
 def cameras_and_links(
     observation: Observation, model: RobotModel | None, hulls: LinkHulls | None
@@ -52,13 +54,13 @@ def cameras_and_links(
 
 
 def shrunk(camera: CameraImage) -> CameraImage:
-    """A picture of about the size that networks learned from, from a larger one.
+    """A picture with about as many pixels a thing as networks learned from, from a larger one.
 
     Colours are averaged over blocks of pixels; a depth is that of the block's middle, as an average
     across an edge would lie in the air.
     """
     assert camera.rgb is not None and camera.intrinsics is not None
-    f = blocks(*camera.rgb.shape[:2])
+    f = blocks(camera.rgb.shape[0], camera.rgb.shape[1], _LARGE)
     if f == 1:
         return camera
     height, width = (n // f for n in camera.rgb.shape[:2])
