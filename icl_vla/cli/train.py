@@ -11,7 +11,7 @@ import typer
 from .options import ENCODERS
 
 if TYPE_CHECKING:
-    from ..training.encoder_recipe import DepthRecipe, EncoderRecipe
+    from ..training.encoder_recipe import EncoderRecipe
     from ..training.recipe import Recipe
     from ..training.words_recipe import WordsRecipe
 
@@ -41,7 +41,7 @@ def train(
     from icl_vla_embodiments import ReportedError
 
     from ..paths import home
-    from ..training.encoder_recipe import DepthRecipe, EncoderRecipe
+    from ..training.encoder_recipe import EncoderRecipe
     from ..training.recipe import read_recipe
     from ..training.words_recipe import WordsRecipe
     from . import output
@@ -58,10 +58,8 @@ def train(
             value="--rounds" if rounds is not None else "--encoder",
             valid=["--out", "--seed"],
         )
-    if isinstance(chosen, DepthRecipe):
-        size = _depth(chosen, folder, as_json)
-    elif isinstance(chosen, EncoderRecipe):
-        size = _encoder(chosen, folder, as_json)
+    if isinstance(chosen, EncoderRecipe):
+        size = _pictures(chosen, folder, as_json)
     elif isinstance(chosen, WordsRecipe):
         size = _words(chosen, folder, as_json)
     else:
@@ -91,27 +89,18 @@ def _policy(
     return sum(p.numel() for p in network.parameters())
 
 
-def _encoder(recipe: EncoderRecipe, folder: Path, quiet: bool) -> int:
-    """How many parameters it has."""
-    from ..training.encoder import train
+def _pictures(recipe: EncoderRecipe, folder: Path, quiet: bool) -> int:
+    """How many parameters what learns from pictures has."""
+    from ..training import depth, encoder
+    from ..training.encoder_recipe import DepthRecipe
     from ..training.fitting import KEEP
     from . import output
 
     pieces = -(-recipe.total // KEEP)
-    with output.progress("training an encoder", pieces, quiet=quiet) as advance:
-        network = train(recipe, folder, progress=advance)
-    return sum(p.numel() for p in network.parameters())
-
-
-def _depth(recipe: DepthRecipe, folder: Path, quiet: bool) -> int:
-    """How many parameters it has."""
-    from ..training.depth import train
-    from ..training.fitting import KEEP
-    from . import output
-
-    pieces = -(-recipe.total // KEEP)
-    with output.progress("learning to guess depth", pieces, quiet=quiet) as advance:
-        network = train(recipe, folder, progress=advance)
+    flat = isinstance(recipe, DepthRecipe)
+    title = "learning to guess depth" if flat else "training an encoder"
+    with output.progress(title, pieces, quiet=quiet) as advance:
+        network = (depth if flat else encoder).train(recipe, folder, progress=advance)
     return sum(p.numel() for p in network.parameters())
 
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,8 @@ from icl_vla_embodiments import CameraImage, ReportedError
 from icl_vla_embodiments.geometry import LinkHulls
 from icl_vla_embodiments.home import write_atomically
 from icl_vla_embodiments.types import Array
+
+from .shrinking import blocks, shrunk
 
 if TYPE_CHECKING:
     from .depth_network import DepthNetwork
@@ -79,38 +81,22 @@ class DepthFromColour:
         if hulls is not None:
             robot = hulls.along(eye, rays.reshape(-1, 3), links, _MARGIN).reshape(robot.shape)
         own = np.where(np.isfinite(robot), eye[2] + robot * rays[..., 2], np.nan)
-        f = blocks(*rgb.shape[:2])
+        small = shrunk(replace(camera, depth=own.astype(np.float32)), _SIDE)
+        assert small.rgb is not None and small.depth is not None and small.intrinsics is not None
+        few = rays_of(small.intrinsics, T_base_camera, *small.rgb.shape[:2])
         with torch.inference_mode():
             guessed = self.network(
-                torch.from_numpy(_means(rgb, f).round().astype(np.uint8))[None],
-                torch.from_numpy(_means(rays, f))[None],
+                torch.from_numpy(np.ascontiguousarray(small.rgb))[None],
+                torch.from_numpy(few)[None],
                 torch.from_numpy(eye.astype(np.float32))[None],
-                torch.from_numpy(_middles(own, f))[None],
+                torch.from_numpy(np.ascontiguousarray(small.depth))[None],
             )[0].numpy()
+        f = blocks(rgb.shape[0], rgb.shape[1], _SIDE)
         guessed = guessed.repeat(f, axis=0).repeat(f, axis=1)
         beyond = [(0, n - m) for n, m in zip(rgb.shape, guessed.shape, strict=False)]
         height = np.pad(guessed, beyond, mode="edge")
         depth = np.where(np.isfinite(robot), robot, at_height(height, rays, eye))
         return replace(camera, depth=depth.astype(np.float32))
-
-
-def blocks(height: int, width: int, side: int = _SIDE) -> int:
-    """Side of the blocks of pixels that are one in pictures of about the size ``side`` [px]."""
-    return max(1, round(max(height, width) / side))
-
-
-def _means(pixels: NDArray[Any], f: int) -> NDArray[np.float32]:
-    """``(H, W, 3)`` averaged over blocks; what is left at the far edges is dropped."""
-    height, width = (n // f for n in pixels.shape[:2])
-    squares = pixels[: height * f, : width * f].reshape(height, f, width, f, -1)
-    return np.ascontiguousarray(squares.mean(axis=(1, 3)), dtype=np.float32)
-
-
-def _middles(pixels: Array, f: int) -> NDArray[np.float32]:
-    """``(H, W)``: the middle one of each block."""
-    height, width = (n // f for n in pixels.shape)
-    middle = slice(f // 2, None, f)
-    return np.ascontiguousarray(pixels[middle, middle][:height, :width], dtype=np.float32)
 
 
 def rays_of(K: Array, T_base_camera: Array, height: int, width: int) -> NDArray[np.float32]:

@@ -21,7 +21,8 @@ from icl_vla_embodiments.robot_model import RobotModel
 from icl_vla_embodiments.types import Array
 
 from .backbone import Backbone
-from .sight import cameras_and_links, points_in_base, shrunk
+from .shrinking import shrunk
+from .sight import cameras_and_links, points_in_base
 from .tokens import CLOUD, SceneTokens
 
 MOST = 64  # tokens
@@ -29,6 +30,7 @@ _KEPT = -0.7  # logit from which a pixel shows a thing; what lies flat is often 
 _TOGETHER = 2.0  # embeddings this near are one thing's: half of what training pushes means apart
 _LARGEST = 0.15  # [m] of a thing about its middle
 _TOUCHING = 0.01  # [m] between the boxes of two parts of one thing at most
+_PICTURE = 256  # [px] that are looked at, about: at half of it, names of small things are lost
 _RIM = 0.005  # [m]
 _MAKING = 5  # version of how groups become tokens
 _SCRAP = 20  # [px]: what is smaller is part of what it touches
@@ -72,7 +74,7 @@ class LearnedEncoder:
             ReportedError: No camera has all three, or joint positions are missing.
         """
         usable, links = cameras_and_links(observation, self.model, self.hulls)
-        groups = [g for camera in usable for g in self._groups(shrunk(camera), links)]
+        groups = [g for camera in usable for g in self._groups(shrunk(camera, _PICTURE), links)]
         return self._tokens(_merged(groups, SAME / self.backbone.scale))
 
     def _groups(self, camera: CameraImage, links: dict[str, Array]) -> list[_Group]:

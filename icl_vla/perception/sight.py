@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,9 +10,7 @@ from icl_vla_embodiments.geometry import LinkHulls
 from icl_vla_embodiments.robot_model import RobotModel
 from icl_vla_embodiments.types import Array
 
-from .depth import blocks, depth_from_colour
-
-_LARGE = 256  # [px]: at half of it, names of small things are lost
+from .depth import depth_from_colour
 
 
 def cameras_and_links(
@@ -51,27 +47,6 @@ def cameras_and_links(
     poses = [pose_of(camera, links) for camera in calibrated.values()]
     pairs = zip(calibrated.values(), poses, strict=True)
     return [guess(camera, T, links, hulls) for camera, T in pairs], links
-
-
-def shrunk(camera: CameraImage) -> CameraImage:
-    """A picture with about as many pixels a thing as networks learned from, from a larger one.
-
-    Colours are averaged over blocks of pixels; a depth is that of the block's middle, as an average
-    across an edge would lie in the air.
-    """
-    assert camera.rgb is not None and camera.intrinsics is not None
-    f = blocks(camera.rgb.shape[0], camera.rgb.shape[1], _LARGE)
-    if f == 1:
-        return camera
-    height, width = (n // f for n in camera.rgb.shape[:2])
-    squares = camera.rgb[: height * f, : width * f].reshape(height, f, width, f, 3)
-    K = np.array(camera.intrinsics, dtype=float)
-    K[:2, 2] -= 0.5 * (f - 1)
-    K[:2] /= f
-    middle = slice(f // 2, None, f)
-    depth = None if camera.depth is None else camera.depth[middle, middle][:height, :width]
-    rgb = np.round(squares.mean(axis=(1, 3))).astype(np.uint8)
-    return replace(camera, rgb=rgb, depth=depth, intrinsics=K)
 
 
 def pose_of(camera: CameraImage, links: dict[str, Array]) -> Array:
