@@ -20,7 +20,7 @@ _AS_BEFORE = 0.1  # of an opening
 def words(account: Account, step: int) -> list[str]:
     """One look in sentences."""
     look = account.looks[step]
-    parts = (_led, _remembered, _weighed, _moved, _grip, _sure)
+    parts = (_led, _remembered, _weighed, _moved, _grip, _ended, _sure)
     said = [sentence for part in parts if (sentence := part(account, step, look))]
     return said or ["The policy tells nothing about this look."]
 
@@ -93,6 +93,17 @@ def _grip(account: Account, step: int, look: Look) -> str:
     if abs(asked - before) < _AS_BEFORE:
         how = f"keeps its opening of {asked:.0%}"
     return f"The gripper {how} (measured {measured.gripper:.0%})."
+
+
+def _ended(account: Account, step: int, look: Look) -> str:
+    missed = look.chunk.trace.get("missed", 0.0)
+    if missed <= 0:
+        return ""
+    then = "it takes the task to be over all the same" if look.chunk.done else "it begins again"
+    return (
+        f"The motion has come to its end, but a thing is {1000 * missed:.0f} mm farther from its"
+        f" place than it was shown: {then}."
+    )
 
 
 def _sure(account: Account, step: int, look: Look) -> str:

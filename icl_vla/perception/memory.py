@@ -71,6 +71,14 @@ class SceneMemory:
         self._admit(newcomers)
         return self._tracked
 
+    def anchor(self) -> TrackedTokens:
+        """From now on, things were first seen where they are now."""
+        assert self._tracked is not None
+        old = self._tracked
+        places = {f: getattr(old.now, f) for f in ("positions", "extents", "clouds")}
+        self._tracked = replace(old, first=replace(old.first, **places))
+        return self._tracked
+
     def _admit(self, newcomers: SceneTokens) -> None:
         """A thing seen twice at one place that nothing known explains joins the scene."""
         before, self._newcomers = self._newcomers, newcomers

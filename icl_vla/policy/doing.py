@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from icl_vla_embodiments.types import Array
 
 LATELY = 0.3  # [s]
+_THIN = 0.03  # opening at which fingers that are told to close hold something
 
 
 @dataclass(frozen=True)
@@ -23,11 +24,13 @@ class Doing:
         way: ``(T, 2)`` [m] that the hand has gone in the last :data:`LATELY`, across and up.
         told: ``(T,)`` opening that was last commanded.
         moved: ``(T,)`` change of the measured opening in the last :data:`LATELY`.
+        holds: ``(T,)`` 0 to 1, whether something keeps fingers apart that were told to close.
     """
 
     way: Array
     told: Array
     moved: Array
+    holds: Array
 
     @classmethod
     def along(cls, times: Array, places: Array, opening: Array, commanded: Array) -> Doing:
@@ -43,11 +46,13 @@ class Doing:
         now = np.column_stack([places, opening])
         before = [np.interp(times - LATELY, times, column) for column in now.T]
         change = now - np.stack(before, axis=-1)
-        return cls(cylindrical(change[:, :3]), told, change[:, 3])
+        stopped = np.clip(opening - told, 0.0, 1.0 - opening)
+        holds = 1 - np.exp(-np.maximum(stopped, 0.0) / _THIN)
+        return cls(cylindrical(change[:, :3]), told, change[:, 3], holds)
 
     def at(self, frames: slice | NDArray[np.int64]) -> Doing:
         """Some of the moments."""
-        return Doing(self.way[frames], self.told[frames], self.moved[frames])
+        return Doing(*(x[frames] for x in vars(self).values()))
 
 
 def cylindrical(offset: Array) -> Array:

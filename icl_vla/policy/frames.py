@@ -71,20 +71,29 @@ class Correspondence:
         fresh = matched_tokens(features, self._contexts)
         if not known:
             fresh = settled(self._contexts, fresh, features)
-        turns = np.zeros(fresh.shape)
+        for row, before in zip(fresh, self.index, strict=True):
+            row[np.isin(row, before)] = -1
+        turns = self._turns(fresh, tokens.first.clouds[known:])
+        self.index = np.concatenate([self.index, fresh], axis=1)
+        self.yaw = np.concatenate([self.yaw, turns], axis=1)
+
+    def turn(self, tokens: TrackedTokens) -> None:
+        """Register all turns again, as things now are first seen otherwise."""
+        self.yaw = self._turns(self.index, tokens.first.clouds)
+
+    def _turns(self, index: NDArray[np.int64], clouds: Array) -> Array:
+        """``(K, m)`` turns to things with clouds ``(m, P, 3)``, whose tokens are ``(K, m)``."""
+        turns = np.zeros(index.shape)
         for k, context in enumerate(self._contexts):
-            fresh[k, np.isin(fresh[k], self.index[k])] = -1
-            for m, j in enumerate(fresh[k]):
+            for m, j in enumerate(index[k]):
                 if j >= 0:
-                    now = tokens.first.clouds[known + m]
-                    turns[k, m], _ = relative_yaw(context.clouds[j], now)
-        for i, row in enumerate(fresh.T):
-            told = turns_from_motion(self._contexts, row, tokens.first.clouds[known + i])
+                    turns[k, m], _ = relative_yaw(context.clouds[j], clouds[m])
+        for i, row in enumerate(index.T):
+            told = turns_from_motion(self._contexts, row, clouds[i])
             if told is not None:
                 turn, known_turn = told
                 turns[known_turn, i] = turn[known_turn]
-        self.index = np.concatenate([self.index, fresh], axis=1)
-        self.yaw = np.concatenate([self.yaw, turns], axis=1)
+        return turns
 
     def shared(self) -> list[int]:
         """Tokens found in most demonstrations: the things that the task may be about."""

@@ -26,6 +26,8 @@ class Trace(TypedDict, total=False):
         correction: Largest way [m] from what demonstrations say to what is asked for.
         right: Probability that the demonstrations are of this task.
         done: Probability that the task is over.
+        missed: Where a motion has come to its end: how much farther a thing is from where it should
+            be than the demonstrations left it [m]; from more than 0 it begins again.
         clause: Which part of the instruction is being done, where nothing was shown: then the
             neighbours are demonstrations remembered from training.
     """
@@ -38,6 +40,7 @@ class Trace(TypedDict, total=False):
     correction: float
     right: float
     done: float
+    missed: float
     clause: str
 
 

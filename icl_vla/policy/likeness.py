@@ -31,6 +31,7 @@ class Compared:
         way: ``(T, 2)`` as in :class:`.doing.Doing`, and so the rest.
         told: ``(T,)``.
         moved: ``(T,)``.
+        holds: ``(T,)``.
     """
 
     seen: Array
@@ -38,6 +39,7 @@ class Compared:
     way: Array
     told: Array
     moved: Array
+    holds: Array
 
     @classmethod
     def now(cls, places: Array, tcp: Array, doing: Doing) -> Compared:
@@ -90,7 +92,8 @@ def moment_costs(
     cost += 0.3 * (1 - _near(now.hand, then.hand, radius))
     cost += 0.3 * (1 - _near(now.way, then.way, radius))
     cost += 0.5 * np.abs(then.told - now.told[:, None])
-    return cost + 0.5 * np.abs(then.moved - now.moved[:, None])
+    cost += 0.5 * np.abs(then.moved - now.moved[:, None])
+    return cost + 0.5 * np.abs(then.holds - now.holds[:, None])
 
 
 def _near(a: Array, b: Array, radius: float) -> Array:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -31,11 +31,13 @@ from .alignment import Alignment
 from .context import OPEN, DemoContext, measures_depth, read_hands
 from .doing import LATELY, Doing
 from .frames import Correspondence, FrameVotes, frames_now, hand_frames
+from .goal import Goal
 from .interface import Episode, Trace
 from .likeness import Compared, DistanceToDemonstrations
 
 ENOUGH = 4
 """Demonstrations whose agreement says something; one alone agrees with itself."""
+_AGAIN = 2  # times that a motion begins again
 
 
 @dataclass(frozen=True)
@@ -129,14 +131,36 @@ class RetrievalEpisode(ABC):
         self._measurements: list[list[float]] = []  # time, place, opening and the one commanded
         self._last: ActionChunk | None = None
         self._index: NDArray[np.int64] | None = None
+        self._again = 0
         self.unlike = 0.0
 
     def act(self, observation: Observation) -> ActionChunk:
         """Perceive, find the moment, and let the subclass choose the motion."""
         self.check(observation)
         self.see(self.look(observation))
+        return self.reached(lambda: self._act(observation))
+
+    def _act(self, observation: Observation) -> ActionChunk:
         pointers, weights = self.follow(observation.time, self.costs(observation))
         return self.move(observation, pointers, weights)
+
+    def reached(self, answer: Callable[[], ActionChunk]) -> ActionChunk:
+        """An answer; where it says "done" and the goal was missed, another one that begins again.
+
+        At most :data:`_AGAIN` times. Then things are first seen where they are now.
+        """
+        chunk = answer()
+        if not chunk.done or self.tokens is None or self.correspondence is None:
+            return chunk
+        things = self.tokens.now.positions[self.correspondence.shared()]
+        missed = float(self.goal.missed(things).max(initial=0.0))
+        if missed > 0 and self._again < _AGAIN:
+            self._again += 1
+            self.tracker.restart()
+            self.tokens = self.memory.anchor()
+            self.correspondence.turn(self.tokens)
+            chunk = answer()
+        return replace(chunk, trace={**chunk.trace, "missed": missed})
 
     def look(self, observation: Observation) -> TrackedTokens:
         """What is seen, as far as it is followed."""
@@ -210,6 +234,7 @@ class RetrievalEpisode(ABC):
         if self._index is None or not np.array_equal(index, self._index):
             self._index = index
             self.alignment = Alignment.of(self.contexts, index, self.policy.config.radius)
+            self.goal = Goal.of(self.contexts, index)
             self.tracker.lay_beside(self.alignment.beside, self.alignment.unlike)
         hands = [poses[name][:3, 3] for name in self.others]
         places = np.vstack([self.tokens.now.positions[shared], *hands])
@@ -378,6 +403,10 @@ class HandsEpisode:
         for hand in self.hands:
             hand.correspondence = lead.correspondence
             hand.see(tokens)
+        return lead.reached(lambda: self._act(observation))
+
+    def _act(self, observation: Observation) -> ActionChunk:
+        lead = self.lead
         every = [hand.costs(observation) for hand in self.hands]
         costs = [np.sum(of_one, axis=0) for of_one in zip(*every, strict=True)]
         pointers, weights = lead.follow(observation.time, costs)

@@ -64,6 +64,11 @@ class PhaseTracker:
         self._beside: Sequence[NDArray[np.int64]] | None = None
         self._trust = np.eye(len(self.lengths))
 
+    def restart(self) -> None:
+        """Expect the beginning, as at first."""
+        self.pointers = np.zeros_like(self.pointers)
+        self._paths = None
+
     def lay_beside(self, beside: Sequence[NDArray[np.int64]], unlike: Array) -> None:
         """Tell which moments go together: where most pointers are, the others are expected.
 
