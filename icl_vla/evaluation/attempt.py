@@ -298,6 +298,7 @@ class Spoken:
             poses,
             grippers={e: np.array([t.grippers[e] for t in heard]) for e in heard[0].grippers},
             base_twists=None if heard[0].base_twist is None else _stacked(heard),
+            spread=chunk.spread,
             confidence=chunk.confidence,
             native=native,
             neighbours=chunk.neighbours,

@@ -325,7 +325,7 @@ def _knowledge(summary: Mapping[str, Any]) -> str:
     return (
         "<h2>What they know of themselves</h2><table><tr><th>method</th><th>its success</th>"
         f"<th>the right task</th><th>episodes</th></tr>{lines}</table>"
-        "<p class=small>How often the mean confidence of an episode that succeeded is above that of"
+        "<p class=small>How often what was said last in an episode that succeeded is above that of"
         " one that failed, and of one whose own task was shown above that of one where another was"
         " (AUROC; 0.5 is chance).</p>"
     )

@@ -43,7 +43,7 @@ class Evidence:
         self._held: set[str] = set()
         self._phase: float | None = None
         self._seen: bool | None = None
-        self._sure: list[float] = []
+        self._sure: float | None = None
         self._begin: dict[str, Array] = {}
         if self._cell is not None:
             world = self._cell.driver.world
@@ -78,7 +78,7 @@ class Evidence:
     def hear(self, observation: Observation, chunk: ActionChunk) -> None:
         """Called with every chunk."""
         if chunk.confidence is not None and len(chunk.confidence):
-            self._sure.append(float(chunk.confidence[0]))
+            self._sure = float(chunk.confidence[0])
         if chunk.neighbours:
             self._phase = sum(n.weight * n.phase for n in chunk.neighbours)
         tokens = chunk.trace.get("tokens")
@@ -88,8 +88,8 @@ class Evidence:
 
     @property
     def confidence(self) -> float | None:
-        """Mean over the attempt of what was said; None where nothing was."""
-        return round(float(np.mean(self._sure)), 4) if self._sure else None
+        """What was said last, with the outcome in view; None where nothing was."""
+        return None if self._sure is None else round(self._sure, 4)
 
     def cause(self, outcome: Outcome) -> str:
         """One of :data:`CAUSES`."""

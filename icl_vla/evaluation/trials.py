@@ -74,7 +74,7 @@ class Result:
             of the episode within the set.
         other: Whether the other one of two tasks was done instead, where there are two.
         cause: Why it failed, as far as can be told.
-        confidence: Mean of what the method said of itself, 0 to 1; None where it said nothing.
+        confidence: What the method said of itself last, 0 to 1; None where it said nothing.
         timings: Part of the program -> this machine's time [s].
     """
 
