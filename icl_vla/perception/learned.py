@@ -32,7 +32,7 @@ _LARGEST = 0.15  # [m] of a thing about its middle
 _TOUCHING = 0.01  # [m] between the boxes of two parts of one thing at most
 _PICTURE = 256  # [px] that are looked at, about: at half of it, names of small things are lost
 _RIM = 0.005  # [m]
-_MAKING = 5  # version of how groups become tokens
+_MAKING = 6  # version of how groups become tokens
 _SCRAP = 20  # [px]: what is smaller is part of what it touches
 SAME = 0.6  # feature distance below which they may be, as in :mod:`.memory`
 

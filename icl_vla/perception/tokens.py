@@ -10,7 +10,7 @@ import numpy as np
 from icl_vla_embodiments import Observation
 from icl_vla_embodiments.types import Array
 
-CLOUD = 48
+CLOUD = 144
 """Surface points kept for each token."""
 
 
