@@ -11,7 +11,6 @@ _STEPS = 36
 _ANGLES = np.linspace(-np.pi, np.pi, _STEPS, endpoint=False)  # [rad]
 _TURNS = se3.yaw(_ANGLES)
 _AMBIGUOUS = 1.3  # a residual this many times the best one explains the view as well
-_POINTS = 48  # of a cloud, at most
 _ROUNDING = 1e-6  # [m] that a perfect fit may be off
 
 
@@ -30,7 +29,6 @@ def relative_yaw(then: Array, now: Array) -> tuple[float, bool]:
     Returns:
         The yaw [rad] and whether the views resolve it.
     """
-    then, now = (cloud[:: -(-len(cloud) // _POINTS)] for cloud in (then, now))
     squared = turned_apart(centred(then)[:, :2], centred(now)[:, :2])
     residual = mean_least(squared, 1) + mean_least(squared, 2)
     best = residual.min()

@@ -53,7 +53,7 @@ class Correspondence:
 
     Attributes:
         index: ``(K, M)`` token of demonstration k that matches token m now; -1 for none.
-        yaw: ``(K, M)`` registered turn from then to now [rad].
+        yaw: ``(K, M)`` registered turn of shared things from then to now [rad]; 0 for others.
     """
 
     def __init__(self, contexts: Sequence[DemoContext], tokens: TrackedTokens) -> None:
@@ -84,15 +84,14 @@ class Correspondence:
     def _turns(self, index: NDArray[np.int64], clouds: Array) -> Array:
         """``(K, m)`` turns to things with clouds ``(m, P, 3)``, whose tokens are ``(K, m)``."""
         turns = np.zeros(index.shape)
-        for k, context in enumerate(self._contexts):
-            for m, j in enumerate(index[k]):
+        for m in shared_tokens(index):  # nothing hangs on the others
+            for k, j in enumerate(index[:, m]):
                 if j >= 0:
-                    turns[k, m], _ = relative_yaw(context.clouds[j], clouds[m])
-        for i, row in enumerate(index.T):
-            told = turns_from_motion(self._contexts, row, clouds[i])
+                    turns[k, m], _ = relative_yaw(self._contexts[k].clouds[j], clouds[m])
+            told = turns_from_motion(self._contexts, index[:, m], clouds[m])
             if told is not None:
-                turn, known_turn = told
-                turns[known_turn, i] = turn[known_turn]
+                turn, known = told
+                turns[known, m] = turn[known]
         return turns
 
     def shared(self) -> list[int]:

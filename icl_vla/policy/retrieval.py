@@ -250,7 +250,8 @@ class RetrievalEpisode(ABC):
             commanded = self._last.grippers[self.effector]
             told = float(commanded[np.clip(due, 0, len(commanded) - 1)])
         place = self._measured(observation)[self.effector][:3, 3]
-        self._measurements.append([now, *place, opening, told])
+        if not self._measurements or self._measurements[-1][0] < now:  # else it is asked again
+            self._measurements.append([now, *place, opening, told])
         while len(self._measurements) > 2 and self._measurements[1][0] <= now - LATELY:
             del self._measurements[0]
         times, x, y, z, openings, commanded = np.array(self._measurements).T
@@ -407,6 +408,8 @@ class HandsEpisode:
 
     def _act(self, observation: Observation) -> ActionChunk:
         lead = self.lead
+        for hand in self.hands:
+            hand.tokens = lead.tokens
         every = [hand.costs(observation) for hand in self.hands]
         costs = [np.sum(of_one, axis=0) for of_one in zip(*every, strict=True)]
         pointers, weights = lead.follow(observation.time, costs)

@@ -104,6 +104,7 @@ def test_sentences_say_what_was_asked_and_done(accounts):
             "frames": {"token 2 now": 0.7, "token 2 first turned": 0.1, "base": 0.2},
             "agreement": {"token 2 now": 0.2, "token 2 first turned": 0.1, "base": 0.7},
             "correction": 0.012,
+            "missed": 0.19,
         },
     )
     seen = Observation(chunk.time, effectors={"arm": EffectorState(gripper=0.9)})
@@ -116,6 +117,9 @@ def test_sentences_say_what_was_asked_and_done(accounts):
     assert f"ended {1000 * np.linalg.norm(ends - far[-1][:3, 3]):.0f} mm from there" in text
     assert "closes to 0% (measured 90%)" in text and "Confidence 0.25" in text
     assert f"demonstration {chunk.neighbours[0].episode} at frame" in text
+    assert "a thing is 190 mm farther from its place than it was shown: it begins again" in text
+    over = (*looks[:2], Look(seen, replace(chunk, done=True)), *looks[3:])
+    assert "over all the same" in " ".join(words(replace(account, looks=over), 2))
     assert by_thing({"left: token 1 now": 0.5, "left: base": 0.3, "token 1 first": 0.2}) == {
         "thing 1": 0.7,
         "base": 0.3,
