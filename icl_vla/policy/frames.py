@@ -25,6 +25,7 @@ from .headings import turns_from_motion
 from .identity import settled
 from .likeness import matched_tokens, shared_tokens
 
+_EVERY = 3  # points of what is seen now that are looked for in what was seen
 _HEADING = 0.04  # [m] two tokens nearer than this have no direction between them
 
 
@@ -85,13 +86,13 @@ class Correspondence:
         """``(K, m)`` turns to things with clouds ``(m, P, 3)``, whose tokens are ``(K, m)``."""
         turns = np.zeros(index.shape)
         for m in shared_tokens(index):  # nothing hangs on the others
-            for k, j in enumerate(index[:, m]):
-                if j >= 0:
-                    turns[k, m], _ = relative_yaw(self._contexts[k].clouds[j], clouds[m])
             told = turns_from_motion(self._contexts, index[:, m], clouds[m])
             if told is not None:
-                turn, known = told
-                turns[known, m] = turn[known]
+                turns[:, m], known = told
+            for k, j in enumerate(index[:, m]):
+                if j >= 0 and (told is None or not known[k]):
+                    now = clouds[m][::_EVERY]
+                    turns[k, m], _ = relative_yaw(self._contexts[k].clouds[j], now)
         return turns
 
     def shared(self) -> list[int]:

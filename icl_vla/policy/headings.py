@@ -25,6 +25,7 @@ _OVER = 0.25  # [m] above it
 _DECIDED = 0.6  # of the worst fit that the best one is at most, where ways tell the turn
 _SAME = 1 / 3  # of the pairs turned alike at most: else no view could be wrong
 _POINTS = 300  # of a whole shape
+_EVERY = 2  # points of a view that is looked for among the others
 _RIGHT = np.deg2rad(20)  # error of a view's turn that counts as found
 _SHOWN = 2 / 3  # of the demonstrations in which ways have to be decided
 _FOUND = 0.75  # of the views that have to be found among the others, else shape says nothing
@@ -56,7 +57,8 @@ def turns_from_motion(
     if _alike(list(turn.values())) > _SAME:
         return None
     views = {k: centred(contexts[k].clouds[index[k]]) @ se3.yaw(a) for k, a in turn.items()}
-    errors = [_fit(_whole([v for o, v in views.items() if o != k]), views[k])[0] for k in turn]
+    others = {k: _whole([v for o, v in views.items() if o != k]) for k in turn}
+    errors = [_fit(whole, views[k][::_EVERY])[0] for k, whole in others.items()]
     if np.mean(np.abs(errors) < _RIGHT) < _FOUND:
         return None
     now, _ = _fit(_whole(list(views.values())), centred(cloud))
