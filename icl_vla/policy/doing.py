@@ -46,8 +46,8 @@ class Doing:
         now = np.column_stack([places, opening])
         before = [np.interp(times - LATELY, times, column) for column in now.T]
         change = now - np.stack(before, axis=-1)
-        stopped = np.clip(opening - told, 0.0, 1.0 - opening)
-        holds = 1 - np.exp(-np.maximum(stopped, 0.0) / _THIN)
+        stopped = np.maximum(np.minimum(opening - told, 1 - opening), 0.0)
+        holds = 1 - np.exp(-stopped / _THIN)
         return cls(cylindrical(change[:, :3]), told, change[:, 3], holds)
 
     def at(self, frames: slice | NDArray[np.int64]) -> Doing:

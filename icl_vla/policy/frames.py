@@ -86,13 +86,13 @@ class Correspondence:
         """``(K, m)`` turns to things with clouds ``(m, P, 3)``, whose tokens are ``(K, m)``."""
         turns = np.zeros(index.shape)
         for m in shared_tokens(index):  # nothing hangs on the others
+            known = np.zeros(len(index), dtype=bool)
             told = turns_from_motion(self._contexts, index[:, m], clouds[m])
             if told is not None:
                 turns[:, m], known = told
-            for k, j in enumerate(index[:, m]):
-                if j >= 0 and (told is None or not known[k]):
-                    now = clouds[m][::_EVERY]
-                    turns[k, m], _ = relative_yaw(self._contexts[k].clouds[j], now)
+            now = clouds[m][::_EVERY]
+            for k in np.flatnonzero((index[:, m] >= 0) & ~known).tolist():
+                turns[k, m], _ = relative_yaw(self._contexts[k].clouds[index[k, m]], now)
         return turns
 
     def shared(self) -> list[int]:

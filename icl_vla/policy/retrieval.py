@@ -150,8 +150,9 @@ class RetrievalEpisode(ABC):
         At most :data:`_AGAIN` times. Then things are first seen where they are now.
         """
         chunk = answer()
-        if not chunk.done or self.tokens is None or self.correspondence is None:
+        if not chunk.done:
             return chunk
+        assert self.tokens is not None and self.correspondence is not None
         things = self.tokens.now.positions[self.correspondence.shared()]
         missed = float(self.goal.missed(things).max(initial=0.0))
         if missed > 0 and self._again < _AGAIN:
@@ -400,16 +401,13 @@ class HandsEpisode:
         lead = self.lead
         for hand in self.hands:
             hand.check(observation)
-        tokens = lead.look(observation)
-        for hand in self.hands:
-            hand.correspondence = lead.correspondence
-            hand.see(tokens)
+        lead.see(lead.look(observation))
         return lead.reached(lambda: self._act(observation))
 
     def _act(self, observation: Observation) -> ActionChunk:
         lead = self.lead
         for hand in self.hands:
-            hand.tokens = lead.tokens
+            hand.tokens, hand.correspondence = lead.tokens, lead.correspondence
         every = [hand.costs(observation) for hand in self.hands]
         costs = [np.sum(of_one, axis=0) for of_one in zip(*every, strict=True)]
         pointers, weights = lead.follow(observation.time, costs)
