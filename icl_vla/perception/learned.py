@@ -32,7 +32,9 @@ _LARGEST = 0.15  # [m] of a thing about its middle
 _TOUCHING = 0.01  # [m] between the boxes of two parts of one thing at most
 _PICTURE = 256  # [px] that are looked at, about: at half of it, names of small things are lost
 _RIM = 0.005  # [m]
-_MAKING = 6  # version of how groups become tokens
+_CELL = 0.012  # [m]: points in cells that touch hang together,
+_PIXELS = 1.4  # or so many pixels, where these are coarser
+_MAKING = 7  # version of how groups become tokens
 _SCRAP = 20  # [px]: what is smaller is part of what it touches
 SAME = 0.6  # feature distance below which they may be, as in :mod:`.memory`
 
@@ -79,7 +81,7 @@ class LearnedEncoder:
 
     def _groups(self, camera: CameraImage, links: dict[str, Array]) -> list[_Group]:
         """What one camera shows."""
-        assert camera.rgb is not None and camera.depth is not None
+        assert camera.rgb is not None and camera.depth is not None and camera.intrinsics is not None
         points = points_in_base(camera, links)
         valid = camera.depth > 0
         seen = self.backbone.look(camera.rgb, points, valid)
@@ -94,12 +96,17 @@ class LearnedEncoder:
         half = y // 2, x // 2
         labels = grouped(seen.embedding[half], P, seen.keep[y, x], islands[y, x])
         features = seen.feature[half]
+        pixel = camera.depth[y, x] / camera.intrinsics[0, 0]  # [m]
         groups = []
         for label in range(labels.max(initial=-1) + 1):
-            mine = labels == label
-            if mine.sum() >= self.min_pixels:
-                whole = without_rim(P[mine].astype(float))
-                groups.append(_Group(whole, features[mine].mean(axis=0)))
+            mine = np.flatnonzero(labels == label)
+            mine = mine[above_ground(P[mine])]
+            coarse = float(np.median(pixel[mine])) if len(mine) else 0.0
+            pieces = in_pieces(P[mine], max(_CELL, _PIXELS * coarse))
+            for piece in range(pieces.max(initial=-1) + 1):
+                one = mine[pieces == piece]
+                if len(one) >= self.min_pixels:
+                    groups.append(_Group(P[one].astype(float), features[one].mean(axis=0)))
         return groups
 
     def _tokens(self, groups: list[_Group]) -> SceneTokens:
@@ -163,13 +170,36 @@ def schema_with(backbone: Backbone) -> str:
     return f"{backbone.schema}/{_MAKING}"
 
 
-def without_rim(points: Array) -> Array:
-    """Points ``(P, 3)`` of a thing without those as low as what it stands on, unless it is flat.
+def above_ground(points: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Which of points ``(P, 3)`` of a thing are not as low as what it stands on; all if it is flat.
 
     At half the picture's size its edge takes in some of the ground, which blurs how it is turned.
     """
+    if not len(points):
+        return np.zeros(0, dtype=bool)
     low, high = np.quantile(points[:, 2], [0.03, 0.97])
-    return points[points[:, 2] > low + _RIM] if high - low > 3 * _RIM else points
+    if high - low <= 3 * _RIM:
+        return np.ones(len(points), dtype=bool)
+    return np.asarray(points[:, 2] > low + _RIM)
+
+
+def in_pieces(points: NDArray[np.float32], cell: float) -> NDArray[np.int64]:
+    """Which of points ``(P, 3)`` hang together in space: numbers ``(P,)`` from 0 on.
+
+    Two things that look alike, one behind the other, hang together in a picture.
+
+    Args:
+        points: [m].
+        cell: Edge of cubes [m]; points hang together where such that hold some touch.
+    """
+    if not len(points):
+        return np.zeros(0, dtype=int)
+    cells = np.floor(points / cell).astype(int)
+    cells -= cells.min(axis=0)
+    filled = np.zeros(cells.max(axis=0, initial=0) + 1, dtype=bool)
+    filled[tuple(cells.T)] = True
+    labels, _ = ndimage.label(filled, np.ones((3, 3, 3)))
+    return np.asarray(labels[tuple(cells.T)] - 1)
 
 
 def grouped(

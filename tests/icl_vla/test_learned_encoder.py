@@ -12,7 +12,13 @@ pytest.importorskip("numba", reason="the extra `train` is not installed")
 
 from icl_vla.perception.backbone import DEFAULT, SceneBackbone, load_network, save_network
 from icl_vla.perception.encoders import encoder_of
-from icl_vla.perception.learned import LearnedEncoder, grouped, schema_with
+from icl_vla.perception.learned import (
+    LearnedEncoder,
+    above_ground,
+    grouped,
+    in_pieces,
+    schema_with,
+)
 from icl_vla.perception.network import NetworkConfig, SceneNetwork, Seen
 from icl_vla.sim.workcell import Workcell
 from icl_vla.training.encoder import (
@@ -119,6 +125,29 @@ def test_grouping_by_embedding_and_island_ignores_order() -> None:
         grouped(embedding[order], points[order], keep[order], island[order]), labels[order]
     )
     assert not len(grouped(embedding[:0], points[:0], keep[:0], island[:0]))
+
+
+def test_what_is_one_behind_the_other_is_two_things() -> None:
+    """Two patches of a surface 3 cm apart, that are one in a picture; and one that leans away."""
+    y, z = np.meshgrid(0.006 * np.arange(6), 0.006 * np.arange(6))
+    patch = np.stack([np.zeros_like(y), y, z], axis=-1).reshape(-1, 3).astype(np.float32)
+    behind = patch + np.array([0.03, 0.0, 0.02], dtype=np.float32)
+    points = np.concatenate([patch, behind])[np.random.default_rng(0).permutation(72)]
+    pieces = in_pieces(points, 0.012)
+    assert pieces.max() == 1
+    assert all(len(set(pieces[mine])) == 1 for mine in (points[:, 0] < 0.01, points[:, 0] > 0.01))
+    leaning = patch + patch[:, 2:] * np.array([1.5, 0.0, 0.0], dtype=np.float32)
+    assert in_pieces(leaning, 0.012).max() == 0
+    assert in_pieces(points, 0.03).max() == 0
+    assert len(in_pieces(points[:0], 0.012)) == 0
+
+
+def test_the_ground_at_the_rim_of_a_thing_is_left_out() -> None:
+    heights = np.array([0.0, 0.001, 0.02, 0.03, 0.04], dtype=np.float32)
+    points = np.stack([0 * heights, 0 * heights, heights], axis=-1)
+    np.testing.assert_array_equal(above_ground(points), [False, False, True, True, True])
+    assert above_ground(points * np.float32(0.05)).all()  # a mark
+    assert len(above_ground(points[:0])) == 0
 
 
 def test_where_the_base_stands_does_not_matter(batch: Views) -> None:
