@@ -165,8 +165,9 @@ def costs_of(
     if blur and rng is not None:
         places = places + blur / np.sqrt(2) * rng.normal(size=(1, len(shared), 3)) * [1, 1, 0]
     tcp = at(context.tcp, frames)
-    way, told, moved = (at(x, frames) for x in astuple(context.doing))
-    now = Compared.now(places, tcp, Doing(pace * way, told, pace * moved))
+    way, told, moved, holds = (at(x, frames) for x in astuple(context.doing))
+    past = at(context.past[:, shared], frames)
+    now = Compared.now(places, tcp, Doing(pace * way, told, pace * moved, holds), past)
     weights = relevance or [None] * len(others)
     costs = [
         moment_costs(now, Compared.shown([other], row[None, shared]), CONFIG.radius, weight)

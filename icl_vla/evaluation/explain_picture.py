@@ -289,16 +289,21 @@ def _color(frame: str) -> str:
     return FAINT if row is None else _THINGS[row % len(_THINGS)]
 
 
+_WHEN = {"now": "now", "first": "at first", "end": "in the end"}
+
+
 def _label(frame: str) -> str:
     """A frame's name for people."""
     hand, _, name = frame.rpartition(": ")
     parts = name.split()
     if parts[0] == "token":
-        name = f"thing {parts[1]} {'now' if parts[2] == 'now' else 'at first'}"
+        name = f"thing {parts[1]} {_WHEN[parts[2]]}"
         if parts[3:4] == ["turned"]:
             name += ", turned"
         elif parts[3:4] == ["towards"]:
             name += f", facing {parts[4]}" + (" at first" if parts[5] == "first" else "")
+        elif parts[3:4] == ["along"]:
+            name += ", along its way"
     return f"{hand}: {name}" if hand else name
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,7 @@ from .likeness import Compared, moment_costs, surprise
 NEAR = 0.015  # [m] within which places are alike
 CHANCE = 0.1  # of being alike without mattering
 _TOLD = 0.5  # of the weight that goes by agreement; the rest is everything's alike
+_ORDER = 0.4  # mean cost by which demonstrations differ that do things in another order
 _STRIDES = (6, 3)  # frames; the second pass lays them beside each other by what the first found
 
 
@@ -72,6 +74,11 @@ class Alignment:
         ]
         return cls(moments, relevance, full, unlike)
 
+    @cached_property
+    def alike(self) -> Array:
+        """Which demonstrations do the same things in the same order: ``(K, K)``, 0 to 1."""
+        return same_order(self.unlike)
+
     def costs(self, now: Compared, radius: float) -> list[Array]:
         """How unlike each of ``T`` moments the frames of each demonstration are: ``(2, T, T_k)``.
 
@@ -105,6 +112,21 @@ def paired(
     beside[:, own, own] = np.minimum(np.arange(len(beside))[:, None], lengths - 1)
     unlike = np.take_along_axis(costs, beside[..., None], -1)[..., 0].sum(0) / lengths[:, None]
     return beside, unlike
+
+
+def same_order(unlike: Array) -> Array:
+    """Which of ``K`` demonstrations do the same things in the same order: ``(K, K)``, 0 to 1.
+
+    Where parts of a task come in any order, demonstrations of another order are far more unlike
+    than those that are most alike.
+
+    Args:
+        unlike: ``(K, K)`` mean cost of what goes together.
+    """
+    off = unlike + np.diag(np.full(len(unlike), np.inf))
+    least = off.min(axis=0, initial=np.inf)
+    off = np.where(np.isfinite(off), off - np.where(np.isfinite(least), least, 0.0), 0.0)
+    return np.asarray(np.exp(-0.5 * (np.minimum(off, off.T) / _ORDER) ** 2))
 
 
 def thinned(context: DemoContext, every: int) -> DemoContext:

@@ -18,7 +18,7 @@ from icl_vla_retrieval.keys import schema_slug
 from ..perception.depth import depth_from_colour
 from ..perception.memory import tracked_tokens
 from ..perception.tokens import Encoder
-from .doing import Doing, cylindrical
+from .doing import Doing, cylindrical, dealt_with
 
 OPEN = 1.0
 """Opening of a hand that has nothing to open."""
@@ -70,6 +70,11 @@ class DemoContext:
     def doing(self) -> Doing:
         """What the hand does at every frame."""
         return Doing.along(self.times, self.tcp[:, :3, 3], self.opening, self.gripper)
+
+    @cached_property
+    def past(self) -> Array:
+        """What has been done to the tokens by every frame: ``(T, M, 2)``."""
+        return dealt_with(self.tokens, self.first, self.tcp[:, :3, 3])
 
     def without_robot(self) -> DemoContext:
         """Without tokens that set out together with the hand, before it can hold anything.

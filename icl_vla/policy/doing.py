@@ -11,6 +11,8 @@ from icl_vla_embodiments.types import Array
 
 LATELY = 0.3  # [s]
 _THIN = 0.03  # opening at which fingers that are told to close hold something
+_MOVED = 0.02  # [m] from where it was first at which a thing counts as moved
+_MET = 0.04  # [m] from a hand at which a thing counts as met
 
 
 @dataclass(frozen=True)
@@ -58,3 +60,41 @@ class Doing:
 def cylindrical(offset: Array) -> Array:
     """``(..., 3)`` offsets as horizontal distance and height ``(..., 2)``."""
     return np.stack([np.hypot(offset[..., 0], offset[..., 1]), offset[..., 2]], axis=-1)
+
+
+class Past:
+    """What has been done to things in an attempt so far."""
+
+    def __init__(self) -> None:
+        self._met = np.zeros(0)
+
+    def with_(self, places: Array, first: Array, hand: Array) -> Array:
+        """Take in a moment, and return ``(M, 2)`` as of :func:`dealt_with`.
+
+        Args:
+            places: ``(M, 3)`` of the things; some may have joined the others.
+            first: ``(M, 3)`` where they were first.
+            hand: ``(3,)``.
+        """
+        known = np.append(self._met, np.zeros(len(places) - len(self._met)))
+        now = dealt_with(places[None], first, hand[None])[0]
+        self._met = now[:, 1] = np.maximum(known, now[:, 1])
+        return now
+
+
+def dealt_with(places: Array, first: Array, hand: Array) -> Array:
+    """What has been done to things by each of ``T`` moments in a row: ``(T, M, 2)``, 0 to 1.
+
+    How far they are from where they were first, and how near a hand has been to them. Two parts
+    of a task may look alike from the hand, or come in any order: what is left tells them apart.
+
+    Args:
+        places: ``(T, M, 3)`` of the things [m].
+        first: ``(M, 3)`` where they were first [m].
+        hand: ``(T, 3)`` [m].
+    """
+    away = np.linalg.norm(places - first, axis=-1)
+    off = np.linalg.norm(places - hand[:, None], axis=-1)
+    moved = 1 - np.exp(-0.5 * (away / _MOVED) ** 2)
+    met = np.maximum.accumulate(np.exp(-0.5 * (off / _MET) ** 2), axis=0)
+    return np.stack([moved, met], axis=-1)

@@ -1,16 +1,17 @@
 """Frames that a demonstrated motion can be carried over in, from a demonstration to now.
 
 A frame carries a motion by ``T_now <- X @ T_then`` with ``X = [R | p_now - R p_then]``: origins
-coincide and axes are turned by ``R``. Origins are scene tokens (where they are and where they
-were first seen), the base, the end effector and the robot's other hands. Rotations are none, the
-token's registered turn, and the turn of the direction from one token to another, which makes a pair
-of round things into a frame with a heading.
+coincide and axes are turned by ``R``. Origins are scene tokens (where they are, where they were
+first seen and where they will be brought), the base, the end effector and the robot's other hands.
+Rotations are none, the token's registered turn, the turn of the direction from one token to
+another, which makes a pair of round things into a frame with a heading, and that of a thing's way.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,8 @@ from .likeness import matched_tokens, shared_tokens
 
 _EVERY = 3  # points of what is seen now that are looked for in what was seen
 _HEADING = 0.04  # [m] two tokens nearer than this have no direction between them
+_SEEN = "turned"  # as a thing itself is seen to be
+_WAY = 0.01  # [m] left to go that still has a direction
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,8 @@ class FrameVotes:
         weight: Prior weight: motions relative to the end effector agree however wrong they are.
         outside: Whether it hangs on something else than the hand itself. Only there does agreement
             say where the hand has to be.
+        blur: How unsure it is where the frame is now [m].
+        turns: Whether it turns with what it hangs on, as that itself is seen to be turned.
     """
 
     name: str
@@ -47,6 +52,27 @@ class FrameVotes:
     valid: NDArray[np.bool_]
     weight: float = 1.0
     outside: bool = True
+    blur: float = 0.0
+    turns: bool = False
+
+
+@dataclass(frozen=True)
+class End:
+    """Where one thing will have been brought (:mod:`.ends`).
+
+    Attributes:
+        thing: Row of its token.
+        then: ``(K, 3)`` where the demonstrations ended with it [m].
+        known: ``(K,)`` those that have it.
+        here: ``(3,)`` where it is expected to end now [m].
+        blur: How unsure that is [m].
+    """
+
+    thing: int
+    then: Array
+    known: NDArray[np.bool_]
+    here: Array
+    blur: float
 
 
 class Correspondence:
@@ -112,6 +138,7 @@ def frames_now(
     tcp: Array,
     tokens: TrackedTokens,
     correspondence: Correspondence,
+    ends: Sequence[End] = (),
 ) -> Iterator[FrameVotes]:
     """All candidate frames at the demonstrations' present frames."""
     count = len(contexts)
@@ -121,32 +148,91 @@ def frames_now(
     shift = se3.pose(p=tcp[:3, 3] - tcp_then[:, :3, 3])
     yield FrameVotes("end effector", shift, everyone, weight=0.05, outside=False)
 
-    shared = correspondence.shared()
-    for m in shared:
-        index = correspondence.index[:, m]
-        valid = index >= 0
-        rows = list(zip(contexts, pointers, index, strict=True))
+    for m in correspondence.shared():
+        rows = list(zip(contexts, pointers, correspondence.index[:, m], strict=True))
         now_then = np.stack([_place(c.tokens[t], j) for c, t, j in rows])
         first_then = np.stack([_place(c.first, j) for c, _, j in rows])
-        origins = (
-            ("now", tokens.now.positions[m], now_then),
-            ("first", tokens.first.positions[m], first_then),
-        )
-        turns: list[tuple[str, Array, NDArray[np.bool_]]] = [
-            ("", np.zeros(count), valid),
-            ("turned", correspondence.yaw[:, m], valid),
-        ]
-        for other in shared:
-            if other != m:
-                turns.append(_heading(contexts, pointers, tokens, correspondence, m, other, "now"))
-                turns.append(
-                    _heading(contexts, pointers, tokens, correspondence, m, other, "first")
-                )
-        for when, here, then in origins:
-            for how, yaw, known in turns:
-                R = se3.yaw(yaw)
-                X = se3.pose(R, here - np.einsum("kij,kj->ki", R, then))
-                yield FrameVotes(f"token {m} {when} {how}".strip(), X, known)
+        turns = list(_turns(contexts, pointers, tokens, correspondence, m, ("now", "first")))
+        for turn in turns:
+            yield _about(f"token {m} now", tokens.now.positions[m], now_then, turn)
+        for turn in turns:
+            yield _about(f"token {m} first", tokens.first.positions[m], first_then, turn)
+    for end in ends:
+        yield from _towards(end, contexts, pointers, tokens, correspondence)
+
+
+def frames_at_first(
+    contexts: Sequence[DemoContext], tokens: TrackedTokens, correspondence: Correspondence
+) -> Iterator[FrameVotes]:
+    """Those of them that do not change: the base, and things as they were first."""
+    beginning = np.zeros(len(contexts), dtype=int)
+    everyone = np.ones(len(contexts), dtype=bool)
+    yield FrameVotes("base", np.tile(np.eye(4), (len(contexts), 1, 1)), everyone)
+    for m in correspondence.shared():
+        rows = zip(contexts, correspondence.index[:, m], strict=True)
+        then = np.stack([_place(c.first, j) for c, j in rows])
+        for turn in _turns(contexts, beginning, tokens, correspondence, m, ("first",)):
+            yield _about(f"token {m} first", tokens.first.positions[m], then, turn)
+
+
+class _Turn(NamedTuple):
+    """Turns ``(K,)`` from each demonstration to now [rad], and the demonstrations that have it."""
+
+    name: str
+    yaw: Array
+    known: NDArray[np.bool_]
+
+
+def _turns(
+    contexts: Sequence[DemoContext],
+    pointers: NDArray[np.int64],
+    tokens: TrackedTokens,
+    correspondence: Correspondence,
+    m: int,
+    whens: Sequence[str],
+) -> Iterator[_Turn]:
+    """None, as the thing is seen to be turned, and those of the directions from it to others."""
+    known = correspondence.index[:, m] >= 0
+    yield _Turn("", np.zeros(len(contexts)), known)
+    yield _Turn(_SEEN, correspondence.yaw[:, m], known)
+    for other in correspondence.shared():
+        if other != m:
+            for when in whens:
+                yield _heading(contexts, pointers, tokens, correspondence, m, other, when)
+
+
+def _about(name: str, here: Array, then: Array, turn: _Turn) -> FrameVotes:
+    """A frame with its origin ``(3,)`` here, ``(K, 3)`` in the demonstrations."""
+    R = se3.yaw(turn.yaw)
+    X = se3.pose(R, here - np.einsum("kij,kj->ki", R, then))
+    return FrameVotes(f"{name} {turn.name}".strip(), X, turn.known, turns=turn.name == _SEEN)
+
+
+def _towards(
+    end: End,
+    contexts: Sequence[DemoContext],
+    pointers: NDArray[np.int64],
+    tokens: TrackedTokens,
+    correspondence: Correspondence,
+) -> Iterator[FrameVotes]:
+    """Frames of a way that a thing will go: where it ends, and along it from first to last."""
+    m = end.thing
+    rows = list(zip(contexts, pointers, correspondence.index[:, m], strict=True))
+    first = np.stack([_place(c.first, j) for c, _, j in rows])
+    now = np.stack([_place(c.tokens[t], j) for c, t, j in rows])
+    way, ways = (end.here - tokens.first.positions[m])[:2], (end.then - first)[:, :2]
+    known = end.known & (np.linalg.norm(ways, axis=1) > _HEADING)
+    known &= bool(np.linalg.norm(way) > _WAY)
+    yaw = se2.wrap(np.arctan2(way[1], way[0]) - np.arctan2(ways[:, 1], ways[:, 0]))
+    still, along = _Turn("", np.zeros(len(contexts)), end.known), _Turn("along its way", yaw, known)
+    for frame, blur in (
+        (_about(f"token {m} end", end.here, end.then, still), end.blur),
+        (_about(f"token {m} end", end.here, end.then, along), end.blur),
+        # at its beginning a hand is nearer than the end, which turns it
+        (_about(f"token {m} first", tokens.first.positions[m], first, along), end.blur / 3),
+        (_about(f"token {m} now", tokens.now.positions[m], now, along), end.blur / 3),
+    ):
+        yield replace(frame, blur=blur)
 
 
 def hand_frames(
@@ -177,7 +263,7 @@ def _heading(
     m: int,
     other: int,
     when: str,
-) -> tuple[str, Array, NDArray[np.bool_]]:
+) -> _Turn:
     """Turn of the direction from one token to another, as it is or as it was at first."""
     here = tokens.now.positions if when == "now" else tokens.first.positions
     now = (here[other] - here[m])[:2]
@@ -191,7 +277,7 @@ def _heading(
     known &= np.linalg.norm(then, axis=1) > _HEADING
     known &= bool(np.linalg.norm(now) > _HEADING)
     yaw = np.arctan2(now[1], now[0]) - np.arctan2(then[:, 1], then[:, 0])
-    return f"towards {other} {when}", se2.wrap(yaw), known
+    return _Turn(f"towards {other} {when}", se2.wrap(yaw), known)
 
 
 def _place(places: Array, j: int) -> Array:

@@ -20,7 +20,9 @@ from .doing import cylindrical
 BASE = -1  # in place of a thing: of what is seen from there, the height counts
 _MOST = 0.8  # of the demonstrations that have to agree
 _FEWEST = 3  # demonstrations that can
-_BLUR = 0.02  # [m] by which a place may be off
+# of a place around a thing, and of one that lies in a certain direction from it:
+_BLUR = np.array([0.02, 0.01])  # [m] by which it may be off
+_SPREAD = np.array([2.0, 1.0])  # and by so many times what the demonstrations differ by
 _LOOSE = 0.03  # [m] from which on places that most of ten end within are not one place
 
 
@@ -30,8 +32,9 @@ class Goal:
 
     Attributes:
         pairs: ``(P, 2)`` rows of the things; the second may be :data:`BASE`.
-        place: ``(P, 2)`` horizontal distance and height of the first as seen from the second [m].
-        within: ``(P,)`` how far from there is near enough [m].
+        place: ``(P, 2, 3)`` of the first as seen from the second [m]: horizontal distance, height
+            and 0, wherever it lies around that; and as it lies, along the base's axes.
+        within: ``(P, 2)`` how far from there is near enough [m]; infinite where that is no goal.
     """
 
     pairs: NDArray[np.int64]
@@ -49,34 +52,37 @@ class Goal:
         count = index.shape[1]
         pairs = np.array([(i, j) for i in range(count) for j in (BASE, *range(i))], dtype=int)
         pairs = pairs.reshape(-1, 2)
-        begun, ended = np.full((2, len(contexts), len(pairs), 2), np.nan)
+        begun, ended = np.full((2, len(contexts), len(pairs), 2, 3), np.nan)
         for k, (context, row) in enumerate(zip(contexts, index, strict=True)):
             if len(context):
                 nowhere = np.full((len(context), 1, 3), np.nan)
                 places = np.concatenate([context.tokens, nowhere], axis=1)[:, row]
                 begun[k], ended[k] = _seen(places[0], pairs), _seen(places[-1], pairs)
-        known = np.isfinite(ended[..., 0]).sum(axis=0)
+        known = np.isfinite(ended[..., 0, 0]).sum(axis=0)
         enough = known >= max(_FEWEST, _MOST * len(contexts))
         pairs, begun, ended = pairs[enough], begun[:, enough], ended[:, enough]
         if not len(pairs):
-            return cls(pairs, np.zeros((0, 2)), np.zeros(0))
+            return cls(pairs, np.zeros((0, 2, 3)), np.zeros((0, 2)))
         place = np.nanmedian(ended, axis=0)
-        off = np.linalg.norm(ended - place, axis=-1)  # (K, P)
+        off = np.linalg.norm(ended - place, axis=-1)  # (K, P, 2)
         loose = np.nanquantile(off, _MOST, axis=0)
-        within = _BLUR + 2 * loose
+        within = _BLUR + _SPREAD * loose
         change = np.nanmedian(np.linalg.norm(ended - begun, axis=-1), axis=0)
         most = _LOOSE * (known[enough] - 1) / 9  # a few are near each other by chance
-        told = (loose < np.minimum(most, _LOOSE)) & (change > within)
-        return cls(pairs[told], place[told], within[told])
+        told = (loose < np.minimum(most, _LOOSE)[:, None]) & (change > within)
+        some = told.any(axis=1)
+        return cls(pairs[some], place[some], np.where(told, within, np.inf)[some])
 
     def missed(self, things: Array) -> Array:
         """How much too far from there things at ``(M, 3)`` are: ``(P,)`` [m], 0 for not at all."""
         off = np.linalg.norm(_seen(things, self.pairs) - self.place, axis=-1)
-        return np.maximum(off - self.within, 0.0)
+        return np.asarray(np.maximum(off - self.within, 0.0).max(axis=-1, initial=0.0))
 
 
 def _seen(things: Array, pairs: NDArray[np.int64]) -> Array:
-    """``(P, 2)`` places of things at ``(M, 3)`` as seen from each other."""
+    """``(P, 2, 3)`` places of things at ``(M, 3)`` as seen from each other; see :class:`Goal`."""
     first, second = things[pairs[:, 0]], things[pairs[:, 1]]
     below = first * np.array([1.0, 1.0, 0.0])
-    return cylindrical(first - np.where(pairs[:, 1:] == BASE, below, second))
+    off = first - np.where(pairs[:, 1:] == BASE, below, second)
+    around = np.concatenate([cylindrical(off), np.zeros((len(off), 1))], axis=-1)
+    return np.stack([around, off], axis=1)

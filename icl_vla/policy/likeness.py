@@ -32,6 +32,9 @@ class Compared:
         told: ``(T,)``.
         moved: ``(T,)``.
         holds: ``(T,)``.
+        past: ``(T, M, 2)`` as of :func:`.doing.dealt_with`; NaN for things that are not known.
+        moves: ``(M,)`` whether most demonstrations end up moving the thing; of others it tells
+            whether they were met. Empty for what was not demonstrated.
     """
 
     seen: Array
@@ -40,12 +43,22 @@ class Compared:
     told: Array
     moved: Array
     holds: Array
+    past: Array
+    moves: NDArray[np.bool_]
 
     @classmethod
-    def now(cls, places: Array, tcp: Array, doing: Doing) -> Compared:
-        """Things and other hands at ``(T, M, 3)``, the hand at ``(T, 4, 4)``."""
+    def now(cls, places: Array, tcp: Array, doing: Doing, past: Array) -> Compared:
+        """Things and other hands at ``(T, M + h, 3)``, the hand at ``(T, 4, 4)``.
+
+        Args:
+            places: Of the things, then of the robot's other hands.
+            tcp: Of the hand.
+            doing: What it does.
+            past: ``(T, M, 2)`` what has been done to the things.
+        """
         hand = tcp[:, :3, 3]
-        return cls(cylindrical(places - hand[:, None]), hand, **vars(doing))
+        seen = cylindrical(places - hand[:, None])
+        return cls(seen, hand, **vars(doing), past=past, moves=np.zeros(0, dtype=bool))
 
     @classmethod
     def shown(cls, contexts: Sequence[DemoContext], index: NDArray[np.int64]) -> Compared:
@@ -61,12 +74,18 @@ class Compared:
             columns = np.append(row, np.arange(tokens, seen.shape[1]))
             nowhere = np.full((len(context), 1, 2), np.nan)
             seen = np.concatenate([seen, nowhere], axis=1)[:, columns]  # -1 is the last
-            each.append((seen, context.tcp[:, :3, 3], *vars(context.doing).values()))
-        return cls(*map(np.concatenate, zip(*each, strict=True)))
+            past = np.concatenate([context.past, nowhere], axis=1)[:, row]
+            each.append((seen, context.tcp[:, :3, 3], *vars(context.doing).values(), past))
+        ended = np.stack([past[-1, :, 0] for *_, past in each])
+        known = np.isfinite(ended).sum(axis=0)
+        moves = np.nansum(ended, axis=0) > 0.5 * known
+        joined = (np.concatenate(every) for every in zip(*each, strict=True))
+        return cls(*[*joined, moves])
 
     def at(self, frames: slice) -> Compared:
         """Some of the moments."""
-        return Compared(*(x[frames] for x in vars(self).values()))
+        each = {name: x[frames] for name, x in vars(self).items() if name != "moves"}
+        return Compared(**each, moves=self.moves)
 
 
 def moment_costs(
@@ -74,7 +93,7 @@ def moment_costs(
 ) -> Array:
     """How unlike each of ``T`` moments each of ``S`` others is: ``(..., T, S)``.
 
-    By the places that both have, the hand's place, and what it is doing.
+    By the places that both have, the hand's place, what it is doing, and what it has done.
 
     Args:
         now: ``T`` moments.
@@ -93,7 +112,14 @@ def moment_costs(
     cost += 0.3 * (1 - _near(now.way, then.way, radius))
     cost += 0.5 * np.abs(then.told - now.told[:, None])
     cost += 0.5 * np.abs(then.moved - now.moved[:, None])
-    return cost + 0.5 * np.abs(then.holds - now.holds[:, None])
+    cost += 0.5 * np.abs(then.holds - now.holds[:, None])
+    pairs = zip(_counted(now, then.moves), _counted(then, then.moves), strict=True)
+    return cost + 0.3 * sum(np.nan_to_num(np.abs(b - a[:, None])) for a, b in pairs)
+
+
+def _counted(moments: Compared, moves: NDArray[np.bool_]) -> Array:
+    """Of what has been done to things that are moved or not ``(M,)`` what counts: ``(M, T)``."""
+    return np.where(moves, moments.past[..., 0], moments.past[..., 1]).T
 
 
 def _near(a: Array, b: Array, radius: float) -> Array:

@@ -27,16 +27,16 @@ from icl_vla_retrieval.phase import PhaseTracker
 from ..perception.memory import SceneMemory, TrackedTokens
 from ..perception.tokens import Encoder
 from ..runtime.mobile import BASE, drivable, slides
+from .agreement import ENOUGH
 from .alignment import Alignment
 from .context import OPEN, DemoContext, measures_depth, read_hands
-from .doing import LATELY, Doing
-from .frames import Correspondence, FrameVotes, frames_now, hand_frames
+from .doing import LATELY, Doing, Past
+from .ends import foreseen
+from .frames import Correspondence, End, FrameVotes, frames_now, hand_frames
 from .goal import Goal
 from .interface import Episode, Trace
 from .likeness import Compared, DistanceToDemonstrations
 
-ENOUGH = 4
-"""Demonstrations whose agreement says something; one alone agrees with itself."""
 _AGAIN = 2  # times that a motion begins again
 
 
@@ -58,7 +58,7 @@ class RetrievalConfig:
     noise: float = 0.006
     level_noise: float = 0.002
     turn_noise: float = 0.08
-    sharpness: float = 1.5
+    sharpness: float = 3.0
     temperature: float = 0.15
     radius: float = 0.03
 
@@ -104,6 +104,8 @@ class RetrievalEpisode(ABC):
     """One attempt with one hand; a subclass chooses the motion.
 
     Attributes:
+        hands: All hands that act together, this one among them.
+        ends: Where things will have been brought; None where that has to be asked again.
         others: The same demonstrations as the robot's other hands saw them, if they took part.
         colours_alone: Whether depth is guessed on the robot even where it is measured, because it
             was for the demonstrations: what is wrong in both alike does no harm.
@@ -132,6 +134,10 @@ class RetrievalEpisode(ABC):
         self._last: ActionChunk | None = None
         self._index: NDArray[np.int64] | None = None
         self._again = 0
+        self._leader: int | None = None
+        self.ends: Sequence[End] | None = None
+        self.hands: Sequence[RetrievalEpisode] = [self]
+        self._past = Past()
         self.unlike = 0.0
 
     def act(self, observation: Observation) -> ActionChunk:
@@ -160,8 +166,14 @@ class RetrievalEpisode(ABC):
             self.tracker.restart()
             self.tokens = self.memory.anchor()
             self.correspondence.turn(self.tokens)
+            for hand in self.hands:
+                hand.begin_again()
             chunk = answer()
         return replace(chunk, trace={**chunk.trace, "missed": missed})
+
+    def begin_again(self) -> None:
+        """Forget what has been done."""
+        self._past, self._leader, self.ends = Past(), None, None
 
     def look(self, observation: Observation) -> TrackedTokens:
         """What is seen, as far as it is followed."""
@@ -205,7 +217,21 @@ class RetrievalEpisode(ABC):
         pointers = self.tracker.update([c[0] for c in costs], advance)
         self.unlike = min(float(c[1, t]) for c, t in zip(costs, pointers, strict=True))
         least = self.tracker.costs + self.tracker.strayed
-        return pointers, several(least, self.policy.config.temperature)
+        weights = several(least, self.policy.config.temperature)
+        return pointers, self._of_one_order(weights)
+
+    def _of_one_order(self, weights: Array) -> Array:
+        """Weights ``(K,)`` of those that do the same things in the same order, most of them.
+
+        What was begun is kept to: between two orders a hand would go nowhere.
+        """
+        alike = self.alignment.alike
+        support = alike @ weights
+        if self._leader is not None:
+            support = support * (1 + alike[self._leader])
+        self._leader = int(np.argmax(support))
+        weights = weights * alike[self._leader]
+        return np.asarray(weights / weights.sum())
 
     def move(
         self, observation: Observation, pointers: NDArray[np.int64], weights: Array
@@ -218,7 +244,9 @@ class RetrievalEpisode(ABC):
     def frames(self, pointers: NDArray[np.int64], tcp: Array) -> Iterator[FrameVotes]:
         """All candidate frames now; the other hands are frames, too."""
         assert self.tokens is not None and self.correspondence is not None
-        yield from frames_now(self.contexts, pointers, tcp, self.tokens, self.correspondence)
+        yield from frames_now(
+            self.contexts, pointers, tcp, self.tokens, self.correspondence, self.ends or ()
+        )
         for name, contexts in self.others.items():
             yield from hand_frames(name, contexts, pointers, self._poses[name])
 
@@ -237,9 +265,14 @@ class RetrievalEpisode(ABC):
             self.alignment = Alignment.of(self.contexts, index, self.policy.config.radius)
             self.goal = Goal.of(self.contexts, index)
             self.tracker.lay_beside(self.alignment.beside, self.alignment.unlike)
+            self.ends = None
+        if self.ends is None:
+            self.ends = foreseen(self.contexts, self.tokens, self.correspondence)
         hands = [poses[name][:3, 3] for name in self.others]
         places = np.vstack([self.tokens.now.positions[shared], *hands])
-        now = Compared.now(places[None], poses[self.effector][None], self._doing(observation))
+        tcp, first = poses[self.effector], self.tokens.first.positions
+        past = self._past.with_(self.tokens.now.positions, first, tcp[:3, 3])[shared]
+        now = Compared.now(places[None], tcp[None], self._doing(observation), past[None])
         return [c[:, 0] for c in self.alignment.costs(now, self.policy.config.radius)]
 
     def _doing(self, observation: Observation) -> Doing:
@@ -389,7 +422,7 @@ class HandsEpisode:
         contexts = {hand.effector: hand.contexts for hand in self.hands}
         for hand in self.hands:
             hand.others = {e: c for e, c in contexts.items() if e != hand.effector}
-            hand.tracker = self.lead.tracker
+            hand.tracker, hand.hands = self.lead.tracker, self.hands
         distance = DistanceToDemonstrations.between(
             self.lead.contexts, config.radius, [hand.contexts for hand in self.hands[1:]]
         )

@@ -19,10 +19,11 @@ from icl_vla_embodiments import ActionChunk, Observation, se3
 from icl_vla_embodiments.types import Array
 from icl_vla_retrieval import tightness
 
+from .agreement import about_origins, explained
 from .frames import FrameVotes
 from .interface import Trace
 from .likeness import surprise
-from .retrieval import ENOUGH, RetrievalConfig, RetrievalEpisode, RetrievalPolicy, demonstrated
+from .retrieval import RetrievalConfig, RetrievalEpisode, RetrievalPolicy, demonstrated
 
 ANOTHER_GRASP = np.pi / 4  # [rad] between votes for rotations of different intent
 _BEHIND = 6  # steps that may be left out because the hand has gone them
@@ -131,12 +132,13 @@ def consensus(
     """Fuse all frames' votes, step by step.
 
     Positions: with ``mu_f`` and ``s_f^2`` the weighted mean and variance of frame ``f``'s votes,
-    ``x = sum_f a_f mu_f / sum_f a_f`` and ``a_f = (s_f^2 + noise^2)^-sharpness``, where ``mu_f`` is
-    taken over those that go the way of most; a frame that few demonstrations have agrees with
-    itself, and counts like a middling one. Heights are asked for themselves, as the height above
-    the base may be certain where the place is the thing's. Rotations: the same weights with chordal
-    variance, but chosen and not averaged: each frame's best supported one, up to half and quarter
-    turns, and of the frames the best explained one with those that say the same.
+    ``x = sum_f a_f mu_f / sum_f a_f`` and ``a_f = (s_f^2 + noise^2)^-sharpness``
+    (:mod:`.agreement`), where ``mu_f`` is taken over those that go the way of most; a frame that
+    few demonstrations have agrees with itself, and counts like a middling one. Heights are asked
+    for themselves, as the height above the base may be certain where the place is the thing's.
+    Rotations: the same weights with chordal variance, but chosen and not averaged: each frame's
+    best supported one, up to half and quarter turns, and of the frames the best explained one with
+    those that say the same.
 
     Args:
         frames: ``F`` frames.
@@ -152,7 +154,11 @@ def consensus(
     prior = np.array([f.weight for f in frames]) * known
 
     p = se3.act(X, commands[..., :3, 3])  # (F, K, H, 3)
-    alpha = prior[:, None] * _explained(p[..., :2], share, config.noise, config.sharpness)
+    turning = np.array([f.turns for f in frames])
+    p[turning] = about_origins(X[turning, :, :2, :2], p[turning], share[turning])
+    blur = np.array([f.blur for f in frames])
+    noise, level_noise = np.hypot(config.noise, blur), np.hypot(config.level_noise, blur)
+    alpha = prior[:, None] * explained(p[..., :2], share, noise, config.sharpness)
     alpha /= alpha.sum(axis=0)
     trust = alpha[:, None] * np.array([f.valid & f.outside for f in frames])[..., None]  # (F, K, H)
     trust /= np.maximum(trust.sum(axis=0), 1e-9)
@@ -162,8 +168,8 @@ def consensus(
     # frames that differ in nothing but a turn about the vertical are one where heights are asked
     rises = [np.append(f.X[:, 2, 3], f.valid).tobytes() for f in frames]
     some = np.unique(rises, return_index=True)[1]
-    upright = prior[some, None] * _explained(
-        p[some, ..., 2:], share[some], config.level_noise, config.sharpness
+    upright = prior[some, None] * explained(
+        p[some, ..., 2:], share[some], level_noise[some], config.sharpness
     )
     upright /= upright.sum(axis=0)
     position[:, 2] = np.einsum("fh,fk,fkh->h", upright, one_way[some], p[some, ..., 2])
@@ -184,24 +190,6 @@ def consensus(
     return Consensus(se3.pose(rotation, position), spread, alpha.mean(axis=1))
 
 
-def _explained(p: Array, share: Array, noise: float, sharpness: float) -> Array:
-    """How well each frame explains the votes for positions, next to a middling one: ``(F, H)``.
-
-    Args:
-        p: Votes ``(F, K, H, d)`` [m].
-        share: ``(F, K)`` of the demonstrations.
-        noise: Standard deviation that counts as full agreement [m].
-        sharpness: Exponent on the inverse variance.
-    """
-    mean = np.einsum("fk,fkhi->fhi", share, p)
-    variance = np.einsum("fk,fkhi->fh", share, (p - mean[:, None]) ** 2) + noise**2
-    count = (share**2).sum(axis=1)
-    alone = np.where(count > 0, count, 1.0)  # 1 over how many have a say
-    told = np.clip((1 - alone) / (1 - 1 / ENOUGH), 0.0, 1.0)[:, None]
-    middling = np.median(variance[told[:, 0] > 0], axis=0) if told.any() else 1.0
-    return np.asarray((variance / middling) ** (-sharpness * told))
-
-
 def _turn_spread(
     R: Array, share: Array, turned: Array, prior: Array, config: RetrievalConfig
 ) -> Array:
@@ -219,9 +207,9 @@ def _turn_spread(
     """
     turns = se3.log3(R @ np.swapaxes(turned, -1, -2)[:, None])  # (F, K, H, 3)
     alike = share[..., None] * (np.linalg.norm(turns, axis=-1) < ANOTHER_GRASP)
-    explained = alike.sum(axis=1)  # (F, H)
-    beta = prior[:, None] * (1 - explained + config.turn_noise**2) ** -config.sharpness
-    alike = alike / np.maximum(explained, 1e-9)[:, None]
+    supported = alike.sum(axis=1)  # (F, H)
+    beta = prior[:, None] * (1 - supported + config.turn_noise**2) ** -config.sharpness
+    alike = alike / np.maximum(supported, 1e-9)[:, None]
     return tightness.spread(turns, alike, beta, config.turn_noise)
 
 

@@ -15,7 +15,7 @@ from icl_vla_retrieval.phase import PhaseTracker
 from ..perception.memory import TrackedTokens
 from ..policy.alignment import Alignment
 from ..policy.context import DemoContext
-from ..policy.doing import Doing
+from ..policy.doing import Doing, Past
 from ..policy.frames import Correspondence
 from ..policy.likeness import Compared
 from ..policy.moment import Moment, moment_of
@@ -243,18 +243,25 @@ class Watch:
         index = self._correspondence.index[:, self._correspondence.shared()]
         self._alignment = Alignment.of(contexts, index, self._config.radius)
         self._tracker.lay_beside(self._alignment.beside, self._alignment.unlike)
+        self._first, self._past = tokens.first.positions, Past()
         self._pointers = np.zeros(len(contexts), dtype=int)
         self._last = 0
 
     def costs(self, places: Array, tcp: Array, doing: Doing) -> list[Array]:
         """How unlike ``T`` moments each demonstration's frames are: ``(T, T_k)`` each.
 
+        They follow on those that were asked for before.
+
         Args:
             places: ``(T, M, 3)`` of the tokens.
             tcp: ``(T, 4, 4)``.
             doing: At these moments.
         """
-        now = Compared.now(places[:, self._correspondence.shared()], tcp, doing)
+        shared = self._correspondence.shared()
+        hand = tcp[:, :3, 3]
+        rows = zip(places, hand, strict=True)
+        past = np.stack([self._past.with_(p, self._first, h) for p, h in rows])
+        now = Compared.now(places[:, shared], tcp, doing, past[:, shared])
         return [c[0] for c in self._alignment.costs(now, self._config.radius)]
 
     def go_on(self, t: int, costs: Sequence[Array]) -> None:

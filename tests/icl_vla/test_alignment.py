@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from icl_vla.policy.alignment import Alignment, warped
+from icl_vla.policy.alignment import Alignment, same_order, warped
 from icl_vla.policy.context import DemoContext
+from icl_vla.policy.doing import Past, dealt_with
 from icl_vla.policy.likeness import Compared, moment_costs
 from icl_vla.policy.retrieval import RetrievalConfig
 from icl_vla_embodiments import se3
@@ -141,3 +144,59 @@ def test_a_pointer_that_is_stuck_follows_the_others():
         if now == 36:
             assert alone.pointers[0] < 25 and np.abs(alone.pointers[1:] - now).max() <= 2
             assert abs(together.pointers[0] - now) <= 4
+
+
+def pressed(rng: np.random.Generator, order: tuple[int, int]) -> DemoContext:
+    """A hand that comes down on two things, in an order."""
+    demo = shown(rng, np.linspace(0, 1, 60))
+    begin = demo.tcp[0, :3, 3]
+    stops = [begin]
+    for thing in order:
+        over = demo.first[thing] + [0, 0, 0.15]
+        stops += [over, demo.first[thing] + [0, 0, 0.02], over]
+    at = np.linspace(0, len(stops) - 1, 60)
+    way = [np.interp(at, np.arange(len(stops)), column) for column in np.array(stops).T]
+    tcp = se3.pose(np.eye(3), np.stack(way, axis=-1))
+    return replace(demo, tcp=tcp, commands=tcp)
+
+
+def test_parts_in_another_order_are_told_apart():
+    rng = np.random.default_rng(0)
+    orders = [(0, 1), (1, 0), (0, 1), (1, 0), (0, 1), (0, 1)]
+    alike = aligned([pressed(rng, order) for order in orders]).alike
+    same = np.array([[a == b for b in orders] for a in orders])
+    assert alike[same].min() > 0.8 and alike[~same].max() < 0.5
+    np.testing.assert_array_equal(same_order(np.zeros((1, 1))), [[1.0]])
+    np.testing.assert_allclose(same_order(np.full((3, 3), 0.7)), 1.0)
+
+
+def test_what_has_been_done_tells_the_same_place_twice():
+    """Over the first of two things the hand comes down, later it leaves: only one is to do yet."""
+    rng = np.random.default_rng(1)
+    demos = [pressed(rng, (0, 1)) for _ in range(2)]
+    past = demos[0].past
+    assert (np.diff(past[..., 1], axis=0) >= 0).all()
+    first, second = (int(np.argmax(past[:, thing, 1] > 0.8)) for thing in (0, 1))
+    assert first < second and past[:, :, 0].max() == 0.0  # nothing is moved
+    both = Compared.shown(demos, np.tile([0, 1], (2, 1)))
+    costs = moment_costs(both, both, RADIUS)
+    done = replace(both, past=np.concatenate([demos[0].past[-1:]] * len(costs)))
+    assert (moment_costs(done, both, RADIUS) >= costs - 1e-12)[:, :first].all()
+    assert moment_costs(done, both, RADIUS)[0, 0] == pytest.approx(costs[0, 0] + 0.5, abs=0.1)
+
+
+def test_a_thing_that_moves_is_told_by_that_and_not_by_having_been_met():
+    T = 20
+    hand = np.linspace([0, 0, 0.2], [0, 0, 0.0], T)
+    first = np.array([[0.0, 0.0, 0.0], [0.3, 0.0, 0.0]])
+    tokens = np.tile(first, (T, 1, 1))
+    tokens[10:, 0, 0] += 0.1
+    past = dealt_with(tokens, first, hand)
+    assert past[9, 0, 0] == 0.0 and past[-1, 0, 0] > 0.99
+    assert past[-1, 1].max() < 0.01  # far off
+    live = Past()
+    np.testing.assert_allclose(
+        [live.with_(tokens[t], first, hand[t]) for t in range(T)], past, atol=1e-12
+    )
+    more = live.with_(np.vstack([tokens[-1], [0.0, 0.0, 0.0]]), np.zeros((3, 3)), hand[-1])
+    assert more.shape == (3, 2) and more[2, 1] == pytest.approx(1.0)

@@ -7,13 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from icl_vla.policy.agreement import ENOUGH
 from icl_vla.policy.context import DemoContext
 from icl_vla.policy.identity import settled
 from icl_vla.policy.likeness import matched_tokens
-from icl_vla.policy.retrieval import ENOUGH, several
+from icl_vla.policy.retrieval import several
 from icl_vla.policy.vote import begun
 
-from .test_alignment import WANTED, shown
+from .test_alignment import WANTED, pressed, shown
 
 LOOK = np.array([1.0, 0.0, 0.0])
 BLUR = 0.12  # standard deviation of a look; distances from 0.6 on are another thing
@@ -54,6 +55,26 @@ def test_hands_tell_look_alikes_apart_where_looks_do_not(seed):
     assert all(len(o) for o in one) and len({int(o[0]) for o in one}) == 1
     mixed = [int(np.flatnonzero(by_looks[k] == j)[0]) for k, j in enumerate(right)]
     assert len(set(mixed)) == 2  # looks alone had confused them
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_hands_tell_it_where_parts_come_in_any_order(seed):
+    """Two things are pressed, either first, and a third one looks like one of them."""
+    rng = np.random.default_rng(seed)
+    demos, right = [], []
+    for k in range(10):
+        demo = pressed(rng, (0, 1) if k % 2 else (1, 0))
+        place = np.append(rng.uniform(-0.25, 0.25, 2), 0.0)
+        looks = np.array([LOOK, [0.0, 1.0, 0.0], LOOK]) + BLUR * rng.normal(size=(3, 3))
+        order = rng.permutation(3)
+        right.append(int(np.flatnonzero(order == 0)[0]))
+        first = np.vstack([demo.first, place])[order]
+        tokens = np.tile(first, (len(demo), 1, 1))
+        demos.append(replace(demo, tokens=tokens, first=first, features=looks[order]))
+    now = np.array([LOOK, [0.0, 1.0, 0.0], LOOK]) + BLUR * rng.normal(size=(3, 3))
+    index = settled(demos, matched_tokens(now, demos), now)
+    meant = [int(np.flatnonzero(index[k] == j)[0]) for k, j in enumerate(right)]
+    assert max(meant.count(0), meant.count(2)) >= 9
 
 
 def test_all_of_them_together_tell_which_it_is_now():

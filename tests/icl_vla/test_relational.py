@@ -81,7 +81,7 @@ def test_frames_are_those_of_the_vote(family):
 @pytest.mark.parametrize("family", ["reach", "place_in", "push_to", "press"])
 def test_untrained_it_weighs_frames_by_inverse_variance(family):
     contexts, pointers, tcp, tokens, correspondence = scene(family)
-    m, config = moment(family), RetrievalConfig()
+    m, config, net = moment(family), RetrievalConfig(), network(zero=True, frames=ALL)
     means, precisions = [], []
     for f in frames_now(contexts, pointers, tcp, tokens, correspondence):
         known = m.weights * f.valid
@@ -91,10 +91,10 @@ def test_untrained_it_weighs_frames_by_inverse_variance(family):
         mean = np.einsum("k,khi->hi", known / known.sum(), p)
         variance = np.einsum("k,khi->h", known / known.sum(), (p - mean) ** 2)
         means.append(mean)
-        precisions.append(known.sum() * (variance + config.noise**2) ** -config.sharpness)
+        precisions.append(known.sum() * (variance + config.noise**2) ** -net.config.sharpness)
     share = np.array(precisions) / np.sum(precisions, axis=0)
     expected = np.einsum("fh,fhi->hi", share, means)
-    answer = ask(network(zero=True, frames=ALL), m)
+    answer = ask(net, m)
     assert np.abs(answer.position[0].numpy() - expected).max() < 1e-4  # [m], float32
 
 

@@ -1,0 +1,58 @@
+"""Where things will have been brought, before they are.
+
+A push is aimed at the place where the thing will be in the end, which nothing marks: it may be a
+hand's breadth left of another thing. All demonstrations show where theirs ended; carried over into
+this scene, those ends vote for a place as motions do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from icl_vla_embodiments import se3
+
+from ..perception.memory import TrackedTokens
+from .context import DemoContext
+from .frames import Correspondence, End, frames_at_first
+
+_MOVED = 0.03  # [m] from its first place in half of the demonstrations, or it has no end
+_NOISE = 0.006  # [m] of ends that agree
+_SHARPNESS = 6.0  # exponent on the inverse variance
+_MEDIAN = 1.18  # of distances in a plane, where their standard deviation along an axis is 1
+
+
+def foreseen(
+    contexts: Sequence[DemoContext], tokens: TrackedTokens, correspondence: Correspondence
+) -> list[End]:
+    """Where shared things will have been brought, of those that demonstrations moved.
+
+    Args:
+        contexts: ``K`` demonstrations.
+        tokens: Of this scene; asked is where they were first.
+        correspondence: Of these with the demonstrations'.
+    """
+    frames = list(frames_at_first(contexts, tokens, correspondence))
+    X = np.stack([f.X for f in frames])
+    ends = []
+    for m in correspondence.shared():
+        rows = list(zip(contexts, correspondence.index[:, m], strict=True))
+        known = np.array([j >= 0 for _, j in rows])
+        then = np.stack([c.tokens[-1, j] if j >= 0 else np.zeros(3) for c, j in rows])
+        first = np.stack([c.first[j] if j >= 0 else np.zeros(3) for c, j in rows])
+        if np.median(np.linalg.norm((then - first)[known, :2], axis=-1)) < _MOVED:
+            continue
+        have = np.stack([f.valid & known for f in frames])  # (F, K)
+        count = have.sum(axis=1)
+        votes = np.where(have[..., None], se3.act(X, then[:, None])[:, :, 0], np.nan)
+        votes, count = votes[count > 0], count[count > 0]
+        # some have failed, of some the end was hidden: medians
+        places = np.nanmedian(votes, axis=1)  # (F, 3)
+        off = np.linalg.norm((votes - places[:, None])[..., :2], axis=-1)
+        variance = (np.nanmedian(off, axis=1) / _MEDIAN) ** 2
+        share = count * (variance + _NOISE**2) ** -_SHARPNESS
+        share = share / share.sum()
+        blur = float(np.sqrt(share @ (variance / count)))
+        ends.append(End(m, then, known, share @ places, blur))
+    return ends
