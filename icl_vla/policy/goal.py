@@ -22,7 +22,8 @@ _MOST = 0.8  # of the demonstrations that have to agree
 _FEWEST = 3  # demonstrations that can
 # of a place around a thing, and of one that lies in a certain direction from it:
 _BLUR = np.array([0.02, 0.01])  # [m] by which it may be off
-_SPREAD = np.array([2.0, 1.0])  # and by so many times what the demonstrations differ by
+_SPREAD = np.array([2.0, 1.0])  # and by so many times what the demonstrations differ by,
+_LEFT = np.array([0.0, 0.3])  # or by this share of what they changed: less is not done over
 _LOOSE = 0.03  # [m] from which on places that most of ten end within are not one place
 
 
@@ -66,8 +67,8 @@ class Goal:
         place = np.nanmedian(ended, axis=0)
         off = np.linalg.norm(ended - place, axis=-1)  # (K, P, 2)
         loose = np.nanquantile(off, _MOST, axis=0)
-        within = _BLUR + _SPREAD * loose
         change = np.nanmedian(np.linalg.norm(ended - begun, axis=-1), axis=0)
+        within = np.maximum(_BLUR + _SPREAD * loose, _LEFT * change)
         most = _LOOSE * (known[enough] - 1) / 9  # a few are near each other by chance
         told = (loose < np.minimum(most, _LOOSE)[:, None]) & (change > within)
         some = told.any(axis=1)

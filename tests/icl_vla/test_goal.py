@@ -64,10 +64,14 @@ def test_what_always_lies_on_one_side_is_missed_on_another(seed):
     goal = Goal.of(demos, np.tile(np.arange(3), (8, 1)))
     now = demos[0].tokens[-1]
     assert not goal.missed(now).any()
-    for way in ([0.0, 0.06], [0.044, 0.0], [0.06, -0.02]):
+    change = np.median([np.linalg.norm(d.tokens[0, THING] - d.tokens[-1, THING]) for d in demos])
+    for share in (-0.6, 0.6):  # of what was changed
         off = now.copy()
-        off[THING, :2] = now[DISH, :2] + way
+        off[THING, 1] += share * change
         assert goal.missed(off).any()
+        near = now.copy()
+        near[THING, 1] += share / 6 * change  # too little to do it all over
+        assert not goal.missed(near).any()
 
 
 def test_what_is_lifted_is_higher_than_it_was_and_what_stands_still_is_no_goal():
