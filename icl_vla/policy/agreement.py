@@ -36,7 +36,7 @@ def about_origins(R: Array, p: Array, share: Array) -> Array:
     What is seen of a thing is not its middle: that is off by some millimetres, towards the cameras
     and however the thing is turned. A vote that is turned by ``R`` about an origin that is off by
     ``b`` is off by ``(I - R) b``, so demonstrations that are turned unlike tell ``b`` (least
-    squares, with a prior of :data:`_OFF`).
+    squares, with a prior of :data:`_OFF`), from :data:`ENOUGH` of them on.
 
     Args:
         R: ``(F, K, 2, 2)`` turns about the vertical.
@@ -48,8 +48,8 @@ def about_origins(R: Array, p: Array, share: Array) -> Array:
         each - np.einsum("fk,fk...->f...", share, each)[:, None]
         for each in (A, p[..., :2].mean(axis=2))
     )
-    alone = (share**2).sum(axis=1)
-    gain = np.where(alone > 0, 1 / np.where(alone > 0, alone, 1.0), 0.0) / _BLUR**2
+    many = (share > 0).sum(axis=1) >= ENOUGH
+    gain = np.where(many, 1 / np.where(many, (share**2).sum(axis=1), 1.0), 0.0) / _BLUR**2
     told = gain[:, None, None] * np.einsum("fk,fkji,fkjl->fil", share, off, off)
     asked = gain[:, None] * np.einsum("fk,fkji,fkj->fi", share, off, apart)
     b = -np.linalg.solve(told + np.eye(2) / _OFF**2, asked[..., None])[..., 0]  # (F, 2)

@@ -14,6 +14,7 @@ import numpy as np
 from icl_vla_embodiments import se3
 
 from ..perception.memory import TrackedTokens
+from .agreement import ENOUGH
 from .context import DemoContext
 from .frames import Correspondence, End, frames_at_first
 
@@ -28,6 +29,8 @@ def foreseen(
 ) -> list[End]:
     """Where shared things will have been brought, of those that demonstrations moved.
 
+    Fewer than :data:`.agreement.ENOUGH` demonstrations of a thing agree on an end by chance.
+
     Args:
         contexts: ``K`` demonstrations.
         tokens: Of this scene; asked is where they were first.
@@ -39,6 +42,8 @@ def foreseen(
     for m in correspondence.shared():
         rows = list(zip(contexts, correspondence.index[:, m], strict=True))
         known = np.array([j >= 0 for _, j in rows])
+        if known.sum() < ENOUGH:
+            continue
         then = np.stack([c.tokens[-1, j] if j >= 0 else np.zeros(3) for c, j in rows])
         first = np.stack([c.first[j] if j >= 0 else np.zeros(3) for c, j in rows])
         if np.median(np.linalg.norm((then - first)[known, :2], axis=-1)) < _MOVED:

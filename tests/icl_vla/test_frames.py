@@ -54,6 +54,7 @@ def test_a_push_is_carried_over_along_the_way_to_where_nothing_marks_the_end(see
     assert end.thing == THING and end.known.all()
     np.testing.assert_allclose(end.here, meant.first[MARK] + SIDE, atol=0.006)
     assert end.blur < 0.004
+    assert not foreseen(demos[:3], tokens, Correspondence(demos[:3], tokens))  # too few to tell
     begin = np.zeros(10, dtype=int)
     frames = {
         f.name: se3.act(f.X, np.stack([d.commands[0, :3, 3] for d in demos])[:, None])[:, 0]
@@ -85,6 +86,10 @@ def test_votes_about_what_is_not_quite_the_middle_agree_about_the_true_one(seed)
     assert np.linalg.norm(told - grasp, axis=1).max() < 0.0025
     unturned = np.tile(np.eye(2), (1, 8, 1, 1))
     np.testing.assert_allclose(about_origins(unturned, votes[None, :, None], share)[0, :, 0], votes)
+    few = np.append(np.full(3, 1 / 3), np.zeros(5))[None]
+    np.testing.assert_allclose(
+        about_origins(R[None, :, :2, :2], votes[None, :, None], few)[0, :, 0], votes
+    )
     nobody = np.zeros((1, 8))
     np.testing.assert_allclose(
         about_origins(R[None, :, :2, :2], votes[None, :, None], nobody)[0, :, 0], votes
