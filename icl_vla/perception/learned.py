@@ -101,8 +101,7 @@ class LearnedEncoder:
         for label in range(labels.max(initial=-1) + 1):
             mine = np.flatnonzero(labels == label)
             mine = mine[above_ground(P[mine])]
-            coarse = float(np.median(pixel[mine])) if len(mine) else 0.0
-            pieces = in_pieces(P[mine], max(_CELL, _PIXELS * coarse))
+            pieces = in_pieces(P[mine], max(_CELL, _PIXELS * float(np.median(pixel[mine]))))
             for piece in range(pieces.max(initial=-1) + 1):
                 one = mine[pieces == piece]
                 if len(one) >= self.min_pixels:

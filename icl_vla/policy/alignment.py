@@ -123,10 +123,11 @@ def same_order(unlike: Array) -> Array:
     Args:
         unlike: ``(K, K)`` mean cost of what goes together.
     """
-    off = unlike + np.diag(np.full(len(unlike), np.inf))
-    least = off.min(axis=0, initial=np.inf)
-    off = np.where(np.isfinite(off), off - np.where(np.isfinite(least), least, 0.0), 0.0)
-    return np.asarray(np.exp(-0.5 * (np.minimum(off, off.T) / _ORDER) ** 2))
+    off = unlike + 1e3 * np.eye(len(unlike))
+    off = off - off.min(axis=0)
+    alike = np.exp(-0.5 * (np.minimum(off, off.T) / _ORDER) ** 2)
+    np.fill_diagonal(alike, 1.0)
+    return np.asarray(alike)
 
 
 def thinned(context: DemoContext, every: int) -> DemoContext:

@@ -244,8 +244,10 @@ class RetrievalEpisode(ABC):
     def frames(self, pointers: NDArray[np.int64], tcp: Array) -> Iterator[FrameVotes]:
         """All candidate frames now; the other hands are frames, too."""
         assert self.tokens is not None and self.correspondence is not None
+        if self.ends is None:
+            self.ends = foreseen(self.contexts, self.tokens, self.correspondence)
         yield from frames_now(
-            self.contexts, pointers, tcp, self.tokens, self.correspondence, self.ends or ()
+            self.contexts, pointers, tcp, self.tokens, self.correspondence, self.ends
         )
         for name, contexts in self.others.items():
             yield from hand_frames(name, contexts, pointers, self._poses[name])
@@ -266,8 +268,6 @@ class RetrievalEpisode(ABC):
             self.goal = Goal.of(self.contexts, index)
             self.tracker.lay_beside(self.alignment.beside, self.alignment.unlike)
             self.ends = None
-        if self.ends is None:
-            self.ends = foreseen(self.contexts, self.tokens, self.correspondence)
         hands = [poses[name][:3, 3] for name in self.others]
         places = np.vstack([self.tokens.now.positions[shared], *hands])
         tcp, first = poses[self.effector], self.tokens.first.positions
