@@ -19,7 +19,7 @@ from icl_vla_embodiments.robot_model import RobotModel
 from icl_vla_embodiments.types import Array
 from icl_vla_retrieval import Demonstration
 
-from .memory import SceneMemory, tracked_tokens
+from .memory import VERSION, SceneMemory, tracked_tokens
 from .tokens import Encoder
 
 HISTORY = 5  # frames between now and the past that a key remembers
@@ -98,7 +98,7 @@ class SceneKeys:
 
     def __init__(self, encoder: Encoder, model: RobotModel, effector: str) -> None:
         self.encoder, self.model, self.effector = encoder, model, effector
-        self.schema = f"scene/1 {encoder.schema} {effector}"
+        self.schema = f"scene/{VERSION} {encoder.schema} {effector}"
         self._keys = MotionKeys(encoder.feature_size)
 
     def keys(self, demonstration: Demonstration) -> NDArray[np.float32]:

@@ -34,7 +34,7 @@ _PICTURE = 256  # [px] that are looked at, about: at half of it, names of small 
 _RIM = 0.005  # [m]
 _CELL = 0.012  # [m]: points in cells that touch hang together,
 _PIXELS = 1.4  # or so many pixels, where these are coarser
-_MAKING = 7  # version of how groups become tokens
+_MAKING = 8  # version of how groups become tokens
 _SCRAP = 20  # [px]: what is smaller is part of what it touches
 SAME = 0.6  # feature distance below which they may be, as in :mod:`.memory`
 
@@ -102,10 +102,11 @@ class LearnedEncoder:
             mine = np.flatnonzero(labels == label)
             mine = mine[above_ground(P[mine])]
             pieces = in_pieces(P[mine], max(_CELL, _PIXELS * float(np.median(pixel[mine]))))
-            for piece in range(pieces.max(initial=-1) + 1):
+            sizes = np.bincount(pieces)
+            least = max(min(_SCRAP, sizes.max(initial=0)), self.min_pixels)  # crumbs are left out
+            for piece in np.flatnonzero(sizes >= least):
                 one = mine[pieces == piece]
-                if len(one) >= self.min_pixels:
-                    groups.append(_Group(P[one].astype(float), features[one].mean(axis=0)))
+                groups.append(_Group(P[one].astype(float), features[one].mean(axis=0)))
         return groups
 
     def _tokens(self, groups: list[_Group]) -> SceneTokens:

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
+from icl_vla_embodiments import se3
 from icl_vla_embodiments.types import Array
 from icl_vla_retrieval import Demonstration
 
+from .registration import least_motion, share_on
 from .tokens import Encoder, SceneTokens
 
 STRIDE = 2  # frames between two encoded pictures of a demonstration
 SAME = 0.6  # feature distance below which two tokens may be one thing
 _FAR = 0.25  # [m] of movement that costs as much as a difference of SAME
-_WHOLE = 0.65  # share of the usual pixels from which a view counts as unobstructed
+_ON = 0.007  # [m] from a surface within which a point lies on it
+_STAYS = 0.95  # of what is seen of a thing that lies where it was: it has not moved,
+_COVERED = 0.8  # nor has it if so much of where it was is still seen
+_EXPLAINED = 0.75  # of what is seen that a motion has to explain
+_PART = 0.02  # [m] from a thing within which half of what looks like it lies, if it is a part of it
+_BESIDE = 0.01  # [m] beyond where it was: there it has moved, however little is seen of it,
+_LEFT = 0.2  # if nothing is seen any more where most of it was
+_WHOLE = 0.65  # share of the usual pixels from which it counts as seen whole
+VERSION = 2
+"""Of how tokens are followed."""
 
 
 @dataclass(frozen=True)
@@ -50,22 +61,28 @@ class SceneMemory:
             self._tracked = TrackedTokens(tokens, tokens, np.ones(len(tokens), dtype=bool))
             return self._tracked
         old, anchors = self._tracked.now, self._tracked.first
-        rows, columns = match(anchors.features, tokens.features, old.positions, tokens.positions)
-        now = {
-            f: getattr(old, f).copy()
-            for f in ("positions", "features", "extents", "clouds", "pixels")
-        }
+        now = {f.name: getattr(old, f.name).copy() for f in fields(old)}
         seen = np.zeros(len(old), dtype=bool)
-        for i, j in zip(rows, columns, strict=True):
+        parts, sight = _parts(old, anchors, tokens), tokens.clouds.reshape(-1, 3)
+        for i, rows in parts.items():
             seen[i] = True
+            j, size = rows[0], 0.5 * anchors.extents[i] + _BESIDE
+            still = bool(np.linalg.norm(old.positions[i] - anchors.positions[i]) < _BESIDE)
+            shift = tokens.positions[j] - old.positions[i]
+            points = np.concatenate(tokens.clouds[rows])
+            moved = _moved(old.clouds[i], points, shift, still)
+            if moved is not None:
+                now["positions"][i] = se3.act(moved, old.positions[i])
+                now["clouds"][i] = se3.act(moved, old.clouds[i])
+                now["middles"][i] = se3.act(moved, old.middles[i])
+            elif (np.abs(shift) > size).any() and share_on(old.clouds[i], sight, _ON) < _LEFT:
+                for name in ("positions", "clouds", "extents"):
+                    now[name][i] = getattr(tokens, name)[j]
             whole = tokens.pixels[j] >= _WHOLE * anchors.pixels[i]
-            inside = (
-                np.abs(tokens.positions[j] - old.positions[i]) < 0.5 * anchors.extents[i] + 0.01
-            )
-            if whole or not inside.all():
-                for f in ("positions", "clouds", "extents"):
-                    now[f][i] = getattr(tokens, f)[j]
-        unmatched = np.setdiff1d(np.arange(len(tokens)), columns)
+            if whole or (np.abs(tokens.positions[j] - old.middles[i]) > size).any():
+                now["middles"][i] = tokens.positions[j]
+        known = [j for rows in parts.values() for j in rows]
+        unmatched = np.setdiff1d(np.arange(len(tokens)), known)
         newcomers = _rows(tokens, unmatched)
         self._tracked = TrackedTokens(SceneTokens(**now), anchors, seen)
         self._admit(newcomers)
@@ -75,7 +92,7 @@ class SceneMemory:
         """From now on, things were first seen where they are now."""
         assert self._tracked is not None
         old = self._tracked
-        places = {f: getattr(old.now, f) for f in ("positions", "extents", "clouds")}
+        places = {f: getattr(old.now, f) for f in ("positions", "extents", "clouds", "middles")}
         self._tracked = replace(old, first=replace(old.first, **places))
         return self._tracked
 
@@ -105,13 +122,21 @@ def tracked_tokens(demonstration: Demonstration, encoder: Encoder) -> dict[str, 
     frames = range(0, len(demonstration), STRIDE)
     states = [memory.update(encoder.encode(demonstration.observation(t))) for t in frames]
     last = states[-1]
-    count = len(last)
-    tokens = np.zeros((len(demonstration), count, 3))
-    for state, t in zip(states, frames, strict=True):
-        tokens[t : t + STRIDE, : len(state)] = state.now.positions
-        tokens[t : t + STRIDE, len(state) :] = last.first.positions[len(state) :]
+    # between two looks things are half-way: one that moves would else lag behind its hand
+    between = np.arange(len(demonstration)) / STRIDE
+    before = between.astype(int)
+    after, share = np.minimum(before + 1, len(states) - 1), (between - before)[:, None, None]
+
+    def along(name: str) -> Array:
+        """``(T, M, 3)``; things that joined later have been where they were first."""
+        first = getattr(last.first, name)
+        known = [getattr(state.now, name) for state in states]
+        seen = np.stack([np.concatenate([some, first[len(some) :]]) for some in known])
+        return np.asarray((1 - share) * seen[before] + share * seen[after])
+
     return {
-        "tokens": tokens,
+        "tokens": along("positions"),
+        "middles": along("middles"),
         "first": last.first.positions,
         "features": last.first.features,
         "clouds": last.first.clouds,
@@ -136,6 +161,44 @@ def match(
     rows, columns = linear_sum_assignment(np.where(possible, cost, 10.0))
     keep = possible[rows, columns]
     return rows[keep], columns[keep]
+
+
+def _parts(old: SceneTokens, anchors: SceneTokens, tokens: SceneTokens) -> dict[int, list[int]]:
+    """Tokens that show each known thing, the best match first; a hand may show it in two parts."""
+    matched = match(anchors.features, tokens.features, old.positions, tokens.positions)
+    parts = {i: [j] for i, j in zip(*(x.tolist() for x in matched), strict=True)}
+    for j in np.setdiff1d(np.arange(len(tokens)), matched[1]).tolist():
+        alike = np.linalg.norm(anchors.features - tokens.features[j], axis=-1) < SAME
+        on = {
+            i: share_on(tokens.clouds[j], old.clouds[i], _PART)
+            for i in np.flatnonzero(alike).tolist()
+        }
+        most = max(on, key=lambda i: on[i], default=None)
+        if most is not None and on[most] > 0.5:
+            parts.setdefault(most, []).append(j)
+    return parts
+
+
+def _moved(known: Array, seen: Array, shift: Array, still: bool) -> Array | None:
+    """How a surface ``(P, 3)`` has moved, by points ``(Q, 3)`` of it; None where nothing tells.
+
+    A hand that covers half of a thing, or ink beside a mark, moves the middle of what is seen.
+
+    Args:
+        known: The surface as it was.
+        seen: Points of it now.
+        shift: ``(3,)`` of the middle of what is seen of it.
+        still: Whether it has not moved so far: then it takes more to tell that it has.
+    """
+    if still and share_on(seen, known, _ON) >= _STAYS:
+        return np.eye(4)
+    if still and share_on(known, seen, _ON) >= _COVERED:
+        return np.eye(4)
+    for begin in (np.zeros(3), shift):
+        motion = least_motion(known, seen, begin)
+        if share_on(seen, se3.act(motion, known), _ON) >= _EXPLAINED:
+            return motion
+    return None
 
 
 def _rows(tokens: SceneTokens, index: NDArray[np.int64]) -> SceneTokens:

@@ -1,8 +1,9 @@
-"""How far a thing is turned between a demonstration and now."""
+"""How far a thing is turned between a demonstration and now, and moved between two looks."""
 
 from __future__ import annotations
 
 import numpy as np
+from scipy.spatial import KDTree
 
 from icl_vla_embodiments import se3
 from icl_vla_embodiments.types import Array
@@ -12,6 +13,9 @@ _ANGLES = np.linspace(-np.pi, np.pi, _STEPS, endpoint=False)  # [rad]
 _TURNS = se3.yaw(_ANGLES)
 _AMBIGUOUS = 1.3  # a residual this many times the best one explains the view as well
 _ROUNDING = 1e-6  # [m] that a perfect fit may be off
+_ITERATIONS = 20
+_SETTLED = 2e-4  # [m]; less is no step
+_STIFF = 0.05  # turns are held back by so much of a thing's width, or a few points would turn it
 
 
 def relative_yaw(then: Array, now: Array) -> tuple[float, bool]:
@@ -37,6 +41,43 @@ def relative_yaw(then: Array, now: Array) -> tuple[float, bool]:
     local = (residual <= np.roll(residual, 1)) & (residual <= np.roll(residual, -1))
     fits = np.flatnonzero(local & (residual <= _AMBIGUOUS * best + _ROUNDING))
     return refined(residual, int(fits[np.argmin(np.abs(_ANGLES[fits]))])), True
+
+
+def least_motion(known: Array, seen: Array, shift: Array | None = None) -> Array:
+    """How a thing has moved at least, by what is seen of it: ``(4, 4)`` in the base frame.
+
+    Iterated closest points (Besl & McKay 1992), a shift and a turn about the vertical, that lay
+    what is seen on what is known. It begins where the thing was: of all motions that explain a part
+    of a surface it finds a near one, so what is hidden does not pull.
+
+    Args:
+        known: ``(P, 3)`` its surface as it lay [m].
+        seen: ``(Q, 3)`` points of it as it lies now [m].
+        shift: ``(3,)`` to begin with [m]; None for none.
+    """
+    about = known.mean(axis=0)
+    surface, points = known - about, seen - about
+    tree = KDTree(surface)
+    stiff = _STIFF * float((surface[:, :2] ** 2).sum(axis=1).mean())
+    motion = se3.pose(p=shift)
+    for _ in range(_ITERATIONS):
+        back = se3.act(se3.inverse(motion), points)
+        there = surface[tree.query(back)[1]]
+        a, b = there.mean(axis=0), back.mean(axis=0)
+        p, q = (there - a)[:, :2], (back - b)[:, :2]
+        cross = float((p[:, 0] * q[:, 1] - p[:, 1] * q[:, 0]).mean())
+        turn = np.arctan2(cross, float((p * q).sum(axis=1).mean()) + stiff)
+        R = se3.yaw(turn)
+        step = se3.pose(R, b - R @ a)
+        motion = motion @ step
+        if np.linalg.norm(step[:3, 3]) < _SETTLED and abs(turn) < 10 * _SETTLED:
+            break
+    return se3.pose(p=about) @ motion @ se3.pose(p=-about)
+
+
+def share_on(points: Array, surface: Array, within: float) -> float:
+    """Share of points ``(Q, 3)`` that lie within so many metres of one of a surface ``(P, 3)``."""
+    return float((KDTree(surface).query(points)[0] < within).mean())
 
 
 def centred(cloud: Array) -> Array:

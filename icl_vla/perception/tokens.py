@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -19,11 +19,14 @@ class SceneTokens:
     """``M`` things or regions seen in one observation, in the robot's base frame.
 
     Attributes:
-        positions: ``(M, 3)`` middle of the visible extent [m].
+        positions: ``(M, 3)`` where each is [m]: the middle of its visible extent when first seen,
+            and from there as far as it has moved since.
         features: ``(M, F)``; Euclidean distance 1 means clearly different.
         extents: ``(M, 3)`` size along the base axes [m].
         clouds: ``(M, CLOUD, 3)`` surface points, repeated where there were fewer.
         pixels: ``(M,)`` how many pixels support it.
+        middles: ``(M, 3)`` of the visible extent as it was last seen whole [m]: a lid that opens
+            moves that, and not the box. Empty for the positions.
     """
 
     positions: Array
@@ -31,6 +34,11 @@ class SceneTokens:
     extents: Array
     clouds: Array
     pixels: Array
+    middles: Array = field(default_factory=lambda: np.zeros((0, 3)))
+
+    def __post_init__(self) -> None:
+        if not len(self.middles):
+            object.__setattr__(self, "middles", self.positions)
 
     def __len__(self) -> int:
         return len(self.positions)

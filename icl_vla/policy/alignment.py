@@ -134,7 +134,8 @@ def thinned(context: DemoContext, every: int) -> DemoContext:
     """Every so-manyth frame."""
     rows = ("times", "tcp", "opening", "commands", "gripper", "tokens")
     hands = None if context.hands is None else context.hands[::every]
-    return replace(context, **{f: getattr(context, f)[::every] for f in rows}, hands=hands)
+    some = {f: getattr(context, f)[::every] for f in rows}
+    return replace(context, **some, hands=hands, middles=context.shapes[::every])
 
 
 def _all_costs(

@@ -16,7 +16,7 @@ from icl_vla_retrieval import DemoBank, Demonstration, choose_instruction
 from icl_vla_retrieval.keys import schema_slug
 
 from ..perception.depth import depth_from_colour
-from ..perception.memory import tracked_tokens
+from ..perception.memory import VERSION, tracked_tokens
 from ..perception.tokens import Encoder
 from .doing import Doing, cylindrical, dealt_with
 
@@ -41,6 +41,8 @@ class DemoContext:
         features: ``(M, F)``.
         clouds: ``(M, P, 3)`` their surfaces when first seen.
         hands: ``(T, h, 3)`` places of the robot's other hands that took part; None for none.
+        middles: ``(T, M, 3)`` of what is seen of the tokens, which a lid that opens moves; None
+            for the positions.
     """
 
     episode: int
@@ -54,6 +56,7 @@ class DemoContext:
     features: Array
     clouds: Array
     hands: Array | None = None
+    middles: Array | None = None
 
     def __len__(self) -> int:
         return len(self.tcp)
@@ -74,7 +77,12 @@ class DemoContext:
     @cached_property
     def past(self) -> Array:
         """What has been done to the tokens by every frame: ``(T, M, 2)``."""
-        return dealt_with(self.tokens, self.first, self.tcp[:, :3, 3])
+        return dealt_with(self.shapes, self.first, self.tcp[:, :3, 3])
+
+    @property
+    def shapes(self) -> Array:
+        """``(T, M, 3)`` middles of what is seen of the tokens."""
+        return self.tokens if self.middles is None else self.middles
 
     def without_robot(self) -> DemoContext:
         """Without tokens that set out together with the hand, before it can hold anything.
@@ -93,6 +101,7 @@ class DemoContext:
         return replace(
             self,
             tokens=self.tokens[:, others],
+            middles=self.shapes[:, others],
             first=self.first[others],
             features=self.features[others],
             clouds=self.clouds[others],
@@ -168,7 +177,7 @@ def measures_depth(bank: DemoBank | Sequence[Demonstration]) -> bool:
 def _cached(bank: DemoBank, episode: int, encoder: Encoder) -> Path:
     """Where an episode's tokens are kept; those of guessed depth beside those of measured."""
     folder, index = bank.source(episode)
-    schema = encoder.schema
+    schema = f"{encoder.schema}/followed {VERSION}"
     if not measures_depth(bank):
         schema += f"/{depth_from_colour().schema}"
     tokens = folder / "icl_vla" / "tokens" / schema_slug(schema)

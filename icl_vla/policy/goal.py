@@ -57,7 +57,7 @@ class Goal:
         for k, (context, row) in enumerate(zip(contexts, index, strict=True)):
             if len(context):
                 nowhere = np.full((len(context), 1, 3), np.nan)
-                places = np.concatenate([context.tokens, nowhere], axis=1)[:, row]
+                places = np.concatenate([context.shapes, nowhere], axis=1)[:, row]
                 begun[k], ended[k] = _seen(places[0], pairs), _seen(places[-1], pairs)
         known = np.isfinite(ended[..., 0, 0]).sum(axis=0)
         enough = known >= max(_FEWEST, _MOST * len(contexts))

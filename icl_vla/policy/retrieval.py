@@ -159,7 +159,7 @@ class RetrievalEpisode(ABC):
         if not chunk.done:
             return chunk
         assert self.tokens is not None and self.correspondence is not None
-        things = self.tokens.now.positions[self.correspondence.shared()]
+        things = self.tokens.now.middles[self.correspondence.shared()]
         missed = float(self.goal.missed(things).max(initial=0.0))
         if missed > 0 and self._again < _AGAIN:
             self._again += 1
@@ -270,8 +270,8 @@ class RetrievalEpisode(ABC):
             self.ends = None
         hands = [poses[name][:3, 3] for name in self.others]
         places = np.vstack([self.tokens.now.positions[shared], *hands])
-        tcp, first = poses[self.effector], self.tokens.first.positions
-        past = self._past.with_(self.tokens.now.positions, first, tcp[:3, 3])[shared]
+        tcp, first = poses[self.effector], self.tokens.first.middles
+        past = self._past.with_(self.tokens.now.middles, first, tcp[:3, 3])[shared]
         now = Compared.now(places[None], tcp[None], self._doing(observation), past[None])
         return [c[:, 0] for c in self.alignment.costs(now, self.policy.config.radius)]
 

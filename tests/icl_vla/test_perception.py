@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from icl_vla.perception.memory import SceneMemory, match
+from icl_vla.perception.memory import SceneMemory, match, tracked_tokens
 from icl_vla.perception.registration import relative_yaw, turned_apart
 from icl_vla.perception.tokens import CLOUD, SceneTokens
 from icl_vla_embodiments import ReportedError, TaskTarget, se3
@@ -133,15 +133,88 @@ def test_memory_keeps_what_is_hidden_and_follows_what_moves():
     assert back.seen.all()
 
 
-def test_memory_holds_still_what_a_hand_partly_covers():
-    """A sliver's middle is not the thing's; a sliver far away is the thing, moved."""
+PLACE, FAR = np.array([0.5, 0.0, 0.02]), np.array([0.15, 0.0, 0.0])
+
+
+def box(rng: np.random.Generator, size: tuple[float, float, float]) -> np.ndarray:
+    """``(600, 3)`` points on top and on two sides of a box about its middle."""
+    points = rng.uniform(-0.5, 0.5, (600, 3))
+    for i, (axis, end) in enumerate(((2, 0.5), (0, -0.5), (1, 0.5))):
+        points[i::3, axis] = end
+    return points * size
+
+
+def seen(points: np.ndarray, whole: int = 600) -> SceneTokens:
+    """One token of what is seen of a thing, which shows 300 pixels if it is seen whole."""
+    low, high = points.min(axis=0), points.max(axis=0)
+    some = points[np.linspace(0, len(points) - 1, CLOUD).astype(int)]
+    pixels = np.array([300.0 * len(points) / whole])
+    return SceneTokens(
+        (0.5 * (low + high))[None], np.ones((1, 2)), (high - low)[None], some[None], pixels
+    )
+
+
+@pytest.mark.parametrize("share", [0.15, 0.5, 0.8])
+def test_memory_holds_still_what_a_hand_partly_covers(share):
+    """The middle of a sliver is not the thing's; a sliver far away is the thing, moved."""
+    shape = box(np.random.default_rng(0), (0.06, 0.05, 0.04)) + PLACE
+    sliver = shape[shape[:, 0] > PLACE[0] + 0.06 * (0.5 - share)]
     memory = SceneMemory()
-    place, look = np.array([[0.5, 0.0, 0.02]]), np.ones((1, 2))
-    memory.update(tokens_at(place, look, pixels=200))
-    sliver = memory.update(tokens_at(place + np.array([0.012, 0, 0]), look, pixels=40))
-    np.testing.assert_allclose(sliver.now.positions, place)
-    moved = memory.update(tokens_at(place + np.array([0.15, 0, 0]), look, pixels=40))
-    np.testing.assert_allclose(moved.now.positions, place + np.array([0.15, 0, 0]))
+    first = memory.update(seen(shape)).now.positions
+    assert np.linalg.norm(seen(sliver).positions - first) > 0.004
+    # no farther than a point may be from a surface that it is on
+    off = np.linalg.norm(memory.update(seen(sliver)).now.positions - first)
+    assert off < (0.008 if share < 0.3 else 0.002)
+    away = memory.update(seen(sliver + FAR)).now.positions - first
+    np.testing.assert_allclose(away, [FAR], atol=0.05)
+
+
+@pytest.mark.parametrize("turn", [0.0, 0.08])
+def test_memory_follows_what_is_pushed_behind_a_hand(turn):
+    """The hand hides the half that it pushes; the thing goes 15 mm from look to look, and turns."""
+    shape = box(np.random.default_rng(1), (0.06, 0.05, 0.04))
+    ahead = shape[shape[:, 0] > 0]
+    memory = SceneMemory()
+    first = memory.update(seen(shape + PLACE)).now.positions
+    for i in range(1, 9):
+        way = np.array([0.015 * i, 0.0, 0.0])
+        there = ahead @ se3.yaw(turn * i).T + PLACE + way
+        off = memory.update(seen(there)).now.positions - first - way
+        assert np.linalg.norm(off) < 0.006
+    shown = memory.update(seen(shape @ se3.yaw(8 * turn).T + PLACE + way))
+    assert np.linalg.norm(shown.now.positions - first - way) < 0.003
+
+
+def test_what_is_added_to_a_thing_moves_its_middle_and_not_the_thing():
+    """Ink beside a mark; a lid that stands up behind the box that it belongs to."""
+    rng = np.random.default_rng(2)
+    mark = rng.uniform([-0.015, -0.015, 0], [0.015, 0.015, 0.0], (300, 3)) + PLACE
+    ink = rng.uniform([0.01, -0.004, 0], [0.05, 0.004, 0.0], (300, 3)) + PLACE
+    shape = box(rng, (0.1, 0.1, 0.06)) + PLACE
+    lid = rng.uniform([-0.05, -0.05, 0.03], [-0.05, 0.05, 0.12], (600, 3)) + PLACE
+    for before, more in ((mark, ink), (shape, lid)):
+        memory = SceneMemory()
+        first = memory.update(seen(before)).now.positions
+        now = memory.update(seen(np.concatenate([before, more]))).now
+        np.testing.assert_allclose(now.positions, first, atol=1e-9)
+        assert np.linalg.norm(now.middles - first) > 0.015
+
+
+def test_between_two_looks_things_are_half_way(bank):
+    shape = box(np.random.default_rng(3), (0.06, 0.05, 0.04)) + PLACE
+
+    class Moving:
+        """Shows a thing that goes 2 cm from look to look."""
+
+        way = -0.02
+
+        def encode(self, observation):
+            self.way += 0.02
+            return seen(shape + np.array([self.way, 0, 0]))
+
+    tokens = tracked_tokens(bank[0], Moving())["tokens"][:, 0, 0]
+    steps = np.diff(tokens[: 2 * ((len(tokens) - 1) // 2) + 1])
+    np.testing.assert_allclose(steps, 0.01, atol=0.001)
 
 
 def test_memory_tells_things_that_look_alike_apart_by_their_places():
