@@ -30,6 +30,9 @@ _EVERY = 3  # points of what is seen now that are looked for in what was seen
 _HEADING = 0.04  # [m] two tokens nearer than this have no direction between them
 _SEEN = "turned"  # as a thing itself is seen to be
 _WAY = 0.01  # [m] left to go that still has a direction
+_HELD = 0.05  # weight of what goes with the hand: relative to that, motions agree however wrong
+_AROUND = 2  # frames before and after,
+_MOVES = 0.01  # [m] between which a thing is on its way
 
 
 @dataclass(frozen=True)
@@ -146,15 +149,19 @@ def frames_now(
     yield FrameVotes("base", np.tile(np.eye(4), (count, 1, 1)), everyone)
     tcp_then = np.stack([c.tcp[t] for c, t in zip(contexts, pointers, strict=True)])
     shift = se3.pose(p=tcp[:3, 3] - tcp_then[:, :3, 3])
-    yield FrameVotes("end effector", shift, everyone, weight=0.05, outside=False)
+    yield FrameVotes("end effector", shift, everyone, weight=_HELD, outside=False)
 
     for m in correspondence.shared():
         rows = list(zip(contexts, pointers, correspondence.index[:, m], strict=True))
         now_then = np.stack([_place(c.tokens[t], j) for c, t, j in rows])
         first_then = np.stack([_place(c.first, j) for c, _, j in rows])
         turns = list(_turns(contexts, pointers, tokens, correspondence, m, ("now", "first")))
+        moving = _moving(contexts, pointers, correspondence.index[:, m])
         for turn in turns:
-            yield _about(f"token {m} now", tokens.now.positions[m], now_then, turn)
+            frame = _about(f"token {m} now", tokens.now.positions[m], now_then, turn)
+            if moving and not turn.name.endswith("now"):
+                frame = replace(frame, weight=_HELD, outside=False)
+            yield frame
         for turn in turns:
             yield _about(f"token {m} first", tokens.first.positions[m], first_then, turn)
     for end in ends:
@@ -220,19 +227,46 @@ def _towards(
     rows = list(zip(contexts, pointers, correspondence.index[:, m], strict=True))
     first = np.stack([_place(c.first, j) for c, _, j in rows])
     now = np.stack([_place(c.tokens[t], j) for c, t, j in rows])
-    way, ways = (end.here - tokens.first.positions[m])[:2], (end.then - first)[:, :2]
-    known = end.known & (np.linalg.norm(ways, axis=1) > _HEADING)
-    known &= bool(np.linalg.norm(way) > _WAY)
-    yaw = se2.wrap(np.arctan2(way[1], way[0]) - np.arctan2(ways[:, 1], ways[:, 0]))
-    still, along = _Turn("", np.zeros(len(contexts)), end.known), _Turn("along its way", yaw, known)
+    still = _Turn("", np.zeros(len(contexts)), end.known)
+    along = _along(end, tokens.first.positions[m], first, _WAY)
+    left = _along(end, tokens.now.positions[m], now, _HEADING)
     for frame, blur in (
         (_about(f"token {m} end", end.here, end.then, still), end.blur),
         (_about(f"token {m} end", end.here, end.then, along), end.blur),
         # at its beginning a hand is nearer than the end, which turns it
         (_about(f"token {m} first", tokens.first.positions[m], first, along), end.blur / 3),
-        (_about(f"token {m} now", tokens.now.positions[m], now, along), end.blur / 3),
+        # one that has gone astray is pushed from behind as seen from the end, not further astray
+        (_about(f"token {m} now", tokens.now.positions[m], now, left), end.blur / 3),
     ):
         yield replace(frame, blur=blur)
+
+
+def _along(end: End, here: Array, then: Array, least: float) -> _Turn:
+    """Turn of the way that is left from here ``(3,)``, ``(K, 3)`` in the demonstrations, to an end.
+
+    Args:
+        end: Where it leads.
+        here: Of the thing.
+        then: In the demonstrations.
+        least: Of the way here that has a direction [m].
+    """
+    way, ways = (end.here - here)[:2], (end.then - then)[:, :2]
+    known = end.known & (np.linalg.norm(ways, axis=1) > _HEADING)
+    known &= bool(np.linalg.norm(way) > least)
+    yaw = np.arctan2(way[1], way[0]) - np.arctan2(ways[:, 1], ways[:, 0])
+    return _Turn("along its way", se2.wrap(yaw), known)
+
+
+def _moving(
+    contexts: Sequence[DemoContext], pointers: NDArray[np.int64], tokens: NDArray[np.int64]
+) -> bool:
+    """Whether a thing, tokens ``(K,)``, is just being moved in most demonstrations."""
+    told = []
+    for c, t, j in zip(contexts, pointers, tokens, strict=True):
+        if j >= 0:
+            before, after = max(t - _AROUND, 0), min(t + _AROUND, len(c) - 1)
+            told.append(np.linalg.norm(c.tokens[after, j] - c.tokens[before, j]) > _MOVES)
+    return len(told) > 0 and bool(np.mean(told) > 0.5)
 
 
 def hand_frames(

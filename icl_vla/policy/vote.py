@@ -28,6 +28,7 @@ from .retrieval import RetrievalConfig, RetrievalEpisode, RetrievalPolicy, demon
 ANOTHER_GRASP = np.pi / 4  # [rad] between votes for rotations of different intent
 _BEHIND = 6  # steps that may be left out because the hand has gone them
 _PASSED = 0.02  # [m] from the hand: farther off, they are not gone yet
+_SHOWN = 0.1  # of agreement that one vote has with a turn that it shows
 _STILL = 0.001  # [m]
 _ALIKE = 0.01  # [m] between motions that go the same way
 _CHANCES = 0.1 * np.array([1, 2, 4])[:, None, None, None]  # of agreeing, with so many equal turns
@@ -179,8 +180,10 @@ def consensus(
     _, one, which = np.unique(turns, return_index=True, return_inverse=True)
     counted = which[:, None] == np.arange(len(one))  # (F, U)
     R, say = X[one, :, None, :3, :3] @ commands[..., :3, :3], share[one]
-    turned, evidence = _one_mode(R, say, tcp[:3, :3], config.turn_noise)
-    rotation = _leading(turned, (prior @ counted)[:, None] * evidence)
+    turned, evidence, shown = _one_mode(R, say, tcp[:3, :3], config.turn_noise)
+    beta = (prior @ counted)[:, None] * evidence
+    surest = np.take_along_axis(shown, np.argmax(beta, axis=0)[None, :, None], axis=0)[0]
+    rotation = _leading(_nearest(turned, surest, tcp[:3, :3]), beta)
     hung = np.array([f.outside for f in frames])
     everyone = np.broadcast_to(share[hung, :, None], p[hung].shape[:-1])
     spread = tightness.joint(
@@ -213,7 +216,9 @@ def _turn_spread(
     return tightness.spread(turns, alike, beta, config.turn_noise)
 
 
-def _one_mode(R: Array, share: Array, now: Array, noise: float) -> tuple[Array, Array]:
+def _one_mode(
+    R: Array, share: Array, now: Array, noise: float
+) -> tuple[Array, Array, NDArray[np.bool_]]:
     """Each frame's best supported rotation at each step, and how well it is supported.
 
     A bar may be grasped from either end and a cube from any side: votes that differ by half or
@@ -227,8 +232,8 @@ def _one_mode(R: Array, share: Array, now: Array, noise: float) -> tuple[Array, 
         noise: Chordal width of agreement.
 
     Returns:
-        ``(F, H, 3, 3)`` rotations, and ``(F, H)`` how much likelier the frame makes their agreement
-        than chance, at least 1.
+        ``(F, H, 3, 3)`` rotations; ``(F, H)`` how much likelier the frame makes their agreement
+        than chance, at least 1; and ``(F, H, 4)`` by which quarter turns some votes are off.
     """
     F, K, H = R.shape[:3]
     turned = np.tensordot(_QUARTERS, R, (2, 3))  # (4, 3, F, K, H, 3)
@@ -255,7 +260,24 @@ def _one_mode(R: Array, share: Array, now: Array, noise: float) -> tuple[Array, 
     weight = chosen * allowed[:, :, None, :, None] * share[:, None, None, None]
     alike = (weight.reshape(F, H, 1, 4 * K) @ turned).reshape(F, H, 3, 3)
     mean = se3.project_rotation(alike + 1e-9 * np.eye(3))
-    return mean, np.exp(np.take_along_axis(evidence, best, axis=-1)[..., 0])
+    # one that grasps from the other end tells that this can be done, few as they may be
+    possible = np.maximum(allowed, [1, 0, 1, 0])[..., None] * (share[:, None, None] > 0)
+    shown = (chosen[:, :, 0] * possible > _SHOWN).any(axis=-1)  # (F, H, 4)
+    return mean, np.exp(np.take_along_axis(evidence, best, axis=-1)[..., 0]), shown
+
+
+def _nearest(turned: Array, shown: NDArray[np.bool_], now: Array) -> Array:
+    """Of the equal turns of each rotation the one that is nearest to now: ``(F, H, 3, 3)``.
+
+    Args:
+        turned: ``(F, H, 3, 3)``.
+        shown: ``(H, 4)`` which of the quarter turns are equal, and have been demonstrated.
+        now: ``(3, 3)`` present rotation.
+    """
+    equal = np.swapaxes(_QUARTERS, -1, -2) @ turned[:, :, None]  # (F, H, 4, 3, 3)
+    away = np.where(shown, -np.einsum("fhjab,ab->fhj", equal, now), np.inf)
+    pick = np.argmin(away, axis=-1)[..., None, None, None]
+    return np.take_along_axis(equal, pick, axis=2)[:, :, 0]
 
 
 def _one_way(motions: Array, weights: Array) -> Array:

@@ -250,6 +250,45 @@ def test_equal_grasps_a_quarter_turn_apart_are_never_averaged(first):
             assert abs(angle - now) < 0.02
 
 
+@pytest.mark.parametrize("few", [1, 3])
+def test_of_two_ends_that_a_thing_is_held_by_the_nearer_one_is_kept_to(few):
+    """A hand does not turn round because more have come from the other end."""
+    rng = np.random.default_rng(few)
+    demos = []
+    for k in range(10):
+        places, turned = places_at_random(rng), se3.pose(se3.yaw(np.pi * (k < few)))
+        hand = frame_of(places) @ motion() @ se3.pose(turned[:3, :3])
+        demos.append(demonstration(k, places, hand))
+    places = places_at_random(rng)
+    meant = frame_of(places) @ motion()
+    for side in (0.0, np.pi):
+        tcp = meant[10] @ se3.pose(se3.yaw(side))
+        poses, _ = vote(demos, scene(places), tcp)
+        cosine = 0.5 * (np.einsum("hij,ij->h", poses[:, :3, :3], tcp[:3, :3]) - 1)
+        assert cosine.min() > 0.8
+
+
+def test_what_is_being_moved_is_no_landmark():
+    """A thing that a hand pushes goes with the hand, and so do the frames that hang on it alone."""
+    rng = np.random.default_rng(0)
+    demos = []
+    for k in range(6):
+        places = places_at_random(rng)
+        hand = frame_of(places) @ motion()
+        demo = demonstration(k, places, hand)
+        tokens = demo.tokens.copy()
+        tokens[15:, 0] += 0.02 * np.arange(15)[:, None] * [1.0, 0.0, 0.0]
+        demos.append(replace(demo, tokens=tokens))
+    now = scene(places_at_random(rng))
+    match = Correspondence(demos, now)
+    for step, moves in ((5, False), (22, True)):
+        frames = frames_now(demos, np.full(6, step), np.eye(4), now, match)
+        weight = {f.name: f.weight for f in frames}
+        assert (weight["token 0 now"] < 0.1) == moves
+        assert weight["token 0 first"] == weight["token 1 now"] == 1.0
+        assert weight["token 1 now towards 0 now"] == 1.0
+
+
 def test_one_demonstration_is_enough_in_its_own_scene():
     rng = np.random.default_rng(9)
     here = places_at_random(rng)
