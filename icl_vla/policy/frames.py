@@ -21,6 +21,7 @@ from icl_vla_embodiments.types import Array
 
 from ..perception.memory import TrackedTokens
 from ..perception.registration import relative_yaw
+from .agreement import ENOUGH
 from .context import DemoContext
 from .headings import turns_from_motion
 from .identity import settled
@@ -260,13 +261,16 @@ def _along(end: End, here: Array, then: Array, least: float) -> _Turn:
 def _moving(
     contexts: Sequence[DemoContext], pointers: NDArray[np.int64], tokens: NDArray[np.int64]
 ) -> bool:
-    """Whether a thing, tokens ``(K,)``, is just being moved in most demonstrations."""
+    """Whether a thing, tokens ``(K,)``, is just being moved in most of the demonstrations.
+
+    Of fewer than :data:`.agreement.ENOUGH` all other frames say little, and this one is needed.
+    """
     told = []
     for c, t, j in zip(contexts, pointers, tokens, strict=True):
         if j >= 0:
             before, after = max(t - _AROUND, 0), min(t + _AROUND, len(c) - 1)
             told.append(np.linalg.norm(c.tokens[after, j] - c.tokens[before, j]) > _MOVES)
-    return len(told) > 0 and bool(np.mean(told) > 0.5)
+    return len(told) >= ENOUGH and bool(np.mean(told) > 0.5)
 
 
 def hand_frames(
