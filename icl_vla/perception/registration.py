@@ -43,17 +43,17 @@ def relative_yaw(then: Array, now: Array) -> tuple[float, bool]:
     return refined(residual, int(fits[np.argmin(np.abs(_ANGLES[fits]))])), True
 
 
-def least_motion(known: Array, seen: Array, shift: Array | None = None) -> Array:
+def least_motion(known: Array, seen: Array, shift: Array) -> Array:
     """How a thing has moved at least, by what is seen of it: ``(4, 4)`` in the base frame.
 
     Iterated closest points (Besl & McKay 1992), a shift and a turn about the vertical, that lay
-    what is seen on what is known. It begins where the thing was: of all motions that explain a part
-    of a surface it finds a near one, so what is hidden does not pull.
+    what is seen on what is known. Of all motions that explain a part of a surface it finds one near
+    to where it begins, so what is hidden does not pull.
 
     Args:
         known: ``(P, 3)`` its surface as it lay [m].
         seen: ``(Q, 3)`` points of it as it lies now [m].
-        shift: ``(3,)`` to begin with [m]; None for none.
+        shift: ``(3,)`` to begin with [m]; 0 to begin where it was.
     """
     about = known.mean(axis=0)
     surface, points = known - about, seen - about

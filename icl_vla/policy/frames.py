@@ -45,8 +45,8 @@ class FrameVotes:
         X: ``(K, 4, 4)`` carries each demonstration's motion to now.
         valid: ``(K,)`` demonstrations that have the frame.
         weight: Prior weight: motions relative to the end effector agree however wrong they are.
-        outside: Whether it hangs on something else than the hand itself. Only there does agreement
-            say where the hand has to be.
+        outside: Whether it hangs on something else than the hand itself and what that moves. Only
+            there does agreement say where the hand has to be.
         blur: How unsure it is where the frame is now [m].
         turns: Whether it turns with what it hangs on, as that itself is seen to be turned.
     """

@@ -223,7 +223,7 @@ def _one_mode(
 
     A bar may be grasped from either end and a cube from any side: votes that differ by half or
     quarter turns about the vertical may support each other, where that explains more of them than
-    chance would. Which of several equal rotations is meant follows from the present one.
+    chance would. Which of several equal rotations is meant is chosen later (:func:`_nearest`).
 
     Args:
         R: Votes ``(F, K, H, 3, 3)``.
