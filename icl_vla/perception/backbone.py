@@ -121,7 +121,12 @@ class SceneBackbone:
         with torch.inference_mode():
             batch = [torch.from_numpy(np.ascontiguousarray(a))[None] for a in (rgb, points, valid)]
             seen: Seen = self.network(*batch)
-            keep = F.interpolate(seen.keep[:, None], size=valid.shape, mode="bilinear")[0, 0]
+            # answers are those of every other row and column, from the first on
+            known = F.pad(seen.keep[:, None], (0, 1, 0, 1), mode="replicate")
+            height, width = valid.shape
+            keep = F.interpolate(
+                known, size=(height + 1, width + 1), mode="bilinear", align_corners=True
+            )[0, 0, :height, :width]
         embedding, feature = (a[0].permute(1, 2, 0).numpy() for a in (seen.embedding, seen.feature))
         return Look(keep.numpy(), embedding, feature)
 

@@ -22,7 +22,7 @@ from icl_vla_embodiments.geometry import LinkHulls
 from icl_vla_embodiments.home import write_atomically
 from icl_vla_embodiments.types import Array
 
-from .shrinking import blocks, shrunk
+from .resizing import blocks, shrunk
 
 if TYPE_CHECKING:
     from .depth_network import DepthNetwork

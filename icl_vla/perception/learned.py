@@ -21,7 +21,7 @@ from icl_vla_embodiments.robot_model import RobotModel
 from icl_vla_embodiments.types import Array
 
 from .backbone import Backbone
-from .shrinking import shrunk
+from .resizing import enlarged, shrunk
 from .sight import cameras_and_links, points_in_base
 from .tokens import CLOUD, SceneTokens
 
@@ -31,11 +31,12 @@ _TOGETHER = 2.0  # embeddings this near are one thing's: half of what training p
 _LARGEST = 0.15  # [m] of a thing about its middle
 _TOUCHING = 0.01  # [m] between the boxes of two parts of one thing at most
 _PICTURE = 256  # [px] that are looked at, about: at half of it, names of small things are lost
+_LEAST = 144  # [px] that are looked at: with 96, answers at half the size are too coarse
 _RIM = 0.005  # [m]
 _CELL = 0.012  # [m]: points in cells that touch hang together,
 _PIXELS = 1.4  # or so many pixels, where these are coarser
-_MAKING = 8  # version of how groups become tokens
-_SCRAP = 20  # [px]: what is smaller is part of what it touches
+_MAKING = 9  # version of how groups become tokens
+_SCRAP = 20  # [px] of the camera: what is smaller is part of what it touches
 SAME = 0.6  # feature distance below which they may be, as in :mod:`.memory`
 
 
@@ -49,7 +50,7 @@ class LearnedEncoder:
         reach: Points farther from the base than this [m] are ignored.
         backbone: Sees.
         robot_margin: Distance [m] to a hull within which a point belongs to the robot.
-        min_pixels: Smaller groups are dropped.
+        min_pixels: Groups that are smaller in the camera's picture are dropped.
     """
 
     model: RobotModel | None
@@ -81,19 +82,23 @@ class LearnedEncoder:
 
     def _groups(self, camera: CameraImage, links: dict[str, Array]) -> list[_Group]:
         """What one camera shows."""
+        own = camera
+        camera = enlarged(camera, _LEAST)
         assert camera.rgb is not None and camera.depth is not None and camera.intrinsics is not None
+        assert own.depth is not None
+        each = own.depth.size / camera.depth.size  # of the camera's pixels
         points = points_in_base(camera, links)
         valid = camera.depth > 0
         seen = self.backbone.look(camera.rgb, points, valid)
         near = valid & (np.linalg.norm(points[..., :2], axis=-1) < self.reach)
         kept = near & (seen.keep > _KEPT)
         if self.hulls is not None:
-            own = self.hulls.mask(points[kept].astype(float), links, self.robot_margin)
-            kept[kept] = ~own
+            robot = self.hulls.mask(points[kept].astype(float), links, self.robot_margin)
+            kept[kept] = ~robot
         islands, _ = ndimage.label(kept, np.ones((3, 3)))
         y, x = np.nonzero(kept)
         P = points[y, x]
-        half = y // 2, x // 2
+        half = _surest(seen.keep[::2, ::2], y, x)
         labels = grouped(seen.embedding[half], P, seen.keep[y, x], islands[y, x])
         features = seen.feature[half]
         pixel = camera.depth[y, x] / camera.intrinsics[0, 0]  # [m]
@@ -102,17 +107,19 @@ class LearnedEncoder:
             mine = np.flatnonzero(labels == label)
             mine = mine[above_ground(P[mine])]
             pieces = in_pieces(P[mine], max(_CELL, _PIXELS * float(np.median(pixel[mine]))))
-            sizes = np.bincount(pieces)
+            sizes = each * np.bincount(pieces)
             least = max(min(_SCRAP, sizes.max(initial=0)), self.min_pixels)  # crumbs are left out
             for piece in np.flatnonzero(sizes >= least):
                 one = mine[pieces == piece]
-                groups.append(_Group(P[one].astype(float), features[one].mean(axis=0)))
+                groups.append(
+                    _Group(P[one].astype(float), features[one].mean(axis=0), sizes[piece])
+                )
         return groups
 
     def _tokens(self, groups: list[_Group]) -> SceneTokens:
         if not groups:
             return SceneTokens.empty(self.feature_size)
-        groups = sorted(groups, key=lambda g: -len(g.points))[:MOST]
+        groups = sorted(groups, key=lambda g: -g.pixels)[:MOST]
         boxes = np.stack([g.box for g in groups])  # (M, 2, 3)
         picks = [np.linspace(0, len(g.points) - 1, CLOUD).astype(int) for g in groups]
         return SceneTokens(
@@ -120,16 +127,17 @@ class LearnedEncoder:
             features=self.backbone.scale * np.stack([g.unit for g in groups]),
             extents=boxes[:, 1] - boxes[:, 0],
             clouds=np.stack([g.points[p] for g, p in zip(groups, picks, strict=True)]),
-            pixels=np.array([len(g.points) for g in groups]),
+            pixels=np.array([g.pixels for g in groups]),
         )
 
 
 @dataclass(frozen=True)
 class _Group:
-    """Points ``(P, 3)`` [m] of what is taken for one thing, and their mean feature ``(F,)``."""
+    """What is taken for one thing: points ``(P, 3)`` [m], their mean feature ``(F,)``, and size."""
 
     points: Array
     feature: Array
+    pixels: float
 
     @cached_property
     def box(self) -> Array:
@@ -143,26 +151,47 @@ class _Group:
 
     def with_(self, other: _Group) -> _Group:
         """Both as one."""
-        n, m = len(self.points), len(other.points)
+        n, m = self.pixels, other.pixels
         feature = (n * self.feature + m * other.feature) / (n + m)
-        return _Group(np.concatenate([self.points, other.points]), feature)
+        return _Group(np.concatenate([self.points, other.points]), feature, n + m)
 
 
 def _merged(groups: list[_Group], same: float) -> list[_Group]:
     """Groups that touch and look alike are parts, or other sides, of one thing; so are scraps."""
     done: list[_Group] = []
-    for group in sorted(groups, key=lambda g: -len(g.points)):
+    for group in sorted(groups, key=lambda g: -g.pixels):
         for i, other in enumerate(done):
             low = np.maximum(group.box[0], other.box[0])
             high = np.minimum(group.box[1], other.box[1])
             touch = (low - high).max() < _TOUCHING
-            small = len(group.points) < _SCRAP
+            small = group.pixels < _SCRAP
             if touch and (small or np.linalg.norm(group.unit - other.unit) < same):
                 done[i] = other.with_(group)
                 break
         else:
             done.append(group)
     return done
+
+
+def _surest(
+    keep: NDArray[np.float32], y: NDArray[np.int64], x: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows and columns ``(P,)`` of a picture of half the size whose answers hold for pixels.
+
+    Between two of them, those of the one that is surer to show a thing.
+
+    Args:
+        keep: ``(H/2, W/2)`` logits.
+        y: ``(P,)`` rows of the whole picture.
+        x: ``(P,)`` columns.
+    """
+    rows, columns = (
+        np.stack([a // 2, np.minimum((a + 1) // 2, n - 1)])
+        for a, n in zip((y, x), keep.shape, strict=True)
+    )
+    rows, columns = np.repeat(rows, 2, axis=0), np.tile(columns, (2, 1))  # (4, P)
+    best = np.argmax(keep[rows, columns], axis=0), np.arange(len(y))
+    return rows[best], columns[best]
 
 
 def schema_with(backbone: Backbone) -> str:

