@@ -10,10 +10,14 @@ ENOUGH = 4
 """Demonstrations whose agreement says something; one alone agrees with itself."""
 _OFF = 0.005  # [m] by which the middle of what is seen of a thing is off, in any direction
 _BLUR = 0.004  # [m] of votes, where that is asked
+_APART = 2.0  # steps by which demonstrations may be apart
 
 
 def explained(p: Array, share: Array, noise: Array, sharpness: float) -> Array:
     """How well each frame explains the votes for positions, next to a middling one: ``(F, H)``.
+
+    Demonstrations that are some steps apart differ along the way that they go, in every frame
+    alike. Where they go on, what they differ by across that way tells more.
 
     Args:
         p: Votes ``(F, K, H, d)`` [m].
@@ -22,7 +26,13 @@ def explained(p: Array, share: Array, noise: Array, sharpness: float) -> Array:
         sharpness: Exponent on the inverse variance.
     """
     mean = np.einsum("fk,fkhi->fhi", share, p)
-    variance = np.einsum("fk,fkhi->fh", share, (p - mean[:, None]) ** 2) + noise[:, None] ** 2
+    off, pace = p - mean[:, None], np.zeros_like(mean)  # (F, K, H, d), (F, H, d)
+    if mean.shape[1] > 1:
+        pace = np.gradient(mean, axis=1)
+    squared = (off**2).sum(-1)
+    swift = _APART**2 * (pace**2).sum(-1) + noise[:, None] ** 2  # (F, H)
+    squared -= _APART**2 * np.einsum("fkhi,fhi->fkh", off, pace) ** 2 / swift[:, None]
+    variance = np.einsum("fk,fkh->fh", share, squared) + noise[:, None] ** 2
     count = (share**2).sum(axis=1)
     alone = np.where(count > 0, count, 1.0)  # 1 over how many have a say
     told = np.clip((1 - alone) / (1 - 1 / ENOUGH), 0.0, 1.0)[:, None]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from icl_vla_embodiments.types import Array
 
-from .context import DemoContext
+from .context import DemoContext, once
 from .likeness import Compared, moment_costs, surprise
 
 NEAR = 0.015  # [m] within which places are alike
@@ -57,6 +57,24 @@ class Alignment:
             index: ``(K, M)`` their token for each thing; -1 for none.
             radius: As in :func:`.likeness.moment_costs`.
         """
+        # which thing comes first is a matter of now, and of no weight here
+        names = [column.tobytes() for column in index.T]
+        order = sorted(range(len(names)), key=lambda m: names[m])
+        key = ("alignment", radius, *(names[m] for m in order))
+        found = once(contexts, key, lambda: cls._of(contexts, index[:, order], radius))
+        return found._in_order(np.argsort(order))
+
+    def _in_order(self, things: NDArray[np.int64]) -> Alignment:
+        """With the things ``(M,)`` in this order; other hands stay behind them."""
+        hands = np.arange(len(things), self.moments.seen.shape[1])
+        columns = np.append(things, hands).astype(int)
+        relevance = [r[:, columns] for r in self.relevance]
+        return replace(self, moments=self.moments.in_order(things, columns), relevance=relevance)
+
+    @classmethod
+    def _of(
+        cls, contexts: Sequence[DemoContext], index: NDArray[np.int64], radius: float
+    ) -> Alignment:
         moments = Compared.shown(contexts, index)
         lengths = np.array([len(c) for c in contexts])
         frames = [np.arange(n) for n in lengths]
@@ -83,12 +101,14 @@ class Alignment:
         """How unlike each of ``T`` moments the frames of each demonstration are: ``(2, T, T_k)``.
 
         First by what matters at each frame, which tells the moment; then by everything alike, which
-        tells how familiar it is.
+        tells how familiar it is. Half-way along a way that is longer than those demonstrated
+        nothing is where it was: the end has to look nearer then than it does farther off.
         """
         relevance = np.concatenate(self.relevance)
         weights = np.stack([relevance, np.ones_like(relevance)])
         ends = np.cumsum([len(r) for r in self.relevance])
-        return np.split(moment_costs(now, self.moments, radius, weights), ends[:-1], axis=-1)
+        costs = moment_costs(now, self.moments, radius, weights, far=True)
+        return np.split(costs, ends[:-1], axis=-1)
 
 
 def paired(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -18,8 +19,9 @@ from icl_vla_retrieval.keys import schema_slug
 from ..perception.depth import depth_from_colour
 from ..perception.memory import VERSION, tracked_tokens
 from ..perception.tokens import Encoder
-from .doing import Doing, cylindrical, dealt_with
+from .doing import Doing, Standing, cylindrical, dealt_with
 
+Found = TypeVar("Found")
 OPEN = 1.0
 """Opening of a hand that has nothing to open."""
 _OUT = 0.1  # [m]
@@ -79,6 +81,13 @@ class DemoContext:
         """What has been done to the tokens by every frame: ``(T, M, 2)``."""
         return dealt_with(self.shapes, self.first, self.tcp[:, :3, 3])
 
+    @cached_property
+    def longest_stand(self) -> float:
+        """For how long the hand stands still at the most [s]."""
+        hand = Standing()
+        frames = zip(self.times, self.tcp, self.opening, strict=True)
+        return max((hand.by(float(t), T, float(o)) for t, T, o in frames), default=0.0)
+
     @property
     def shapes(self) -> Array:
         """``(T, M, 3)`` middles of what is seen of the tokens."""
@@ -106,6 +115,30 @@ class DemoContext:
             features=self.features[others],
             clouds=self.clouds[others],
         )
+
+
+class Demonstrations(list[DemoContext]):
+    """Those of one task for one effector, and what has been found out about them so far.
+
+    What they tell of each other does not depend on now: found out before an attempt begins, it
+    takes no time at the first look.
+    """
+
+    def __init__(self, contexts: Iterable[DemoContext]) -> None:
+        super().__init__(contexts)
+        self._found: dict[Hashable, Any] = {}
+
+    def once(self, key: Hashable, find: Callable[[], Found]) -> Found:
+        """What was found under a key; it is found now if it was not."""
+        if key not in self._found:
+            self._found[key] = find()
+        found: Found = self._found[key]
+        return found
+
+
+def once(contexts: Sequence[DemoContext], key: Hashable, find: Callable[[], Found]) -> Found:
+    """See :meth:`Demonstrations.once`; of other sequences nothing is kept."""
+    return contexts.once(key, find) if isinstance(contexts, Demonstrations) else find()
 
 
 def read_context(

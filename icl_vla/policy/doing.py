@@ -13,6 +13,7 @@ LATELY = 0.3  # [s]
 _THIN = 0.03  # opening at which fingers that are told to close hold something
 _MOVED = 0.02  # [m] from where it was first at which a thing counts as moved
 _MET = 0.04  # [m] from a hand at which a thing counts as met
+_MOVES, _TURNS, _OPENS = 0.005, 0.05, 0.05  # [m], [rad] and of the opening: then it has stirred
 
 
 @dataclass(frozen=True)
@@ -98,3 +99,29 @@ def dealt_with(places: Array, first: Array, hand: Array) -> Array:
     moved = 1 - np.exp(-0.5 * (away / _MOVED) ** 2)
     met = np.maximum.accumulate(np.exp(-0.5 * (off / _MET) ** 2), axis=0)
     return np.stack([moved, met], axis=-1)
+
+
+class Standing:
+    """For how long a hand has stood still."""
+
+    def __init__(self) -> None:
+        self._since: tuple[float, Array, float] | None = None
+
+    def by(self, time: float, pose: Array, opening: float) -> float:
+        """Take in a moment, and return the seconds.
+
+        Args:
+            time: [s].
+            pose: ``(4, 4)`` measured.
+            opening: Measured.
+        """
+        if self._since is None or self._stirred(pose, opening):
+            self._since = (time, pose, opening)
+        return time - self._since[0]
+
+    def _stirred(self, pose: Array, opening: float) -> bool:
+        assert self._since is not None
+        _, then, before = self._since
+        way = np.linalg.norm(pose[:3, 3] - then[:3, 3])
+        turn = np.linalg.norm(pose[:3, :3] - then[:3, :3]) / np.sqrt(2)  # near enough
+        return bool(max(way / _MOVES, turn / _TURNS, abs(opening - before) / _OPENS) > 1)

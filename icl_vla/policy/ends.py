@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from icl_vla_embodiments import se3
+from icl_vla_embodiments.types import Array
 
 from ..perception.memory import TrackedTokens
 from .agreement import ENOUGH
@@ -21,6 +23,7 @@ from .frames import Correspondence, End, frames_at_first
 _MOVED = 0.03  # [m] from its first place in half of the demonstrations, or it has no end
 _NOISE = 0.006  # [m] of ends that agree
 _SHARPNESS = 6.0  # exponent on the inverse variance
+_ASTRAY = (0.02, 4.0)  # [m], or times the median, from where most ends are
 _MEDIAN = 1.18  # of distances in a plane, where their standard deviation along an axis is 1
 
 
@@ -51,13 +54,30 @@ def foreseen(
         have = np.stack([f.valid & known for f in frames])  # (F, K)
         count = have.sum(axis=1)
         votes = np.where(have[..., None], se3.act(X, then[:, None])[:, :, 0], np.nan)
-        votes, count = votes[count > 0], count[count > 0]
-        # some have failed, of some the end was hidden: medians
+        votes, have, count = votes[count > 0], have[count > 0], count[count > 0]
+        # some have failed, of some the end was hidden or its marks were moved: medians
         places = np.nanmedian(votes, axis=1)  # (F, 3)
         off = np.linalg.norm((votes - places[:, None])[..., :2], axis=-1)
         variance = (np.nanmedian(off, axis=1) / _MEDIAN) ** 2
         share = count * (variance + _NOISE**2) ** -_SHARPNESS
         share = share / share.sum()
         blur = float(np.sqrt(share @ (variance / count)))
-        ends.append(End(m, then, known, share @ places, blur))
+        here = share @ places
+        astray = known & _elsewhere(votes, have * share[:, None], here)
+        ends.append(End(m, then, known & ~astray, astray, here, blur))
     return ends
+
+
+def _elsewhere(votes: Array, share: Array, here: Array) -> NDArray[np.bool_]:
+    """Which demonstrations' ends lie elsewhere: ``(K,)``.
+
+    Args:
+        votes: ``(F, K, 3)`` for the end [m], NaN for none.
+        share: ``(F, K)`` of the frames.
+        here: ``(3,)`` what they come to [m].
+    """
+    told = np.maximum(share.sum(axis=0), 1e-9)[:, None]
+    said = np.einsum("fk,fki->ki", share, np.nan_to_num(votes)) / told
+    off = np.linalg.norm((said - here)[:, :2], axis=-1)
+    known = share.any(axis=0)
+    return np.asarray(known & (off > max(_ASTRAY[0], _ASTRAY[1] * float(np.median(off[known])))))

@@ -67,7 +67,8 @@ class End:
     Attributes:
         thing: Row of its token.
         then: ``(K, 3)`` where the demonstrations ended with it [m].
-        known: ``(K,)`` those that have it.
+        known: ``(K,)`` those that have it, and ended with it where most did.
+        astray: ``(K,)`` those that have it, and seem to have ended with it elsewhere.
         here: ``(3,)`` where it is expected to end now [m].
         blur: How unsure that is [m].
     """
@@ -75,6 +76,7 @@ class End:
     thing: int
     then: Array
     known: NDArray[np.bool_]
+    astray: NDArray[np.bool_]
     here: Array
     blur: float
 

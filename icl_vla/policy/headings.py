@@ -9,6 +9,7 @@ the present scene is then registered to.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from icl_vla_embodiments import se2, se3
 from icl_vla_embodiments.types import Array
 
 from ..perception.registration import centred, mean_least, refined, turned_apart
-from .context import DemoContext
+from .context import DemoContext, once
 
 _FEWEST = 3  # demonstrations whose ways tell
 _ABOUT = 0.15  # [m] across the table within which a hand is about a thing
@@ -44,6 +45,34 @@ def turns_from_motion(
     Returns:
         Turns ``(K,)`` [rad] and which are known; None where ways or views do not tell.
     """
+    shape = whole_shape(contexts, index)
+    if shape is None:
+        return None
+    now, _ = _fit(shape.points, centred(cloud))
+    return np.where(shape.known, se2.wrap(now - shape.turns), 0.0), shape.known
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A thing as ``K`` demonstrations have seen it together.
+
+    Attributes:
+        points: ``(P, 3)`` about its middle, turned as in one of them.
+        turns: ``(K,)`` from there to each [rad]; 0 where it is not known.
+        known: ``(K,)``.
+    """
+
+    points: Array
+    turns: Array
+    known: NDArray[np.bool_]
+
+
+def whole_shape(contexts: Sequence[DemoContext], index: NDArray[np.int64]) -> Shape | None:
+    """A thing, tokens ``(K,)``, turned back by what ways tell; None where ways or views do not."""
+    return once(contexts, ("shape", index.tobytes()), lambda: _whole_shape(contexts, index))
+
+
+def _whole_shape(contexts: Sequence[DemoContext], index: NDArray[np.int64]) -> Shape | None:
     matched = [int(k) for k in np.flatnonzero(index >= 0)]
     rows = [k for k in matched if len(_way(contexts[k], int(index[k]))) > 2]
     if len(rows) < _FEWEST:
@@ -61,11 +90,10 @@ def turns_from_motion(
     errors = [_fit(whole, views[k][::_EVERY])[0] for k, whole in others.items()]
     if np.mean(np.abs(errors) < _RIGHT) < _FOUND:
         return None
-    now, _ = _fit(_whole(list(views.values())), centred(cloud))
     turns, known = np.zeros(len(contexts)), np.zeros(len(contexts), dtype=bool)
     for k, a in turn.items():
-        turns[k], known[k] = se2.wrap(now - a), True
-    return turns, known
+        turns[k], known[k] = a, True
+    return Shape(_whole(list(views.values())), turns, known)
 
 
 def _alike(turns: Sequence[float]) -> float:

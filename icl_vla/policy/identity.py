@@ -17,7 +17,7 @@ from icl_vla_embodiments.types import Array
 
 from ..perception.memory import SAME
 from .alignment import CHANCE, NEAR, paired, same_order, thinned
-from .context import DemoContext
+from .context import DemoContext, once
 from .likeness import Compared, matched_tokens, surprise
 
 _EVERY = 6  # frames between two that are compared
@@ -51,7 +51,7 @@ def settled(
     apart = [_apart(features, c.features) for c in contexts]
     if not any((a < 1).sum(axis=axis).max(initial=0) > 1 for a in apart for axis in (0, 1)):
         return index  # looks leave no choice
-    one, told = _one_thing(contexts)
+    one, told = one_thing(contexts)
     like = np.zeros((one.shape[1], len(features)))
     for i, column in enumerate(one.T):
         for k in np.flatnonzero(column >= 0):
@@ -67,12 +67,16 @@ def settled(
     return out
 
 
-def _one_thing(contexts: Sequence[DemoContext]) -> tuple[NDArray[np.int64], Array]:
+def one_thing(contexts: Sequence[DemoContext]) -> tuple[NDArray[np.int64], Array]:
     """Tokens of the demonstrations that are one thing: by what hands do about them, then by looks.
 
     Returns:
         ``(K, C)``, -1 for none; and ``(C,)`` how much hands tell of each, 0 to 1.
     """
+    return once(contexts, "one thing", lambda: _one_thing(contexts))
+
+
+def _one_thing(contexts: Sequence[DemoContext]) -> tuple[NDArray[np.int64], Array]:
     every = [matched_tokens(c.features, contexts) for c in contexts]
     best = max(range(len(every)), key=lambda k: int((every[k] >= 0).sum()))
     alike = every[best][:, (every[best] >= 0).mean(axis=0) >= _FEW]

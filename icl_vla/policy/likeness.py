@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,6 +16,7 @@ from .context import DemoContext
 from .doing import Doing, cylindrical
 
 EVERY = 3  # frames between two at which demonstrations are compared
+_FAR = 3.0  # times the radius, for places that look different
 _TINY = 1e-6
 
 
@@ -87,9 +88,20 @@ class Compared:
         each = {name: x[frames] for name, x in vars(self).items() if name != "moves"}
         return Compared(**each, moves=self.moves)
 
+    def in_order(self, things: NDArray[np.int64], seen: NDArray[np.int64]) -> Compared:
+        """With the things ``(M,)``, and what is seen ``(M + h,)``, in this order."""
+        return replace(
+            self, seen=self.seen[:, seen], past=self.past[:, things], moves=self.moves[things]
+        )
+
 
 def moment_costs(
-    now: Compared, then: Compared, radius: float, weight: Array | None = None
+    now: Compared,
+    then: Compared,
+    radius: float,
+    weight: Array | None = None,
+    *,
+    far: bool = False,
 ) -> Array:
     """How unlike each of ``T`` moments each of ``S`` others is: ``(..., T, S)``.
 
@@ -101,12 +113,16 @@ def moment_costs(
         radius: Distance at which a place starts to look different [m].
         weight: ``(..., S, M)`` of each thing and other hand (:mod:`.alignment`), for as many costs;
             None for equal.
+        far: Whether of two places that look different the nearer one is less so.
     """
     here, there = np.nan_to_num(now.seen, nan=np.inf), np.nan_to_num(then.seen)
     weight = np.ones(there.shape[:2]) if weight is None else weight + _TINY
     weight = np.swapaxes(np.where(np.isnan(then.seen[..., 0]), 0.0, weight), -1, -2)
     most = np.isfinite(here[..., 0]) @ weight  # (..., T, S)
-    alike = np.einsum("mts,...ms->...ts", _near(here, there, radius), weight)
+    close = _near(here, there, radius)
+    if far:
+        close = 0.5 * (close + _near(here, there, _FAR * radius))
+    alike = np.einsum("mts,...ms->...ts", close, weight)
     cost = (most - alike) / np.maximum(most, _TINY)
     cost += 0.3 * (1 - _near(now.hand, then.hand, radius))
     cost += 0.3 * (1 - _near(now.way, then.way, radius))
@@ -168,7 +184,7 @@ class DistanceToDemonstrations:
             for hand in (contexts, *others):
                 some = Compared.shown([hand[k]], shared[None]).at(slice(None, None, EVERY))
                 every = Compared.shown([hand[i] for i in rest], index[:, shared])
-                cost = cost + moment_costs(some, every, radius)
+                cost = cost + moment_costs(some, every, radius, far=True)
             found.append(len(shared))
             costs.append(cost.min(axis=1))
         usual = cls(int(np.median(found)), Familiarity(np.zeros(0)))

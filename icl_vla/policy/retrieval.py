@@ -29,15 +29,19 @@ from ..perception.tokens import Encoder
 from ..runtime.mobile import BASE, drivable, slides
 from .agreement import ENOUGH
 from .alignment import Alignment
-from .context import OPEN, DemoContext, measures_depth, read_hands
-from .doing import LATELY, Doing, Past
+from .context import OPEN, DemoContext, Demonstrations, measures_depth, read_hands
+from .doing import LATELY, Doing, Past, Standing
 from .ends import foreseen
 from .frames import Correspondence, End, FrameVotes, frames_now, hand_frames
 from .goal import Goal
+from .headings import whole_shape
+from .identity import one_thing
 from .interface import Episode, Trace
-from .likeness import Compared, DistanceToDemonstrations
+from .likeness import Compared, DistanceToDemonstrations, shared_tokens
 
 _AGAIN = 2  # times that a motion begins again
+_ASTRAY = 0.05  # weight of a demonstration that does not seem to end where the others do
+_LONGER = 0.5  # [s] than in any demonstration that a hand stands still, before it is told to go on
 
 
 @dataclass(frozen=True)
@@ -107,6 +111,7 @@ class RetrievalEpisode(ABC):
         hands: All hands that act together, this one among them.
         ends: Where things will have been brought; None where that has to be asked again.
         others: The same demonstrations as the robot's other hands saw them, if they took part.
+        stuck: Whether this hand stands still for longer than any demonstration does.
         colours_alone: Whether depth is guessed on the robot even where it is measured, because it
             was for the demonstrations: what is wrong in both alike does no harm.
     """
@@ -119,9 +124,10 @@ class RetrievalEpisode(ABC):
         effector: str,
     ) -> None:
         self.policy = policy
-        self.contexts = list(contexts)
+        self.contexts = Demonstrations(contexts)
         self.others: dict[str, list[DemoContext]] = {}
         self.colours_alone = False
+        beforehand(self.contexts, policy.config.radius)
         self.distance = DistanceToDemonstrations.between(self.contexts, policy.config.radius)
         self.action_space = action_space
         self.effector = effector
@@ -138,6 +144,9 @@ class RetrievalEpisode(ABC):
         self.ends: Sequence[End] | None = None
         self.hands: Sequence[RetrievalEpisode] = [self]
         self._past = Past()
+        self._standing = Standing()
+        self._longest_stand = max((c.longest_stand for c in self.contexts), default=0.0)
+        self.stuck = False
         self.unlike = 0.0
 
     def act(self, observation: Observation) -> ActionChunk:
@@ -214,10 +223,13 @@ class RetrievalEpisode(ABC):
         if self._last_time is not None:
             advance = round((time - self._last_time) * self.action_space.rate)
         self._last_time = time
-        pointers = self.tracker.update([c[0] for c in costs], advance)
+        onward = all(hand.stuck for hand in self.hands)
+        pointers = self.tracker.update([c[0] for c in costs], advance, onward=onward)
         self.unlike = min(float(c[1, t]) for c, t in zip(costs, pointers, strict=True))
         least = self.tracker.costs + self.tracker.strayed
         weights = several(least, self.policy.config.temperature)
+        astray = np.any([end.astray for end in self._ends()], axis=0)
+        weights = weights * np.where(astray, _ASTRAY, 1.0)
         return pointers, self._of_one_order(weights)
 
     def _of_one_order(self, weights: Array) -> Array:
@@ -244,13 +256,17 @@ class RetrievalEpisode(ABC):
     def frames(self, pointers: NDArray[np.int64], tcp: Array) -> Iterator[FrameVotes]:
         """All candidate frames now; the other hands are frames, too."""
         assert self.tokens is not None and self.correspondence is not None
-        if self.ends is None:
-            self.ends = foreseen(self.contexts, self.tokens, self.correspondence)
         yield from frames_now(
-            self.contexts, pointers, tcp, self.tokens, self.correspondence, self.ends
+            self.contexts, pointers, tcp, self.tokens, self.correspondence, self._ends()
         )
         for name, contexts in self.others.items():
             yield from hand_frames(name, contexts, pointers, self._poses[name])
+
+    def _ends(self) -> Sequence[End]:
+        assert self.tokens is not None and self.correspondence is not None
+        if self.ends is None:
+            self.ends = foreseen(self.contexts, self.tokens, self.correspondence)
+        return self.ends
 
     def costs(self, observation: Observation) -> list[Array]:
         """How unlike the present each frame of each demonstration is: ``(2, T_k)`` each.
@@ -271,6 +287,8 @@ class RetrievalEpisode(ABC):
         hands = [poses[name][:3, 3] for name in self.others]
         places = np.vstack([self.tokens.now.positions[shared], *hands])
         tcp, first = poses[self.effector], self.tokens.first.middles
+        stood = self._standing.by(observation.time, tcp, self._opening(observation))
+        self.stuck = stood > _LONGER + self._longest_stand
         past = self._past.with_(self.tokens.now.middles, first, tcp[:3, 3])[shared]
         now = Compared.now(places[None], tcp[None], self._doing(observation), past[None])
         return [c[:, 0] for c in self.alignment.costs(now, self.policy.config.radius)]
@@ -376,6 +394,23 @@ class RetrievalEpisode(ABC):
         state = SpaceState(poses=self._measured(observation), q=observation.q, grippers=openings)
         native = self.action_space.encode(chunk.targets, state, self.policy.model)
         return replace(chunk, native=self.action_space.clip(native))
+
+
+def beforehand(contexts: Demonstrations, radius: float) -> None:
+    """Find out what demonstrations tell of each other, about the things that most of them have.
+
+    The scene is expected to have these, too, or at least those that hands tell of; where it has
+    others, the first look takes longer.
+    """
+    if len(contexts) < ENOUGH:
+        return
+    index, told = one_thing(contexts)
+    shared = shared_tokens(index)
+    for m in shared:
+        whole_shape(contexts, index[:, m])
+    for some in (shared, [m for m in shared if told[m] > 0]):
+        if some:
+            Alignment.of(contexts, index[:, some], radius)
 
 
 def several(costs: Array, temperature: float) -> Array:

@@ -30,6 +30,7 @@ _BEHIND = 6  # steps that may be left out because the hand has gone them
 _PASSED = 0.02  # [m] from the hand: farther off, they are not gone yet
 _SHOWN = 0.1  # of agreement that one vote has with a turn that it shows
 _STILL = 0.001  # [m]
+_LEVER = 0.1  # [m] by which a turn of 1 rad moves what a hand holds
 _ALIKE = 0.01  # [m] between motions that go the same way
 _CHANCES = 0.1 * np.array([1, 2, 4])[:, None, None, None]  # of agreeing, with so many equal turns
 _QUARTERS = np.stack([se3.yaw(0.5 * np.pi * j) for j in range(4)])
@@ -52,7 +53,7 @@ class VoteEpisode(RetrievalEpisode):
         frames = list(self.frames(pointers, tcp))
         agreed = consensus(frames, commands, weights, tcp, config)
         openings = weighted_median(gripper, weights)  # a gripper is never averaged
-        begin = begun(agreed.poses[:, :3, 3], openings, tcp[:3, 3])
+        begin = begun(agreed.poses, openings, tcp)
         ahead = slice(begin, begin + config.horizon)
         agreed, openings = agreed.at(ahead), openings[ahead]
         trace: Trace = {
@@ -89,27 +90,29 @@ class Consensus:
         return Consensus(self.poses[steps], self.spread[steps], self.shares)
 
 
-def begun(places: Array, openings: Array, here: Array) -> int:
+def begun(poses: Array, openings: Array, here: Array) -> int:
     """The first of ``H`` steps that is not behind the hand already.
 
     Where pointers lag, a motion would first go back to where the hand was, and so for ever. Nothing
     is left out once a gripper is about to move, as that takes its time.
 
     Args:
-        places: ``(H, 3)`` of the hand [m].
+        poses: ``(H, 4, 4)`` of the hand.
         openings: ``(H,)``.
-        here: ``(3,)`` [m].
+        here: ``(4, 4)``.
     """
+    turns = se3.log3(poses[:, :3, :3] @ here[:3, :3].T)
+    places = np.concatenate([poses[:, :3, 3] - here[:3, 3], _LEVER * turns], axis=-1)
     same = np.abs(openings[: _BEHIND + 1] - openings[0]) < 0.05
     most = int(np.argmin(same)) if not same.all() else len(same)
-    away = np.linalg.norm(places[:most] - here, axis=-1)
+    away = np.linalg.norm(places[:most], axis=-1)
     leaving = np.append(away[1:] > away[:-1] - _STILL, True)
     nearest = int(np.argmax(leaving))  # so far every step came nearer; a way may come back later
     if away[nearest] > _PASSED:
         return 0
     if nearest + 1 < most:
         onwards = places[nearest + 1] - places[nearest]
-        past = (here - places[nearest]) @ onwards > 0
+        past = -places[nearest] @ onwards > 0
         return nearest + int(past and np.linalg.norm(onwards) > _STILL)
     return nearest
 

@@ -93,12 +93,16 @@ class PhaseTracker:
         columns = np.arange(len(ahead))
         return said[order[middle, columns], columns]
 
-    def update(self, costs: Sequence[Array], advance: int) -> NDArray[np.int64]:
+    def update(
+        self, costs: Sequence[Array], advance: int, *, onward: bool = False
+    ) -> NDArray[np.int64]:
         """Move every pointer to where the present most likely is.
 
         Args:
             costs: For each demonstration ``(T_k,)``: how unlike the present each frame is.
             advance: Frames expected to have passed since the last update.
+            onward: Whether pointers have to go on by as much, like or unlike the present: where
+                they wait for each other, nothing else would end it.
 
         Returns:
             ``(K,)`` pointers.
@@ -118,10 +122,14 @@ class PhaseTracker:
         near = self._paths + self._drift * np.abs(self._frames - expected)
         window = (step >= -self._slack) & (step <= furthest)
         window |= np.abs(self._frames - expected) <= self._slack
+        if onward:
+            ahead = np.minimum(self.pointers + max(advance, 1), self.lengths - 1)
+            window = (step >= (ahead - self.pointers)[:, None]) & (step <= furthest)
         local = np.where(window, near, np.inf).argmin(axis=1)
         anywhere = self._paths.argmin(axis=1)
         rows = np.arange(len(local))
         lost = self._paths[rows, local] - self._paths[rows, anywhere] > self._relock
+        lost &= not onward
         self.pointers = np.where(lost, anywhere, local)
         self.costs = now[rows, self.pointers]
         self.strayed = self._drift * np.abs(self.pointers - expected[:, 0])

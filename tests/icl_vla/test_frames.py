@@ -51,7 +51,9 @@ def test_a_push_is_carried_over_along_the_way_to_where_nothing_marks_the_end(see
     tokens = scene(meant)
     correspondence = Correspondence(demos, tokens)
     (end,) = foreseen(demos, tokens, correspondence)
-    assert end.thing == THING and end.known.all()
+    assert end.thing == THING
+    np.testing.assert_array_equal(end.astray, np.arange(10) < 2)
+    np.testing.assert_array_equal(end.known, ~end.astray)
     np.testing.assert_allclose(end.here, meant.first[MARK] + SIDE, atol=0.006)
     assert end.blur < 0.004
     assert not foreseen(demos[:3], tokens, Correspondence(demos[:3], tokens))  # too few to tell
@@ -98,8 +100,22 @@ def test_votes_about_what_is_not_quite_the_middle_agree_about_the_true_one(seed)
 
 def test_a_blurred_frame_explains_less():
     rng = np.random.default_rng(0)
-    votes = np.tile(rng.normal(0, 0.003, (1, 6, 4, 2)), (3, 1, 1, 1))
+    votes = np.tile(rng.normal(0, 0.003, (1, 6, 1, 2)), (3, 1, 4, 1))
     votes[2] *= 5
     share = np.full((3, 6), 1 / 6)
     sharp, blurred, wide = explained(votes, share, np.array([0.006, 0.02, 0.006]), 3.0)
     assert (sharp > 10 * blurred).all() and (sharp > 10 * wide).all()
+
+
+def test_a_frame_is_told_by_what_differs_across_the_way():
+    """Some are ahead of others, in all frames alike; in one they go side by side as well."""
+    rng = np.random.default_rng(0)
+    along = 0.01 * np.arange(8) + rng.uniform(-0.03, 0.03, (6, 1))
+    ahead = np.stack([along, np.zeros((6, 8))], axis=-1)
+    beside = ahead + np.array([0.0, 0.008]) * rng.uniform(-1, 1, (6, 1, 1))
+    share, noise = np.full((3, 6), 1 / 6), np.full(3, 0.006)
+    one, other, _ = explained(np.stack([ahead, beside, beside]), share, noise, 3.0)
+    assert (one > 1.5 * other).all()
+    waiting = np.repeat(ahead[:, :1], 8, axis=1)  # nobody goes anywhere: all of it counts
+    still, near, _ = explained(np.stack([waiting, 0.2 * waiting, waiting]), share, noise, 3.0)
+    assert (near > 10 * still).all()

@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 
 from icl_vla.policy.agreement import ENOUGH
-from icl_vla.policy.context import DemoContext
+from icl_vla.policy.alignment import Alignment
+from icl_vla.policy.context import DemoContext, Demonstrations
+from icl_vla.policy.headings import turns_from_motion
 from icl_vla.policy.identity import settled
 from icl_vla.policy.likeness import matched_tokens
-from icl_vla.policy.retrieval import several
+from icl_vla.policy.retrieval import beforehand, several
 from icl_vla.policy.vote import begun
+from icl_vla_embodiments import se3
 
 from .test_alignment import WANTED, pressed, shown
 
@@ -55,6 +58,34 @@ def test_hands_tell_look_alikes_apart_where_looks_do_not(seed):
     assert all(len(o) for o in one) and len({int(o[0]) for o in one}) == 1
     mixed = [int(np.flatnonzero(by_looks[k] == j)[0]) for k, j in enumerate(right)]
     assert len(set(mixed)) == 2  # looks alone had confused them
+
+
+def test_what_demonstrations_tell_of_each_other_is_found_out_beforehand(monkeypatch):
+    rng = np.random.default_rng(4)
+    demos = among_look_alikes(rng, 8)
+    now = LOOK + BLUR * rng.normal(size=(2, 3))
+    by_looks = matched_tokens(now, demos)
+    index = settled(demos, by_looks, now)
+    alone = Alignment.of(demos, index, 0.03)
+    known = Demonstrations(demos)
+    beforehand(known, 0.03)
+
+    def again(*_):
+        raise AssertionError("found out once already")
+
+    monkeypatch.setattr("icl_vla.policy.identity._one_thing", again)
+    monkeypatch.setattr("icl_vla.policy.headings._whole_shape", again)
+    monkeypatch.setattr(Alignment, "_of", again)
+    np.testing.assert_array_equal(settled(known, by_looks, now), index)
+    assert (
+        turns_from_motion(known, index[:, 0], demos[0].clouds[0]) is None
+    )  # nothing is to be seen
+    for order in ([0, 1], [1, 0]):  # which thing comes first is a matter of now
+        found = Alignment.of(known, index[:, order], 0.03)
+        for one, other in zip(found.relevance, alone.relevance, strict=True):
+            np.testing.assert_allclose(one, other[:, order])
+        np.testing.assert_allclose(found.moments.seen, alone.moments.seen[:, order])
+        np.testing.assert_array_equal(np.concatenate(found.beside), np.concatenate(alone.beside))
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -126,16 +157,26 @@ def test_some_have_a_say_even_where_one_is_much_nearer():
 
 
 def test_what_the_hand_has_gone_is_not_gone_again():
-    line = np.array([[0.0, 0.0, 0.01 * h] for h in range(14)])
-    same = np.zeros(14)
-    assert begun(line, same, np.array([0.0, 0.0, 0.0])) == 0
-    assert begun(line, same, np.array([0.0, 0.0, 0.034])) == 4  # 0.03 lies behind, 0.04 ahead
-    assert begun(line, same, np.array([0.0, 0.0, 0.038])) == 4
-    assert begun(line, same, np.array([0.05, 0.0, 0.034])) == 0  # aside: nothing is gone yet
+    def at(places, turns=0.0):
+        return se3.pose(se3.yaw(np.broadcast_to(turns, len(places))), places)
+
+    def here(*place, turn=0.0):
+        return se3.pose(se3.yaw(turn), np.array(place))
+
+    places = np.array([[0.0, 0.0, 0.01 * h] for h in range(14)])
+    line, same = at(places), np.zeros(14)
+    assert begun(line, same, here(0.0, 0.0, 0.0)) == 0
+    assert begun(line, same, here(0.0, 0.0, 0.034)) == 4  # 0.03 lies behind, 0.04 ahead
+    assert begun(line, same, here(0.0, 0.0, 0.038)) == 4
+    assert begun(line, same, here(0.05, 0.0, 0.034)) == 0  # aside: nothing is gone yet
     closing = np.where(np.arange(14) < 2, 1.0, 0.0)
-    assert begun(line, closing, np.array([0.0, 0.0, 0.034])) <= 2  # fingers take their time
+    assert begun(line, closing, here(0.0, 0.0, 0.034)) <= 2  # fingers take their time
     # down on a button and up again: passing one place twice is no reason to leave out the bottom
-    there_and_back = np.concatenate([line[4::-1], line[1:10]])
-    assert begun(there_and_back, same, np.array([0.0, 0.0, 0.031])) <= 2
-    waiting = np.concatenate([np.zeros((6, 3)), line[:8]])
-    assert begun(waiting, same, np.array([0.0, 0.0, 0.0])) == 0
+    there_and_back = at(np.concatenate([places[4::-1], places[1:10]]))
+    assert begun(there_and_back, same, here(0.0, 0.0, 0.031)) <= 2
+    waiting = at(np.concatenate([np.zeros((6, 3)), places[:8]]))
+    assert begun(waiting, same, here(0.0, 0.0, 0.0)) == 0
+    # on one spot, turning: what has been turned is not turned back
+    turning = at(np.zeros((14, 3)), 0.1 * np.arange(14))
+    assert begun(turning, same, here(0.0, 0.0, 0.0, turn=0.34)) == 4
+    assert begun(turning, same, here(0.0, 0.0, 0.0, turn=-1.0)) == 0

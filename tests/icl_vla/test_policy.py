@@ -11,6 +11,7 @@ import pytest
 from icl_vla.perception.memory import TrackedTokens
 from icl_vla.perception.tokens import CLOUD, SceneTokens
 from icl_vla.policy.context import DemoContext
+from icl_vla.policy.doing import Standing
 from icl_vla.policy.frames import Correspondence, FrameVotes, frames_now
 from icl_vla.policy.interface import Episode, Policy
 from icl_vla.policy.likeness import DistanceToDemonstrations
@@ -353,6 +354,33 @@ def test_the_pointer_finds_its_way_after_a_jump(jump):
     for _ in range(3):  # its patience
         tracker.update([costs_of(path, path[jump[1]])], advance=0)
     assert abs(tracker.phases[0] - jump[1] / 100) <= 0.05
+
+
+def test_a_pointer_that_waits_is_told_to_go_on():
+    """Between the present and what comes next lies what is unlike the present."""
+    cost = np.where(np.abs(np.arange(101) - 20) < 3, 0.0, 0.3)
+    tracker = PhaseTracker([101])
+    for frame in range(0, 21, 4):
+        tracker.update([np.abs(np.arange(101) - frame) / 100], advance=4 if frame else 0)
+    for _ in range(20):
+        tracker.update([cost], advance=4)
+    assert abs(tracker.pointers[0] - 20) < 3
+    before = tracker.pointers[0]
+    for k in range(1, 4):
+        tracker.update([cost], advance=4, onward=True)
+        assert 4 * k <= tracker.pointers[0] - before <= 10 * k
+    for _ in range(40):
+        tracker.update([cost], advance=4, onward=True)
+    assert tracker.pointers[0] == 100
+
+
+def test_standing_still_is_told_by_place_turn_and_fingers():
+    hand = Standing()
+    assert hand.by(1.0, np.eye(4), 1.0) == 0.0
+    assert hand.by(1.4, se3.pose(p=[0.003, 0.0, 0.0]), 1.0) == pytest.approx(0.4)
+    assert hand.by(1.8, se3.pose(se3.yaw(0.1)), 1.0) == 0.0
+    assert hand.by(2.2, se3.pose(se3.yaw(0.1)), 0.5) == 0.0
+    assert hand.by(3.0, se3.pose(se3.yaw(0.1)), 0.52) == pytest.approx(0.8)
 
 
 def test_confidence_reads_as_a_probability():
