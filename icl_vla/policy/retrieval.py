@@ -40,7 +40,7 @@ from .interface import Episode, Trace
 from .likeness import Compared, DistanceToDemonstrations, shared_tokens
 
 _AGAIN = 2  # times that a motion begins again
-_ASTRAY = 0.05  # weight of a demonstration that does not seem to end where the others do
+_DOUBTED = 0.05  # weight of a demonstration that does not seem to end where the others do
 _LONGER = 0.5  # [s] than in any demonstration that a hand stands still, before it is told to go on
 
 
@@ -229,7 +229,7 @@ class RetrievalEpisode(ABC):
         least = self.tracker.costs + self.tracker.strayed
         weights = several(least, self.policy.config.temperature)
         astray = np.any([end.astray for end in self._ends()], axis=0)
-        weights = weights * np.where(astray, _ASTRAY, 1.0)
+        weights = weights * np.where(astray, _DOUBTED, 1.0)
         return pointers, self._of_one_order(weights)
 
     def _of_one_order(self, weights: Array) -> Array:
