@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from scipy.spatial import KDTree
+from scipy.spatial.distance import cdist
 
 from icl_vla_embodiments import se3
 from icl_vla_embodiments.types import Array
@@ -41,6 +42,24 @@ def relative_yaw(then: Array, now: Array) -> tuple[float, bool]:
     local = (residual <= np.roll(residual, 1)) & (residual <= np.roll(residual, -1))
     fits = np.flatnonzero(local & (residual <= _AMBIGUOUS * best + _ROUNDING))
     return refined(residual, int(fits[np.argmin(np.abs(_ANGLES[fits]))])), True
+
+
+def misfit(then: Array, now: Array) -> float:
+    """How far two surfaces on a table are from each other, next to their width; 0 where they match.
+
+    However they are turned about the vertical, and wherever they stand.
+
+    Args:
+        then: ``(P, 3)`` [m].
+        now: ``(Q, 3)`` [m].
+    """
+    a, b = (c - [0.0, 0.0, c[:, 2].min()] for c in (centred(then), centred(now)))
+    squared = turned_apart(a, b)
+    best = int(np.argmin(mean_least(squared, 1) + mean_least(squared, 2)))
+    a = centred(a @ _TURNS[best].T)  # turned, an uneven thing's outline has another middle
+    apart = cdist(a, b)
+    off = 0.5 * (apart.min(axis=0).mean() + apart.min(axis=1).mean())
+    return float(off / max(np.sqrt((a[:, :2] ** 2).sum(axis=1).mean()), _ROUNDING))
 
 
 def least_motion(known: Array, seen: Array, shift: Array) -> Array:

@@ -103,7 +103,7 @@ class Correspondence:
         features = tokens.first.features[known:]
         fresh = matched_tokens(features, self._contexts)
         if not known:
-            fresh = settled(self._contexts, fresh, features)
+            fresh = settled(self._contexts, fresh, features, tokens.first.clouds)
         for row, before in zip(fresh, self.index, strict=True):
             row[np.isin(row, before)] = -1
         turns = self._turns(fresh, tokens.first.clouds[known:])

@@ -16,6 +16,7 @@ from scipy.optimize import linear_sum_assignment
 from icl_vla_embodiments.types import Array
 
 from ..perception.memory import SAME
+from ..perception.registration import misfit
 from .alignment import CHANCE, NEAR, paired, same_order, thinned
 from .context import DemoContext, once
 from .likeness import Compared, matched_tokens, surprise
@@ -23,6 +24,8 @@ from .likeness import Compared, matched_tokens, surprise
 _EVERY = 6  # frames between two that are compared
 _RADIUS = 0.03  # [m] as in :func:`.likeness.moment_costs`
 _FEW = 0.3  # of the demonstrations that must have a thing, for hands to tell which it is
+_FORMS = 3  # demonstrations whose views of a thing tell its form,
+_POINTS = 2  # by every other point
 _LOOKS = 0.5  # weight of a thing that hands tell nothing of
 _FEWEST = 3  # demonstrations that can outvote one
 _ROUNDS = 2
@@ -31,7 +34,7 @@ _TOLD = 2.0  # [nats] of agreement that weigh as much as the greatest difference
 
 
 def settled(
-    contexts: Sequence[DemoContext], index: NDArray[np.int64], features: Array
+    contexts: Sequence[DemoContext], index: NDArray[np.int64], features: Array, clouds: Array
 ) -> NDArray[np.int64]:
     """The same correspondence, corrected by what hands do about things that look alike.
 
@@ -42,6 +45,7 @@ def settled(
         contexts: ``K`` demonstrations.
         index: ``(K, M)`` their token for each thing, by looks; -1 for none.
         features: ``(M, F)`` of the things.
+        clouds: ``(M, P, 3)`` their surfaces [m].
 
     Returns:
         ``(K, M)``.
@@ -54,8 +58,14 @@ def settled(
     one, told = one_thing(contexts)
     like = np.zeros((one.shape[1], len(features)))
     for i, column in enumerate(one.T):
-        for k in np.flatnonzero(column >= 0):
-            like[i] += np.maximum(1 - apart[k][:, column[k]], 0) / len(contexts)
+        some = np.flatnonzero(column >= 0)
+        unlike = np.array([apart[k][:, column[k]] for k in some])
+        may_be = np.flatnonzero((unlike < 1).any(axis=0))
+        if len(may_be) > 1 and told[i] > 0:
+            few = some[:: -(-len(some) // _FORMS)]
+            known = [contexts[k].clouds[column[k], ::_POINTS] for k in few]
+            unlike[:, may_be] += _otherwise(known, clouds[may_be, ::_POINTS])
+        like[i] = np.maximum(1 - unlike, 0).sum(axis=0) / len(contexts)
     out = np.full(index.shape, -1)
     # where there is one and were two, it is the one that matters
     for i, m in zip(*linear_sum_assignment(-like * (told[:, None] + _LOOKS)), strict=True):
@@ -65,6 +75,14 @@ def settled(
         free = [j not in row for j, row in zip(index[:, m], out, strict=True)]
         out[:, m] = np.where(free, index[:, m], -1)
     return out
+
+
+def _otherwise(known: Sequence[Array], clouds: Array) -> Array:
+    """How otherwise than some views of one thing surfaces ``(m, P, 3)`` are formed: ``(m,)``.
+
+    Pictures show poorly how large a thing is.
+    """
+    return np.array([np.mean([misfit(then, now) for then in known]) for now in clouds])
 
 
 def one_thing(contexts: Sequence[DemoContext]) -> tuple[NDArray[np.int64], Array]:

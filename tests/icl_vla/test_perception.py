@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from icl_vla.perception.memory import SceneMemory, match, tracked_tokens
-from icl_vla.perception.registration import relative_yaw, turned_apart
+from icl_vla.perception.registration import misfit, relative_yaw, turned_apart
 from icl_vla.perception.tokens import CLOUD, SceneTokens
 from icl_vla_embodiments import ReportedError, TaskTarget, se3
 
@@ -343,6 +343,19 @@ def test_a_turn_is_found_between_two_sparse_views(shape, symmetry):
     assert len(wrong) > 45
     # 48 points of a thing 5 cm wide lie 7 mm apart: 7 mm / 30 mm = 13 degrees a point
     assert np.median(wrong) < 8
+
+
+@pytest.mark.parametrize("shape", ["square", "rectangle", "ell"])
+def test_one_form_fits_itself_however_it_stands_and_no_larger_one(shape):
+    rng = np.random.default_rng(5)
+    same, larger = [], []
+    for before, after in rng.uniform(-np.pi, np.pi, (20, 2)):
+        then, now = seen_surface(shape, before, rng), seen_surface(shape, after, rng)
+        same.append(misfit(then, now + rng.uniform(-0.3, 0.3, 3)))
+        larger.append(misfit(then, 1.25 * now + rng.uniform(-0.3, 0.3, 3)))
+    assert max(same) < min(larger)
+    assert misfit(then, then + np.array([0.1, 0.2, 0.3])) < 1e-6
+    assert misfit(np.zeros((4, 3)), np.zeros((4, 3))) == 0.0  # nothing is seen of either
 
 
 @pytest.mark.parametrize("dimensions", [2, 3])
