@@ -183,6 +183,7 @@ class RetrievalEpisode(ABC):
     def begin_again(self) -> None:
         """Forget what has been done."""
         self._past, self._leader, self.ends = Past(), None, None
+        self._standing = Standing()
 
     def look(self, observation: Observation) -> TrackedTokens:
         """What is seen, as far as it is followed."""

@@ -10,7 +10,7 @@ task-parameterised regression (Calinon 2016) with retrieval for the phase and SE
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ from .agreement import about_origins, explained
 from .frames import FrameVotes
 from .interface import Trace
 from .likeness import surprise
+from .pace import hands_around, steps_behind
 from .retrieval import RetrievalConfig, RetrievalEpisode, RetrievalPolicy, demonstrated
 
 ANOTHER_GRASP = np.pi / 4  # [rad] between votes for rotations of different intent
@@ -52,6 +53,12 @@ class VoteEpisode(RetrievalEpisode):
         commands, gripper = demonstrated(self.contexts, pointers, steps)
         frames = list(self.frames(pointers, tcp))
         agreed = consensus(frames, commands, weights, tcp, config)
+        hands = se3.act(agreed.carried, hands_around(self.contexts, pointers))
+        behind = steps_behind(agreed.motions, weights * agreed.going, hands, tcp[:3, 3])
+        if behind.any():
+            in_step = np.maximum(pointers + behind, 0)
+            commands, gripper = demonstrated(self.contexts, in_step, steps)
+            agreed = consensus(frames, commands, weights, tcp, config)
         openings = weighted_median(gripper, weights)  # a gripper is never averaged
         begin = begun(agreed.poses, openings, tcp)
         ahead = slice(begin, begin + config.horizon)
@@ -79,15 +86,22 @@ class Consensus:
         poses: ``(H, 4, 4)``.
         spread: ``(H, 6, 6)`` covariance of the votes about them (:mod:`.tightness`).
         shares: ``(F,)`` each frame's mean share in the positions.
+        motions: ``(K, H, 3)`` each demonstration's places, carried over by all frames together [m].
+        going: ``(K,)`` how much it goes the way that most go, 0 to 1.
+        carried: ``(K, 4, 4)`` the affine map that carries places over at the first step.
     """
 
     poses: Array
     spread: Array
     shares: Array
+    motions: Array
+    going: Array
+    carried: Array
 
     def at(self, steps: slice) -> Consensus:
         """Some of the steps."""
-        return Consensus(self.poses[steps], self.spread[steps], self.shares)
+        poses, motions = self.poses[steps], self.motions[:, steps]
+        return replace(self, poses=poses, spread=self.spread[steps], motions=motions)
 
 
 def begun(poses: Array, openings: Array, here: Array) -> int:
@@ -166,7 +180,9 @@ def consensus(
     alpha /= alpha.sum(axis=0)
     trust = alpha[:, None] * np.array([f.valid & f.outside for f in frames])[..., None]  # (F, K, H)
     trust /= np.maximum(trust.sum(axis=0), 1e-9)
-    one_way = share * _one_way(np.einsum("fkh,fkhi->khi", trust, p), weights)
+    motions = np.einsum("fkh,fkhi->khi", trust, p)
+    going = _one_way(motions, weights)
+    one_way = share * going
     one_way /= np.maximum(one_way.sum(axis=1), 1e-9)[:, None]
     position = np.einsum("fh,fk,fkhi->hi", alpha, one_way, p)
     # frames that differ in nothing but a turn about the vertical are one where heights are asked
@@ -193,7 +209,9 @@ def consensus(
         tightness.spread(p[hung], everyone, alpha[hung], config.noise),
         _turn_spread(R, say, turned, (prior * hung) @ counted, config),
     )
-    return Consensus(se3.pose(rotation, position), spread, alpha.mean(axis=1))
+    carried = np.einsum("fk,fkij->kij", trust[..., 0], X)
+    poses, shares = se3.pose(rotation, position), alpha.mean(axis=1)
+    return Consensus(poses, spread, shares, motions, going, carried)
 
 
 def _turn_spread(
