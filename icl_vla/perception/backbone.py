@@ -154,7 +154,8 @@ def load_network(folder: Path) -> tuple[SceneNetwork, float]:
     try:
         config = json.loads((folder / "config.json").read_text())
         scale = float(config.pop("scale"))
-        network = SceneNetwork(NetworkConfig(**{**config, "widths": tuple(config["widths"])}))
+        sizes = {k: tuple(v) if isinstance(v, list) else v for k, v in config.items()}
+        network = SceneNetwork(NetworkConfig(**sizes))
         network.load_state_dict(load((folder / "model.safetensors").read_bytes()))
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise ReportedError(

@@ -26,11 +26,13 @@ class NetworkConfig:
         widths: Channels at a half, a quarter, an eighth and a sixteenth of the picture's size.
         embedding: Numbers that tell the things of one picture apart.
         feature: Numbers that tell what a thing looks like.
+        waves: Lengths [m] of waves along the axes that places are given by as well.
     """
 
     widths: tuple[int, int, int, int] = (24, 48, 96, 128)
     embedding: int = 8
     feature: int = 32
+    waves: tuple[float, ...] = ()
 
 
 class Seen(NamedTuple):
@@ -56,7 +58,7 @@ class SceneNetwork(nn.Module):
         a, b, c, d = config.widths
         self.down = nn.ModuleList(
             [
-                nn.Sequential(ConvBlock(7, a, stride=2), ConvBlock(a, a)),
+                nn.Sequential(ConvBlock(7 + 6 * len(config.waves), a, stride=2), ConvBlock(a, a)),
                 nn.Sequential(ConvBlock(a, b, stride=2), ConvBlock(b, b)),
                 nn.Sequential(ConvBlock(b, c, stride=2), ConvBlock(c, c)),
                 nn.Sequential(ConvBlock(c, d, stride=2), ConvBlock(d, d), ConvBlock(d, d)),
@@ -75,7 +77,8 @@ class SceneNetwork(nn.Module):
             points: ``(N, H, W, 3)`` where the pixels are in the base's axes [m].
             valid: ``(N, H, W)`` whether this is known.
         """
-        x = down_and_up(_inputs(rgb, points, valid), self.down, self.across, self.up)
+        x = _inputs(rgb, points, valid, self.config.waves)
+        x = down_and_up(x, self.down, self.across, self.up)
         y = self.head(x).float()
         keep, embedding, feature = y.split([1, self.config.embedding, self.config.feature], dim=1)
         return Seen(keep[:, 0], embedding, F.normalize(feature, dim=1))
@@ -117,15 +120,19 @@ def down_and_up(x: Tensor, down: nn.ModuleList, across: nn.ModuleList, up: nn.Mo
     return x
 
 
-def _inputs(rgb: Tensor, points: Tensor, valid: Tensor) -> Tensor:
-    """``(N, 7, H, W)``: colour, place, whether the place is known.
+def _inputs(rgb: Tensor, points: Tensor, valid: Tensor, waves: tuple[float, ...]) -> Tensor:
+    """``(N, 7 + 6 W, H, W)``: colour, place, whether the place is known, ``W`` waves.
 
     Places are relative to the picture's median, so that where a base or a camera stands does not
-    matter: a hand's breadth is 1.
+    matter: a hand's breadth is 1. Next to that a few millimetres are nothing; in sine and cosine of
+    places along each axis (Fourier features, Tancik et al. 2020) they show.
     """
     known = valid[..., None]
     flat = torch.where(known, points, torch.nan)[:, ::4, ::4].flatten(1, 2)
     middle = torch.nan_to_num(flat.nanmedian(dim=1).values)
-    place = torch.where(known, 10 * (points - middle[:, None, None]), 0.0).clamp(-6, 6)
-    x = torch.cat([rgb.float() / 127.5 - 1, place, valid[..., None].float()], dim=-1)
+    place = torch.where(known, points - middle[:, None, None], 0.0)
+    phases = [2 * torch.pi / length * place for length in waves]
+    seen = [f(phase) * known for phase in phases for f in (torch.sin, torch.cos)]
+    near = (10 * place).clamp(-6, 6)
+    x = torch.cat([rgb.float() / 127.5 - 1, near, known.float(), *seen], dim=-1)
     return x.permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -33,6 +34,7 @@ EXTENTS: dict[Shape, tuple[float, float, float]] = {
 """Edges in units of a cube's; 1 for all others, and where it is 0 it is painted on the table."""
 
 HOLLOW: tuple[Shape, ...] = ("bowl", "cup")
+MOVING: tuple[Shape, ...] = ("lid", "button", "drawer")
 
 
 @dataclass(frozen=True)
@@ -54,12 +56,13 @@ class Kind:
     size: tuple[float, float, float]
 
 
-def draw_collection(rng: np.random.Generator, hollow: bool = False) -> list[Kind]:
+def draw_collection(rng: np.random.Generator, about: Sequence[Shape] = ()) -> list[Kind]:
     """Groups of one to four things: the first looks anyhow, the others much like it.
 
     Args:
         rng: Draws everything.
-        hollow: Whether the first group has things that others can lie in.
+        about: Shapes one of which the first group has, the first of them most often; any, where
+            there is none.
     """
     edge = float(rng.uniform(0.025, 0.055))
     names = list(rng.permutation(list(PALETTE)))
@@ -68,7 +71,7 @@ def draw_collection(rng: np.random.Generator, hollow: bool = False) -> list[Kind
         named = group < len(names) and rng.random() < 0.7
         color = PALETTE[names[group]] if named else tuple(rng.uniform(0.05, 0.95, 3))
         second = (0.95, 0.95, 0.95) if rng.random() < 0.7 else tuple(rng.uniform(0, 1, 3))
-        shape = HOLLOW[int(rng.random() < 0.3)] if hollow and group == 0 else _shape(rng)
+        shape = _shape(rng, about if group == 0 else ())
         first = Look(shape, str(names[group]) if named else "")
         if rng.random() < 0.4:
             first = replace(first, pattern=str(rng.choice(PATTERNS)))  # type: ignore[arg-type]
@@ -85,10 +88,22 @@ def draw_collection(rng: np.random.Generator, hollow: bool = False) -> list[Kind
     return kinds
 
 
-def _shape(rng: np.random.Generator) -> Shape:
-    """Any; the plain ones, which families draw as each other's look-alikes, more often."""
+def _shape(rng: np.random.Generator, about: Sequence[Shape] = ()) -> Shape:
+    """Any; the plain ones, which families draw as each other's look-alikes, more often.
+
+    Of what a collection is about, the first ones more often.
+    """
+    if about:
+        return about[int(len(about) * rng.random() ** 2)]
     among = _PLAIN if rng.random() < 0.5 else SHAPES
     return among[int(rng.integers(len(among)))]
+
+
+def opened(client: Any, kinds: list[Kind], rng: np.random.Generator) -> None:
+    """Move the parts that move of a client's things."""
+    for i, k in enumerate(kinds):
+        if k.look.shape in MOVING:
+            client.resetJointState(i, 0, _opened(k, rng))
 
 
 def _opened(k: Kind, rng: np.random.Generator) -> float:

@@ -201,9 +201,9 @@ def train(
         ReportedError: The folder holds a run of another recipe.
     """
     torch.manual_seed(recipe.seed)
-    sizes: dict[str, Any] = dict(recipe.network)
-    if "widths" in sizes:
-        sizes["widths"] = tuple(sizes["widths"])
+    sizes: dict[str, Any] = {
+        k: tuple(v) if isinstance(v, list) else v for k, v in recipe.network.items()
+    }
     model = Contrasts(NetworkConfig(**sizes))
     model.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     fit(recipe, folder, model, model, WEIGHTS, progress)

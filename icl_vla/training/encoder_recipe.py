@@ -17,11 +17,18 @@ class Variety:
         nested: Share of the collections with things in, on and held over hollow ones.
         grey: Share of those that are seen without colours, in all or in half of the pictures.
         held: Share of the pictures of an arm in which it holds something.
+        moving: Share of the collections about things with parts that move; these stand elsewhere
+            in each picture then.
+        sides: Of the pictures [px]; a batch has one.
+        least: Smaller pictures are enlarged to this [px], as they are before they are looked at.
     """
 
     nested: float = 0.0
     grey: float = 0.0
     held: float = 0.0
+    moving: float = 0.0
+    sides: tuple[int, ...] = (96, 96, 128)
+    least: int = 0
 
 
 @dataclass(frozen=True)

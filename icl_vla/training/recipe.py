@@ -119,12 +119,14 @@ def _of_pictures(said: Any, file: Path, kind: str) -> EncoderRecipe:
     stages = []
     for row in said.get("stages") or []:
         stage = _known(row, TrainingStage, file)
-        scenes = Variety(**_known(stage.pop("scenes", {}), Variety, file))
+        scenes = _known(stage.pop("scenes", {}), Variety, file)
+        if "sides" in scenes:
+            scenes["sides"] = tuple(scenes["sides"])
         if not isinstance(stage.get("steps"), int) or stage["steps"] < 1:
             raise ReportedError(
                 "a stage of training has no steps", where=file, value=row, valid=["steps: 1000"]
             )
-        stages.append(TrainingStage(**stage, scenes=scenes))
+        stages.append(TrainingStage(**stage, scenes=Variety(**scenes)))
     if not stages:
         raise ReportedError(
             "a recipe has no stages", where=file, remedy="add, say, stages: [{steps: 4000}]"

@@ -20,18 +20,19 @@ from numpy.typing import NDArray
 from icl_vla_embodiments import CameraImage, se3
 from icl_vla_embodiments.types import Array
 
+from ..perception.resizing import enlarged
 from ..perception.sight import points_in_base
 from ..sim.bodies import draw_body
 from ..sim.bullet import connect
 from ..sim.scene import CameraSpec
 from . import meshes
-from .collection import HOLLOW, Kind, draw_collection, staged
+from .collection import HOLLOW, MOVING, Kind, draw_collection, opened, staged
 from .encoder_recipe import Variety
 from .stage import Picture, Prop, Stage, of_client, place
 
 PLAIN = Variety()
-SIZES = (96, 96, 128)  # [px] of a batch's pictures
 FIXED = ("mark", "line", "button", "lid", "drawer", "slot")
+_POSITIONS = 4  # of parts that move, in a collection
 _DRAWN = 8  # arms that are drawn by their number
 _COARSE = 0.03  # [m] details that arms lose
 _TEXELS = 64
@@ -85,10 +86,11 @@ def views(
     """
     # nothing is drawn for what there is none of, so a seed shows the same as without it
     nested = variety.nested > 0 and rng.random() < variety.nested
+    moving = not nested and variety.moving > 0 and rng.random() < variety.moving
     grey = rng.choice([0.5, 1.0]) if variety.grey > 0 and rng.random() < variety.grey else 0.0
-    side = int(rng.choice(SIZES))
-    kinds = draw_collection(rng, nested)
-    show = _Show(kinds, robots, rng, nested, variety.held)
+    side = int(rng.choice(variety.sides))
+    kinds = draw_collection(rng, HOLLOW if nested else MOVING if moving else ())
+    show = _Show(kinds, robots, rng, nested, variety)
     rgb, *others = zip(*(show.photograph(rng, side) for _ in range(pictures)), strict=True)
     if grey:
         rgb = tuple(_colourless(p) if rng.random() < grey else p for p in rgb)
@@ -117,10 +119,10 @@ class _Show:
         robots: Sequence[str],
         rng: np.random.Generator,
         nested: bool,
-        held: float,
+        variety: Variety,
     ) -> None:
         things, textures = staged(_client(), kinds, rng)
-        self.kinds, self.nested, self.held = kinds, nested, held
+        self.kinds, self.nested, self.variety = kinds, nested, variety
         known = len(robots) > 0 and rng.random() < 0.5
         self.arm = _arm(
             robots[int(rng.integers(len(robots)))] if known else int(rng.integers(_DRAWN))
@@ -131,6 +133,11 @@ class _Show:
         self.first_cover = len(textures)
         self.stage = Stage([*things.props, *props], [*textures, *covers])
         self.rest = things.poses.copy()  # of the props, with their thing at the origin
+        self.rests = [self.rest]  # the same with parts that move elsewhere
+        for _ in range(_POSITIONS - 1 if variety.moving > 0 else 0):
+            opened(_client(), kinds, rng)
+            place(things, _client())
+            self.rests.append(things.poses.copy())
         self.owner = np.array([p.body for p in things.props] + [-1] * len(props))
         self.colors = self.stage.colors.copy()
         self.plain = self.stage.texture.copy()
@@ -139,24 +146,32 @@ class _Show:
         """The first eight of :class:`Views`, of one picture of a new scene."""
         zoom = float(np.exp(rng.uniform(np.log(1.1), np.log(3.2)))) * side  # [px/m]
         camera = _camera(rng, side, zoom)
+        if len(self.rests) > 1:
+            self.rest = self.rests[int(rng.integers(len(self.rests)))]
         self._dress(rng)
         self._furnish(rng, min(0.4, 0.55 * side / zoom))
         picture = self.stage.photograph(camera.intrinsics, camera.T_world_camera, side, side)
         rgb = _sensed(picture, rng)
         noise = rng.uniform(0, 0.004) * rng.standard_normal(picture.depth.shape, dtype=np.float32)
         depth = np.where(picture.depth > 0, picture.depth + noise, 0).astype(np.float32)
-        image = CameraImage(rgb, depth, camera.intrinsics, None, camera.T_world_camera)
         valid = depth > 0
         if rng.random() < 0.15:  # no depth at all
             valid = np.zeros_like(valid)
         elif rng.random() < 0.3:  # holes, as sensors have them
             coarse = rng.random((side // 8, side // 8)) < rng.uniform(0, 0.3)
             valid = valid & ~np.kron(coarse, np.ones((8, 8), bool))[:side, :side]
+        pose = camera.T_world_camera
+        image = CameraImage(rgb, np.where(valid, depth, 0), camera.intrinsics, None, pose)
+        if self.variety.least > side:
+            image = enlarged(image, self.variety.least)
+            assert image.rgb is not None and image.intrinsics is not None
+            height, width = image.rgb.shape[:2]
+            picture = self.stage.photograph(image.intrinsics, pose, height, width)
+        assert image.rgb is not None and image.depth is not None
         thing = np.where(picture.instance < 0, -1, self.owner[picture.instance])
         robot = picture.instance >= len(self.rest) + 2
-        known = points_in_base(image, {})
-        pose = camera.T_world_camera
-        return rgb, known, valid, thing, picture.depth, robot, camera.intrinsics, pose
+        known, valid = points_in_base(image, {}), image.depth > 0
+        return image.rgb, known, valid, thing, picture.depth, robot, image.intrinsics, pose
 
     def _dress(self, rng: np.random.Generator) -> None:
         """Paint table, mat and arm, and light them."""
@@ -222,7 +237,7 @@ class _Show:
             away = rng.uniform(0.3, 0.7) * np.array([np.cos(angle), np.sin(angle)])
             T = se3.pose(se3.yaw(angle + np.pi + rng.normal(0, 0.6)), [*away, 0.0])
             stage.poses[first + 2 :] = T @ self.arm.posed(rng)
-            if self.held > 0 and rng.random() < self.held:
+            if self.variety.held > 0 and rng.random() < self.variety.held:
                 self._hand_over(rng)
 
     def _hand_over(self, rng: np.random.Generator) -> None:

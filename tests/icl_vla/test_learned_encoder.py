@@ -151,9 +151,10 @@ def test_the_ground_at_the_rim_of_a_thing_is_left_out() -> None:
     assert len(above_ground(points[:0])) == 0
 
 
-def test_where_the_base_stands_does_not_matter(batch: Views) -> None:
+@pytest.mark.parametrize("waves", [(), (0.1, 0.05)])
+def test_where_the_base_stands_does_not_matter(batch: Views, waves: tuple[float, ...]) -> None:
     torch.manual_seed(0)
-    network = SceneNetwork(TINY).eval()
+    network = SceneNetwork(replace(TINY, waves=waves)).eval()
     rgb, points, valid = (torch.from_numpy(a) for a in (batch.rgb, batch.points, batch.valid))
     with torch.inference_mode():
         here = network(rgb, points, valid)
@@ -256,6 +257,47 @@ def test_harder_scenes_have_things_in_hollow_ones_and_lose_colours() -> None:
     grey = views(np.random.default_rng(4), 10, (), Variety(grey=1.0))
     colourless = (np.ptp(grey.rgb.astype(int), axis=-1) == 0).all(axis=(1, 2))
     assert colourless.mean() >= 0.2 and not any(grey.words)
+
+
+def test_pictures_are_enlarged_and_tell_of_their_own_pixels() -> None:
+    small = views(np.random.default_rng(2), 6, (), Variety(sides=(96,)))
+    large = views(np.random.default_rng(2), 6, (), Variety(sides=(96,), least=144))
+    assert small.rgb.shape == (6, 96, 96, 3) and large.rgb.shape == (6, 144, 144, 3)
+    assert large.thing.shape == large.valid.shape == large.depth.shape == (6, 144, 144)
+    places = zip(large.points, large.valid, large.intrinsics, large.cameras, strict=True)
+    for points, valid, K, T in places:
+        v, u = np.nonzero(valid)
+        seen = (points[v, u] - T[:3, 3]) @ T[:3, :3] @ K.T
+        off = seen[:, :2] / seen[:, 2:] - np.stack([u, v], axis=1)
+        assert np.abs(off).max(initial=0) < 0.5
+    # a thing takes 2.25 times the pixels, and in no other picture
+    counts = [
+        [(b.thing == k).sum(axis=(1, 2)) for k in range(len(b.words))] for b in (small, large)
+    ]
+    few, many = (np.array(c, dtype=float) for c in counts)
+    some = few > 30
+    assert ((few > 0) <= (many > 0)).all() and some.sum() > 10
+    np.testing.assert_allclose(many[some] / few[some], 2.25, rtol=0.2)
+
+
+def test_parts_that_move_stand_elsewhere_in_each_picture() -> None:
+    def spread(variety: Variety) -> float:
+        """The greatest ratio of heights that a thing is seen to have, over some collections."""
+        most = 1.0
+        for seed in range(4):
+            batch = views(np.random.default_rng(seed), 16, (), replace(variety, sides=(128,)))
+            heights: dict[int, list[float]] = {}
+            known = zip(batch.thing, batch.points[..., 2], batch.valid, strict=True)
+            for thing, z, valid in known:
+                for k in np.unique(thing[valid & (thing >= 0)]):
+                    shown = z[(thing == k) & valid]
+                    if len(shown) > 80 and shown.min() < 0.015:  # it stands, and is seen whole
+                        heights.setdefault(int(k), []).append(float(shown.max()))
+            most = max([most, *(max(h) / min(h) for h in heights.values() if len(h) > 3)])
+        return most
+
+    # noise and what hides behind others shorten things, too; an open lid is twice as high
+    assert spread(Variety(moving=1.0)) > 1.4 * spread(Variety())
 
 
 def test_saved_weights_are_the_same_encoder(
