@@ -164,10 +164,10 @@ class _Show:
         image = CameraImage(rgb, np.where(valid, depth, 0), camera.intrinsics, None, pose)
         if self.variety.least > side:
             image = enlarged(image, self.variety.least)
-            assert image.rgb is not None and image.intrinsics is not None
+            assert image.rgb is not None
             height, width = image.rgb.shape[:2]
-            picture = self.stage.photograph(image.intrinsics, pose, height, width)
-        assert image.rgb is not None and image.depth is not None
+            picture = self.stage.photograph(np.array(image.intrinsics), pose, height, width)
+        assert image.rgb is not None and image.depth is not None and image.intrinsics is not None
         thing = np.where(picture.instance < 0, -1, self.owner[picture.instance])
         robot = picture.instance >= len(self.rest) + 2
         known, valid = points_in_base(image, {}), image.depth > 0
