@@ -35,6 +35,7 @@ EXTENTS: dict[Shape, tuple[float, float, float]] = {
 
 HOLLOW: tuple[Shape, ...] = ("bowl", "cup")
 MOVING: tuple[Shape, ...] = ("lid", "button", "drawer")
+_OTHERS = 0.3  # of the collections about some shapes are not about the first of them
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,8 @@ def draw_collection(rng: np.random.Generator, about: Sequence[Shape] = ()) -> li
 
     Args:
         rng: Draws everything.
-        about: Shapes one of which the first group has, the first of them most often; any, where
-            there is none.
+        about: Shapes, two or more, one of which the first group has, the first of them most often;
+            any, where there is none.
     """
     edge = float(rng.uniform(0.025, 0.055))
     names = list(rng.permutation(list(PALETTE)))
@@ -91,10 +92,11 @@ def draw_collection(rng: np.random.Generator, about: Sequence[Shape] = ()) -> li
 def _shape(rng: np.random.Generator, about: Sequence[Shape] = ()) -> Shape:
     """Any; the plain ones, which families draw as each other's look-alikes, more often.
 
-    Of what a collection is about, the first ones more often.
+    Of what a collection is about, the first one most often.
     """
     if about:
-        return about[int(len(about) * rng.random() ** 2)]
+        drawn = rng.random() / _OTHERS
+        return about[0 if drawn >= 1 else 1 + int((len(about) - 1) * drawn)]
     among = _PLAIN if rng.random() < 0.5 else SHAPES
     return among[int(rng.integers(len(among)))]
 
