@@ -10,7 +10,7 @@ task-parameterised regression (Calinon 2016) with retrieval for the phase and SE
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,13 +52,12 @@ class VoteEpisode(RetrievalEpisode):
         steps = config.horizon + _BEHIND
         commands, gripper = demonstrated(self.contexts, pointers, steps)
         frames = list(self.frames(pointers, tcp))
+        over = carried_over(frames, commands, weights, config)
+        hands = se3.act(over.first, hands_around(self.contexts, pointers))
+        behind = steps_behind(over.motions, weights * over.going, hands, tcp[:3, 3])
+        in_step = np.maximum(pointers + behind, 0)
+        commands, gripper = demonstrated(self.contexts, in_step, steps)
         agreed = consensus(frames, commands, weights, tcp, config)
-        hands = se3.act(agreed.carried, hands_around(self.contexts, pointers))
-        behind = steps_behind(agreed.motions, weights * agreed.going, hands, tcp[:3, 3])
-        if behind.any():
-            in_step = np.maximum(pointers + behind, 0)
-            commands, gripper = demonstrated(self.contexts, in_step, steps)
-            agreed = consensus(frames, commands, weights, tcp, config)
         openings = weighted_median(gripper, weights)  # a gripper is never averaged
         begin = begun(agreed.poses, openings, tcp)
         ahead = slice(begin, begin + config.horizon)
@@ -86,22 +85,38 @@ class Consensus:
         poses: ``(H, 4, 4)``.
         spread: ``(H, 6, 6)`` covariance of the votes about them (:mod:`.tightness`).
         shares: ``(F,)`` each frame's mean share in the positions.
-        motions: ``(K, H, 3)`` each demonstration's places, carried over by all frames together [m].
-        going: ``(K,)`` how much it goes the way that most go, 0 to 1.
-        carried: ``(K, 4, 4)`` the affine map that carries places over at the first step.
     """
 
     poses: Array
     spread: Array
     shares: Array
-    motions: Array
-    going: Array
-    carried: Array
 
     def at(self, steps: slice) -> Consensus:
         """Some of the steps."""
-        poses, motions = self.poses[steps], self.motions[:, steps]
-        return replace(self, poses=poses, spread=self.spread[steps], motions=motions)
+        return Consensus(self.poses[steps], self.spread[steps], self.shares)
+
+
+@dataclass(frozen=True)
+class CarriedOver:
+    """Places of ``K`` demonstrations for ``H`` steps in ``F`` frames.
+
+    Attributes:
+        p: ``(F, K, H, 3)`` as each frame has them [m].
+        share: ``(F, K)`` of the demonstrations that have the frame.
+        prior: ``(F,)`` weight of the frames.
+        alpha: ``(F, H)`` how much of all that each frame explains.
+        motions: ``(K, H, 3)`` carried over by all frames but the hand's own together [m].
+        going: ``(K,)`` how much each demonstration goes the way that most go, 0 to 1.
+        first: ``(K, 4, 4)`` affine map that carries places over at the first step.
+    """
+
+    p: Array
+    share: Array
+    prior: Array
+    alpha: Array
+    motions: Array
+    going: Array
+    first: Array
 
 
 def begun(poses: Array, openings: Array, here: Array) -> int:
@@ -140,6 +155,34 @@ def weighted_median(values: Array, weights: Array) -> Array:
     return np.take_along_axis(values, picked, axis=0)[0]
 
 
+def carried_over(
+    frames: Sequence[FrameVotes], commands: Array, weights: Array, config: RetrievalConfig
+) -> CarriedOver:
+    """Carry demonstrated places over in each frame, and tell how much it explains them.
+
+    See :func:`consensus`.
+    """
+    X = np.stack([f.X for f in frames])  # (F, K, 4, 4)
+    share = weights * np.stack([f.valid for f in frames])  # (F, K)
+    known = share.sum(axis=1)
+    share = share / np.maximum(known, 1e-9)[:, None]
+    prior = np.array([f.weight for f in frames]) * known
+
+    p = se3.act(X, commands[..., :3, 3])  # (F, K, H, 3)
+    turning = np.array([f.turns for f in frames])
+    p[turning] = about_origins(X[turning, :, :2, :2], p[turning], share[turning])
+    blur = np.array([f.blur for f in frames])
+    noise = np.hypot(config.noise, blur)
+    alpha = prior[:, None] * explained(p[..., :2], share, noise, config.sharpness)
+    alpha /= alpha.sum(axis=0)
+    trust = alpha[:, None] * np.array([f.valid & f.outside for f in frames])[..., None]  # (F, K, H)
+    trust /= np.maximum(trust.sum(axis=0), 1e-9)
+    motions = np.einsum("fkh,fkhi->khi", trust, p)
+    going = _one_way(motions, weights)
+    by_all = np.einsum("fk,fkij->kij", trust[..., 0], X)
+    return CarriedOver(p, share, prior, alpha, motions, going, by_all)
+
+
 def consensus(
     frames: Sequence[FrameVotes],
     commands: Array,
@@ -165,31 +208,17 @@ def consensus(
         tcp: ``(4, 4)`` measured pose, which breaks ties between equal grasps.
         config: Constants.
     """
-    X = np.stack([f.X for f in frames])  # (F, K, 4, 4)
-    share = weights * np.stack([f.valid for f in frames])  # (F, K)
-    known = share.sum(axis=1)
-    share = share / np.maximum(known, 1e-9)[:, None]
-    prior = np.array([f.weight for f in frames]) * known
-
-    p = se3.act(X, commands[..., :3, 3])  # (F, K, H, 3)
-    turning = np.array([f.turns for f in frames])
-    p[turning] = about_origins(X[turning, :, :2, :2], p[turning], share[turning])
-    blur = np.array([f.blur for f in frames])
-    noise, level_noise = np.hypot(config.noise, blur), np.hypot(config.level_noise, blur)
-    alpha = prior[:, None] * explained(p[..., :2], share, noise, config.sharpness)
-    alpha /= alpha.sum(axis=0)
-    trust = alpha[:, None] * np.array([f.valid & f.outside for f in frames])[..., None]  # (F, K, H)
-    trust /= np.maximum(trust.sum(axis=0), 1e-9)
-    motions = np.einsum("fkh,fkhi->khi", trust, p)
-    going = _one_way(motions, weights)
-    one_way = share * going
+    over = carried_over(frames, commands, weights, config)
+    p, share, prior, alpha = over.p, over.share, over.prior, over.alpha
+    one_way = share * over.going
     one_way /= np.maximum(one_way.sum(axis=1), 1e-9)[:, None]
     position = np.einsum("fh,fk,fkhi->hi", alpha, one_way, p)
     # frames that differ in nothing but a turn about the vertical are one where heights are asked
     rises = [np.append(f.X[:, 2, 3], f.valid).tobytes() for f in frames]
     some = np.unique(rises, return_index=True)[1]
+    level_noise = np.hypot(config.level_noise, [frames[i].blur for i in some])
     upright = prior[some, None] * explained(
-        p[some, ..., 2:], share[some], level_noise[some], config.sharpness
+        p[some, ..., 2:], share[some], level_noise, config.sharpness
     )
     upright /= upright.sum(axis=0)
     position[:, 2] = np.einsum("fh,fk,fkh->h", upright, one_way[some], p[some, ..., 2])
@@ -198,7 +227,8 @@ def consensus(
     turns = [np.append(f.X[:, :3, :3], f.valid).tobytes() for f in frames]
     _, one, which = np.unique(turns, return_index=True, return_inverse=True)
     counted = which[:, None] == np.arange(len(one))  # (F, U)
-    R, say = X[one, :, None, :3, :3] @ commands[..., :3, :3], share[one]
+    X = np.stack([frames[i].X for i in one])
+    R, say = X[:, :, None, :3, :3] @ commands[..., :3, :3], share[one]
     turned, evidence, shown = _one_mode(R, say, tcp[:3, :3], config.turn_noise)
     beta = (prior @ counted)[:, None] * evidence
     surest = np.take_along_axis(shown, np.argmax(beta, axis=0)[None, :, None], axis=0)[0]
@@ -209,9 +239,7 @@ def consensus(
         tightness.spread(p[hung], everyone, alpha[hung], config.noise),
         _turn_spread(R, say, turned, (prior * hung) @ counted, config),
     )
-    carried = np.einsum("fk,fkij->kij", trust[..., 0], X)
-    poses, shares = se3.pose(rotation, position), alpha.mean(axis=1)
-    return Consensus(poses, spread, shares, motions, going, carried)
+    return Consensus(se3.pose(rotation, position), spread, alpha.mean(axis=1))
 
 
 def _turn_spread(
