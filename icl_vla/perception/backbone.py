@@ -11,7 +11,7 @@ import json
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -154,10 +154,7 @@ def load_network(folder: Path) -> tuple[SceneNetwork, float]:
     try:
         config = json.loads((folder / "config.json").read_text())
         scale = float(config.pop("scale"))
-        sizes: dict[str, Any] = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in config.items()
-        }
-        network = SceneNetwork(NetworkConfig(**sizes))
+        network = SceneNetwork(NetworkConfig.of(config))
         network.load_state_dict(load((folder / "model.safetensors").read_bytes()))
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise ReportedError(

@@ -8,8 +8,9 @@ function*, 2017), and a feature of unit length that is the same whenever that th
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +34,12 @@ class NetworkConfig:
     embedding: int = 8
     feature: int = 32
     waves: tuple[float, ...] = ()
+
+    @classmethod
+    def of(cls, sizes: Mapping[str, Any]) -> NetworkConfig:
+        """From what a file says, in which tuples are lists."""
+        read: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in sizes.items()}
+        return cls(**read)
 
 
 class Seen(NamedTuple):

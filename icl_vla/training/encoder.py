@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -201,10 +200,7 @@ def train(
         ReportedError: The folder holds a run of another recipe.
     """
     torch.manual_seed(recipe.seed)
-    sizes: dict[str, Any] = {
-        k: tuple(v) if isinstance(v, list) else v for k, v in recipe.network.items()
-    }
-    model = Contrasts(NetworkConfig(**sizes))
+    model = Contrasts(NetworkConfig.of(recipe.network))
     model.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     fit(recipe, folder, model, model, WEIGHTS, progress)
     network = model.network.eval()

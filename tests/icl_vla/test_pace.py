@@ -33,7 +33,7 @@ def test_all_are_moved_to_where_the_hand_is(offs):
 
 
 def test_corners_stay_sharp():
-    """The mean of motions whose pointers are up to 2 steps off comes 2 cm short of the corner."""
+    """The mean of motions whose pointers are up to 2 steps off passes the corner 8 mm away."""
     offs = np.array([-2, -1, 0, 1, 2])
     motions, hands, here = shown(offs, 2.0)
     noisy = motions + 0.002 * np.random.default_rng(0).normal(size=(len(offs), 1, 3))
