@@ -22,6 +22,7 @@ from icl_vla_embodiments.types import Array
 
 from .sight import cameras_and_links, points_in_base
 from .tokens import CLOUD, SceneTokens
+from .touch import Body, body_of
 from .views import merged, size_features
 
 
@@ -62,6 +63,10 @@ class ComponentEncoder:
         """
         usable, links = cameras_and_links(observation, self.model, self.hulls)
         return merged([self._encode_camera(camera, links) for camera in usable])
+
+    def body(self, observation: Observation) -> Body | None:
+        """What the robot fills there; None where its shape or posture is not known."""
+        return body_of(observation, self.model, self.hulls)
 
     def _encode_camera(self, camera: CameraImage, links: dict[str, Array]) -> SceneTokens:
         assert camera.rgb is not None and camera.depth is not None

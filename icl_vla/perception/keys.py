@@ -114,7 +114,7 @@ class SceneKeys:
 
         def key(observation: Observation) -> NDArray[np.float32]:
             assert observation.q is not None
-            tokens = memory.update(self.encoder.encode(observation))
+            tokens = memory.look(self.encoder, observation)
             opening = float(observation.effectors[self.effector].gripper or 0.0)
             past.append((self.model.poses(observation.q)[self.effector], opening))
             tcp, openings = (np.stack([p[i] for p in past]) for i in (0, 1))

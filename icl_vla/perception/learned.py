@@ -24,6 +24,7 @@ from .backbone import Backbone
 from .resizing import enlarged, shrunk
 from .sight import cameras_and_links, points_in_base
 from .tokens import CLOUD, SceneTokens
+from .touch import Body, body_of
 
 MOST = 64  # tokens
 _KEPT = -0.7  # logit from which a pixel shows a thing; what lies flat is often less sure than even
@@ -79,6 +80,10 @@ class LearnedEncoder:
         usable, links = cameras_and_links(observation, self.model, self.hulls)
         groups = [g for camera in usable for g in self._groups(shrunk(camera, _PICTURE), links)]
         return self._tokens(_merged(groups, SAME / self.backbone.scale))
+
+    def body(self, observation: Observation) -> Body | None:
+        """What the robot fills there; None where its shape or posture is not known."""
+        return body_of(observation, self.model, self.hulls)
 
     def _groups(self, camera: CameraImage, links: dict[str, Array]) -> list[_Group]:
         """What one camera shows."""

@@ -8,12 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from icl_vla_embodiments import se3
+from icl_vla_embodiments import Observation, se3
 from icl_vla_embodiments.types import Array
 from icl_vla_retrieval import Demonstration
 
 from .registration import least_motion, share_on
 from .tokens import Encoder, SceneTokens
+from .touch import Body
 
 STRIDE = 2  # frames between two encoded pictures of a demonstration
 SAME = 0.6  # feature distance below which two tokens may be one thing
@@ -26,7 +27,7 @@ _PART = 0.02  # [m] from a thing within which half of what looks like it lies, i
 _BESIDE = 0.01  # [m] beyond where it was: there it has moved, however little is seen of it,
 _LEFT = 0.2  # if nothing is seen any more where most of it was
 _WHOLE = 0.65  # share of the usual pixels from which it counts as seen whole
-VERSION = 2
+VERSION = 3
 """Of how tokens are followed."""
 
 
@@ -49,14 +50,23 @@ class TrackedTokens:
 
 
 class SceneMemory:
-    """Follows tokens from frame to frame; what is hidden stays where it was last seen."""
+    """Follows tokens from frame to frame.
+
+    What is hidden stays where it was last seen, unless the robot has pushed it since.
+    """
 
     def __init__(self) -> None:
         self._tracked: TrackedTokens | None = None
         self._newcomers: SceneTokens | None = None
+        self._body: Body | None = None
 
-    def update(self, tokens: SceneTokens) -> TrackedTokens:
-        """Take in a new view and return what is known now."""
+    def look(self, encoder: Encoder, observation: Observation) -> TrackedTokens:
+        """Take in an observation and return what is known now."""
+        return self.update(encoder.encode(observation), encoder.body(observation))
+
+    def update(self, tokens: SceneTokens, body: Body | None = None) -> TrackedTokens:
+        """The same with the tokens of an observation, and what the robot filled there."""
+        before, self._body = self._body, body
         if self._tracked is None:
             self._tracked = TrackedTokens(tokens, tokens, np.ones(len(tokens), dtype=bool))
             return self._tracked
@@ -81,6 +91,11 @@ class SceneMemory:
             whole = tokens.pixels[j] >= _WHOLE * anchors.pixels[i]
             if whole or (np.abs(tokens.positions[j] - old.middles[i]) > size).any():
                 now["middles"][i] = tokens.positions[j]
+        if body is not None and before is not None:
+            for i in np.flatnonzero(~seen).tolist():
+                pushed = body.pushes(old.clouds[i], before)
+                for name in ("positions", "clouds", "middles"):
+                    now[name][i] += pushed
         known = [j for rows in parts.values() for j in rows]
         unmatched = np.setdiff1d(np.arange(len(tokens)), known)
         newcomers = _rows(tokens, unmatched)
@@ -120,7 +135,7 @@ def tracked_tokens(demonstration: Demonstration, encoder: Encoder) -> dict[str, 
     """Encode every :data:`STRIDE`-th frame and follow the tokens through the episode."""
     memory = SceneMemory()
     frames = range(0, len(demonstration), STRIDE)
-    states = [memory.update(encoder.encode(demonstration.observation(t))) for t in frames]
+    states = [memory.look(encoder, demonstration.observation(t)) for t in frames]
     last = states[-1]
     # between two looks things are half-way: one that moves would else lag behind its hand
     between = np.arange(len(demonstration)) / STRIDE

@@ -10,6 +10,8 @@ import numpy as np
 from icl_vla_embodiments import Observation
 from icl_vla_embodiments.types import Array
 
+from .touch import Body
+
 CLOUD = 144
 """Surface points kept for each token."""
 
@@ -69,4 +71,8 @@ class Encoder(Protocol):
 
     def encode(self, observation: Observation) -> SceneTokens:
         """Tokens of one observation, the robot itself left out."""
+        ...
+
+    def body(self, observation: Observation) -> Body | None:
+        """What the robot fills there; None where nobody knows."""
         ...

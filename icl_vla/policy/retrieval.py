@@ -190,7 +190,7 @@ class RetrievalEpisode(ABC):
         if self.colours_alone:
             cameras = {n: replace(c, depth=None) for n, c in observation.cameras.items()}
             observation = replace(observation, cameras=cameras)
-        return self.memory.update(self.policy.encoder.encode(observation))
+        return self.memory.look(self.policy.encoder, observation)
 
     def check(self, observation: Observation) -> None:
         """Refuse what a hand cannot be moved by.

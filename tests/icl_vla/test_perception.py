@@ -212,6 +212,9 @@ def test_between_two_looks_things_are_half_way(bank):
             self.way += 0.02
             return seen(shape + np.array([self.way, 0, 0]))
 
+        def body(self, observation):
+            return None
+
     tokens = tracked_tokens(bank[0], Moving())["tokens"][:, 0, 0]
     steps = np.diff(tokens[: 2 * ((len(tokens) - 1) // 2) + 1])
     np.testing.assert_allclose(steps, 0.01, atol=0.001)
@@ -251,6 +254,13 @@ def test_matching_is_the_assignment_of_least_cost():
         np.testing.assert_array_equal(columns[np.argsort(rows)], best)
 
 
+def follow(cell, target: TaskTarget) -> None:
+    """Move towards a target for 0.1 s."""
+    for _ in range(6):
+        command = cell.controller.track([target], cell.driver.observe(cameras=False), times=[0.1])
+        cell.driver.command(command, 1 / 60)
+
+
 def test_a_moved_block_is_followed_in_physics(cell):
     """The expert carries the cube; the token stays on it whenever it is in view."""
     cell = cell("pick-place")
@@ -271,16 +281,40 @@ def test_a_moved_block_is_followed_in_physics(cell):
         target = operator.act(cell.driver, observation)
         if target is None:
             break
-        for _ in range(6):
-            command = cell.controller.track(
-                [target], cell.driver.observe(cameras=False), times=[0.1]
-            )
-            cell.driver.command(command, 1 / 60)
+        follow(cell, target)
     assert np.linalg.norm(truth - start) > 0.1, "the cube was not carried"
     assert len(errors) > 20
     # fingers hide up to half of it: never farther off than its own width, mostly much nearer
     assert np.max(errors) < 0.04
     assert np.median(errors) < 0.012
+
+
+def test_what_is_hidden_goes_where_the_hand_pushes_it(cell):
+    """No picture shows it after the first; without knowing the robot it would stay."""
+    cell = cell("push")
+    observation = cell.reset(5)
+    pushed, blind, rng = SceneMemory(), SceneMemory(), np.random.default_rng(0)
+    operator = cell.task.expert(cell.workspace, rng)
+    tokens = cell.encoder.encode(observation)
+    start = {name: place.copy() for name, place in true_places(cell).items()}
+    first = pushed.update(tokens, cell.encoder.body(observation)).now.positions
+    blind.update(tokens)
+    nothing = SceneTokens.empty(tokens.features.shape[1])
+    for _ in range(150):
+        observation = cell.driver.observe()
+        target = operator.act(cell.driver, observation)
+        if target is None:
+            break
+        tracked = pushed.update(nothing, cell.encoder.body(observation))
+        follow(cell, target)
+    stays = blind.update(nothing).now.positions
+    np.testing.assert_array_equal(stays, first)
+    places = true_places(cell)
+    assert max(np.linalg.norm(places[n] - start[n]) for n in places) > 0.1, "nothing was pushed"
+    for name, place in places.items():
+        index = int(np.linalg.norm(first - start[name], axis=1).argmin())
+        moved, truly = tracked.now.positions[index] - first[index], place - start[name]
+        assert np.linalg.norm(moved - truly) < (0.012 if np.linalg.norm(truly) > 0.01 else 0.003)
 
 
 def outline(shape: str, p: np.ndarray) -> np.ndarray:

@@ -230,7 +230,7 @@ class Eyes:
         if self.kind == "pictures":
             seen["pictures"] = pictures(observation, self.station)[None]
         else:
-            tracked = self.memory.update(self.station.encoder.encode(observation))
+            tracked = self.memory.look(self.station.encoder, observation)
             seen |= things(
                 tracked.now.positions[None],
                 tracked.first.positions,
