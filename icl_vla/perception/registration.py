@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy.spatial import KDTree
 from scipy.spatial.distance import cdist
@@ -105,23 +107,25 @@ def centred(cloud: Array) -> Array:
     return np.asarray(cloud - np.append(0.5 * (low + high), 0.0))
 
 
-def turned_apart(a: Array, b: Array) -> Array:
+def turned_apart(a: Array, b: Array, steps: Sequence[int] = range(_STEPS)) -> Array:
     """Squared distances of points ``(n, d)``, turned by each of ``S`` angles, from ``(m, d)``.
 
     Args:
         a: In two or three dimensions; turned about the vertical.
         b: In as many.
+        steps: Numbers of the angles, each modulo :data:`_STEPS`.
 
     Returns:
         ``(S, n, m)``, a rounding error below 0 where points coincide.
     """
     # |u - v|^2 = |u|^2 + |v|^2 - 2 u v as one product is much quicker than differences
     count, d = a.shape
-    turned = np.empty((_STEPS, count, d + 2))
-    turned[..., :d] = a @ np.swapaxes(_TURNS[:, :d, :d], -1, -2)
+    turns = np.take(_TURNS, steps, axis=0, mode="wrap")
+    turned = np.empty((len(turns), count, d + 2))
+    turned[..., :d] = a @ np.swapaxes(turns[:, :d, :d], -1, -2)
     turned[..., d], turned[..., d + 1] = (a**2).sum(1), 1.0
     others = np.stack([*(-2 * b.T), np.ones(len(b)), (b**2).sum(1)])
-    return np.asarray((turned.reshape(-1, d + 2) @ others).reshape(_STEPS, count, len(b)))
+    return np.asarray((turned.reshape(-1, d + 2) @ others).reshape(len(turns), count, len(b)))
 
 
 def mean_least(squared: Array, axis: int) -> Array:
@@ -131,7 +135,22 @@ def mean_least(squared: Array, axis: int) -> Array:
 
 def refined(residual: Array, i: int) -> float:
     """The turn [rad] where residuals ``(S,)`` are least near step ``i``, by a parabola."""
-    left, mid, right = residual[i - 1], residual[i], residual[(i + 1) % _STEPS]
+    left, mid, right = np.take(residual, range(i - 1, i + 2), mode="wrap")
     bend = left - 2 * mid + right
     shift = 0.5 * (left - right) / bend if bend > 1e-9 else 0.0
     return float(_ANGLES[i] + shift * (_ANGLES[1] - _ANGLES[0]))
+
+
+def turned_finely(a: Array, b: Array, turn: float) -> float:
+    """The turn [rad] that lays points ``(n, 3)``, as many as there are, on ``(m, 3)``.
+
+    Args:
+        a: Whole; turned about the vertical.
+        b: What may be a part of it.
+        turn: Where to look, to a step.
+    """
+    i = round((turn - _ANGLES[0]) / (_ANGLES[1] - _ANGLES[0])) % _STEPS
+    residual = np.full(_STEPS, np.inf)
+    near = np.arange(i - 2, i + 3) % _STEPS
+    residual[near] = mean_least(turned_apart(a, b, near.tolist()), 1)
+    return refined(residual, int(near[1 + np.argmin(residual[near[1:4]])]))

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from icl_vla_embodiments import se2, se3
 from icl_vla_embodiments.types import Array
 
-from ..perception.registration import centred, mean_least, refined, turned_apart
+from ..perception.registration import centred, mean_least, refined, turned_apart, turned_finely
 from .context import DemoContext, once
 
 _FEWEST = 3  # demonstrations whose ways tell
@@ -25,7 +25,7 @@ _ABOUT = 0.15  # [m] across the table within which a hand is about a thing
 _OVER = 0.25  # [m] above it
 _DECIDED = 0.6  # of the worst fit that the best one is at most, where ways tell the turn
 _SAME = 1 / 3  # of the pairs turned alike at most: else no view could be wrong
-_POINTS = 300  # of a whole shape
+_POINTS = 300  # of a whole shape that is turned all round
 _EVERY = 2  # points of a view that is looked for among the others
 _RIGHT = np.deg2rad(20)  # error of a view's turn that counts as found
 _SHOWN = 2 / 3  # of the demonstrations in which ways have to be decided
@@ -48,7 +48,9 @@ def turns_from_motion(
     shape = whole_shape(contexts, index)
     if shape is None:
         return None
-    now, _ = _fit(shape.points, centred(cloud))
+    seen = centred(cloud)
+    roughly, _ = _fit(_fewer(shape.points), seen)
+    now = turned_finely(shape.points, seen, roughly)
     return np.where(shape.known, se2.wrap(now - shape.turns), 0.0), shape.known
 
 
@@ -86,14 +88,14 @@ def _whole_shape(contexts: Sequence[DemoContext], index: NDArray[np.int64]) -> S
     if _alike(list(turn.values())) > _SAME:
         return None
     views = {k: centred(contexts[k].clouds[index[k]]) @ se3.yaw(a) for k, a in turn.items()}
-    others = {k: _whole([v for o, v in views.items() if o != k]) for k in turn}
+    others = {k: _fewer(np.concatenate([v for o, v in views.items() if o != k])) for k in turn}
     errors = [_fit(whole, views[k][::_EVERY])[0] for k, whole in others.items()]
     if np.mean(np.abs(errors) < _RIGHT) < _FOUND:
         return None
     turns, known = np.zeros(len(contexts)), np.zeros(len(contexts), dtype=bool)
     for k, a in turn.items():
         turns[k], known[k] = a, True
-    return Shape(_whole(list(views.values())), turns, known)
+    return Shape(np.concatenate(list(views.values())), turns, known)
 
 
 def _alike(turns: Sequence[float]) -> float:
@@ -109,9 +111,8 @@ def _way(context: DemoContext, token: int) -> Array:
     return np.asarray(off[about])
 
 
-def _whole(views: Sequence[Array]) -> Array:
-    """Views of one thing together, no more points than needed."""
-    points = np.concatenate(views)
+def _fewer(points: Array) -> Array:
+    """No more than it takes to tell a turn to some degrees."""
     return np.asarray(points[:: max(1, len(points) // _POINTS)])
 
 

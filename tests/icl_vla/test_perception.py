@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from icl_vla.perception.memory import SceneMemory, match, tracked_tokens
-from icl_vla.perception.registration import misfit, relative_yaw, turned_apart
+from icl_vla.perception.registration import misfit, relative_yaw, turned_apart, turned_finely
 from icl_vla.perception.tokens import CLOUD, SceneTokens
-from icl_vla_embodiments import ReportedError, TaskTarget, se3
+from icl_vla_embodiments import ReportedError, TaskTarget, se2, se3
 
 ENOUGH = 60
 """[px] from which a thing counts as in view; at the camera's distance a cube of 4 cm has 120."""
@@ -324,6 +324,18 @@ def outline(shape: str, p: np.ndarray) -> np.ndarray:
         "rectangle": (np.abs(p[:, 0]) <= 0.04) & (np.abs(p[:, 1]) <= 0.015),
         "ell": (np.abs(p).max(1) <= 0.03) & ~((p[:, 0] > -0.01) & (p[:, 1] > -0.01)),
     }[shape]
+
+
+def test_a_turn_is_found_near_where_it_is_looked_for():
+    """A box with a fin has one; half a turn away it fits nearly as well."""
+    rng = np.random.default_rng(4)
+    fin = rng.uniform([0.03, -0.01, 0.02], [0.034, 0.01, 0.04], (300, 3))
+    whole = np.concatenate([box(rng, (0.08, 0.06, 0.04)), box(rng, (0.08, 0.06, 0.04)), fin])
+    for turn in np.linspace(-3.1, 3.1, 9):
+        part = rng.permutation(whole)[:CLOUD] @ se3.yaw(turn).T
+        for off in (-0.15, 0.0, 0.15):
+            found = turned_finely(whole, part, turn + off)
+            assert abs(se2.wrap(found - turn)) < np.deg2rad(2)
 
 
 def even_surface(shape: str) -> np.ndarray:
