@@ -27,7 +27,7 @@ from .tokens import CLOUD, SceneTokens
 from .touch import Body, body_of
 
 MOST = 64  # tokens
-_KEPT = -0.7  # logit from which a pixel shows a thing; what lies flat is often less sure than even
+_KEPT = -0.4  # logit from which a pixel shows a thing; what lies flat is often less sure than even
 _TOGETHER = 2.0  # embeddings this near are one thing's: half of what training pushes means apart
 _LARGEST = 0.15  # [m] of a thing about its middle
 _TOUCHING = 0.01  # [m] between the boxes of two parts of one thing at most
@@ -36,7 +36,7 @@ _LEAST = 144  # [px] that are looked at: with 96, answers at half the size are t
 _RIM = 0.005  # [m]
 _CELL = 0.012  # [m]: points in cells that touch hang together,
 _PIXELS = 1.4  # or so many pixels, where these are coarser
-_MAKING = 9  # version of how groups become tokens
+_MAKING = 10  # version of how groups become tokens
 _SCRAP = 20  # [px] of the camera: what is smaller is part of what it touches
 SAME = 0.6  # feature distance below which they may be, as in :mod:`.memory`
 

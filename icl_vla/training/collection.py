@@ -35,6 +35,7 @@ EXTENTS: dict[Shape, tuple[float, float, float]] = {
 
 HOLLOW: tuple[Shape, ...] = ("bowl", "cup")
 MOVING: tuple[Shape, ...] = ("lid", "button", "drawer")
+FLAT: tuple[Shape, ...] = ("mark", "line", "button")
 _OTHERS = 0.3  # of the collections about some shapes are not about the first of them
 
 
@@ -57,13 +58,16 @@ class Kind:
     size: tuple[float, float, float]
 
 
-def draw_collection(rng: np.random.Generator, about: Sequence[Shape] = ()) -> list[Kind]:
+def draw_collection(
+    rng: np.random.Generator, about: Sequence[Shape] = (), groups: int = 1
+) -> list[Kind]:
     """Groups of one to four things: the first looks anyhow, the others much like it.
 
     Args:
         rng: Draws everything.
-        about: Shapes, two or more, one of which the first group has, the first of them most often;
-            any, where there is none.
+        about: Shapes, two or more, one of which the first groups have, the first of them most
+            often; any, where there is none.
+        groups: How many are about them.
     """
     edge = float(rng.uniform(0.025, 0.055))
     names = list(rng.permutation(list(PALETTE)))
@@ -72,7 +76,7 @@ def draw_collection(rng: np.random.Generator, about: Sequence[Shape] = ()) -> li
         named = group < len(names) and rng.random() < 0.7
         color = PALETTE[names[group]] if named else tuple(rng.uniform(0.05, 0.95, 3))
         second = (0.95, 0.95, 0.95) if rng.random() < 0.7 else tuple(rng.uniform(0, 1, 3))
-        shape = _shape(rng, about if group == 0 else ())
+        shape = _shape(rng, about if group < groups else ())
         first = Look(shape, str(names[group]) if named else "")
         if rng.random() < 0.4:
             first = replace(first, pattern=str(rng.choice(PATTERNS)))  # type: ignore[arg-type]

@@ -19,6 +19,8 @@ class Variety:
         held: Share of the pictures of an arm in which it holds something.
         moving: Share of the collections about things with parts that move; these stand elsewhere
             in each picture then.
+        flat: Share of those about what lies on the table, or is painted on it.
+        video: Share of the pictures that went through a video's compression.
         sides: Of the pictures [px]; a batch has one.
         least: Smaller pictures are enlarged to this [px], as they are before they are looked at.
     """
@@ -27,6 +29,8 @@ class Variety:
     grey: float = 0.0
     held: float = 0.0
     moving: float = 0.0
+    flat: float = 0.0
+    video: float = 0.0
     sides: tuple[int, ...] = (96, 96, 128)
     least: int = 0
 

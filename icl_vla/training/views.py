@@ -26,9 +26,10 @@ from ..sim.bodies import draw_body
 from ..sim.bullet import connect
 from ..sim.scene import CameraSpec
 from . import meshes
-from .collection import HOLLOW, MOVING, Kind, draw_collection, opened, staged
+from .collection import FLAT, HOLLOW, MOVING, Kind, draw_collection, opened, staged
+from .colours import as_in_video, colourless, sensed
 from .encoder_recipe import Variety
-from .stage import Picture, Prop, Stage, of_client, place
+from .stage import Prop, Stage, of_client, place
 
 PLAIN = Variety()
 FIXED = ("mark", "line", "button", "lid", "drawer", "slot")
@@ -37,6 +38,8 @@ _DRAWN = 8  # arms that are drawn by their number
 _COARSE = 0.03  # [m] details that arms lose
 _TEXELS = 64
 _TILES = 24.0  # of a texture on a table's edge, in quarters
+_FLAT_GROUPS = 4  # of a collection that is about what is flat
+_LOSSES = (16, 34)  # of a video; see :func:`.colours.as_in_video`
 _AWAY = se3.pose(np.eye(3), [0.0, 0.0, -90.0])  # where no camera looks
 
 
@@ -87,13 +90,15 @@ def views(
     # nothing is drawn for what there is none of, so a seed shows the same as without it
     nested = variety.nested > 0 and rng.random() < variety.nested
     moving = not nested and variety.moving > 0 and rng.random() < variety.moving
+    flat = not (nested or moving) and variety.flat > 0 and rng.random() < variety.flat
     grey = rng.choice([0.5, 1.0]) if variety.grey > 0 and rng.random() < variety.grey else 0.0
     side = int(rng.choice(variety.sides))
-    kinds = draw_collection(rng, HOLLOW if nested else MOVING if moving else ())
+    about = HOLLOW if nested else MOVING if moving else FLAT if flat else ()
+    kinds = draw_collection(rng, about, _FLAT_GROUPS if flat else 1)
     show = _Show(kinds, robots, rng, nested, variety)
     rgb, *others = zip(*(show.photograph(rng, side) for _ in range(pictures)), strict=True)
     if grey:
-        rgb = tuple(_colourless(p) if rng.random() < grey else p for p in rgb)
+        rgb = tuple(colourless(p) if rng.random() < grey else p for p in rgb)
     points, valid, thing, depth, robot, intrinsics, cameras = (np.stack(each) for each in others)
     return Views(
         np.stack(rgb),
@@ -151,7 +156,9 @@ class _Show:
         self._dress(rng)
         self._furnish(rng, min(0.4, 0.55 * side / zoom))
         picture = self.stage.photograph(camera.intrinsics, camera.T_world_camera, side, side)
-        rgb = _sensed(picture, rng)
+        rgb = sensed(picture.rgb, rng)
+        if self.variety.video > 0 and rng.random() < self.variety.video:
+            rgb = as_in_video(rgb, float(rng.uniform(*_LOSSES)))
         noise = rng.uniform(0, 0.004) * rng.standard_normal(picture.depth.shape, dtype=np.float32)
         depth = np.where(picture.depth > 0, picture.depth + noise, 0).astype(np.float32)
         valid = depth > 0
@@ -353,19 +360,6 @@ def _camera(rng: np.random.Generator, side: int, zoom: float) -> CameraSpec:
     return CameraSpec(
         tuple(eye), tuple(target), side, side, float(np.clip(fov, 8, 90)), up=tuple(up)
     )
-
-
-def _sensed(picture: Picture, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Colours as a camera gives them: tinted, brighter or darker, noisy."""
-    gain = rng.uniform(0.75, 1.2) * rng.uniform(0.93, 1.07, 3)
-    speckle = 255 * rng.uniform(0, 0.03) * rng.standard_normal(picture.rgb.shape, dtype=np.float32)
-    return np.clip(gain * picture.rgb + speckle, 0, 255).astype(np.uint8)
-
-
-def _colourless(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """What a camera without colours gives (luma, ITU-R BT.601)."""
-    luma = rgb @ np.array([0.299, 0.587, 0.114])
-    return np.repeat(luma[..., None].astype(np.uint8), 3, axis=-1)
 
 
 def _cover(rng: np.random.Generator) -> NDArray[np.uint8]:

@@ -22,6 +22,8 @@ from icl_vla.perception.learned import (
 from icl_vla.perception.network import NetworkConfig, SceneNetwork, Seen
 from icl_vla.perception.resizing import enlarged
 from icl_vla.sim.workcell import Workcell
+from icl_vla.training.collection import FLAT, draw_collection
+from icl_vla.training.colours import as_in_video
 from icl_vla.training.encoder import (
     PUSH,
     Regions,
@@ -298,6 +300,29 @@ def test_parts_that_move_stand_elsewhere_in_each_picture() -> None:
 
     # noise and what hides behind others shorten things, too; an open lid is twice as high
     assert spread(Variety(moving=1.0)) > 1.4 * spread(Variety())
+
+
+def test_pictures_go_through_a_recording() -> None:
+    plain, recorded = (
+        views(np.random.default_rng(5), 1, (), Variety(video=share)) for share in (0.0, 1.0)
+    )
+    np.testing.assert_array_equal(plain.thing, recorded.thing)
+    assert np.abs(plain.rgb.astype(int) - recorded.rgb).max() > 20
+    smooth = np.linspace(0, 255, 96)[None, :, None].repeat(96, axis=0).repeat(3, axis=2)
+    losses = [np.abs(as_in_video(smooth.astype(np.uint8), x) - smooth).mean() for x in (16, 40)]
+    assert losses[0] < 2.0 < losses[1]
+    stripes = np.zeros((96, 96, 3), dtype=np.uint8)
+    stripes[:, ::2, 0], stripes[:, 1::2, 2] = 160, 160  # red and blue: one colour has to do for two
+    reds = as_in_video(stripes, 18.0)[:, :, 0].astype(float)
+    assert np.abs(reds[:, ::2].mean() - reds[:, 1::2].mean()) < 80
+
+
+def test_collections_about_flat_things_have_more_of_them() -> None:
+    def flat(groups: int) -> float:
+        drawn = [draw_collection(np.random.default_rng(s), FLAT, groups) for s in range(20)]
+        return float(np.mean([k.look.shape in FLAT for kinds in drawn for k in kinds]))
+
+    assert flat(4) > 1.5 * flat(1) > 0
 
 
 def test_saved_weights_are_the_same_encoder(
