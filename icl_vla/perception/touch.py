@@ -42,19 +42,18 @@ class Body:
             ``(3,)`` [m], with nothing upwards.
         """
         pushed = np.zeros(3)
-        if not len(surface) or np.ptp(surface[:, 2]) < _TALL:
+        if np.ptp(surface[:, 2]) < _TALL:
             return pushed
-        ways = {
-            link: (before.links[link], T)
-            for link, T in self.links.items()
-            if link in self.hulls.hulls and link in before.links
+        near = {
+            link: (before.links[link], now)
+            for link, now in self.links.items()
+            if link in self.hulls.hulls and self._may_touch(link, surface, before.links[link])
         }
-        near = [link for link in ways if self._may_touch(link, surface, before.links[link])]
         farthest = max((self._reach(link, before) for link in near), default=0.0)
         steps = max(int(np.ceil(farthest / _STEP)), 1)
         for i in range(steps):
-            for link in near:
-                now, then = (_between(*ways[link], (i + k) / steps) for k in (1, 0))
+            for link, (begin, end) in near.items():
+                then, now = (_between(begin, end, (i + k) / steps) for k in (0, 1))
                 points = surface + pushed
                 inside = self.hulls.mask(points, {link: now}, margin=0.0)
                 if inside.mean() < _TOUCHED:
