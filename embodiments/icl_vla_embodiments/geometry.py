@@ -178,6 +178,15 @@ class LinkHulls:
 
     def __init__(self, embodiment: Embodiment, *, cache: Path | None = None) -> None:
         self.hulls = hulls_of_embodiment(embodiment, cache)
+        self._balls: dict[str, tuple[Array, float]] = {}
+
+    def ball(self, link: str) -> tuple[Array, float]:
+        """Middle ``(3,)`` in a link's frame and radius [m] of a ball about its hulls."""
+        if link not in self._balls:
+            corners = np.concatenate([np.stack(hull.box) for hull in self.hulls[link]])
+            low, high = corners.min(axis=0), corners.max(axis=0)
+            self._balls[link] = 0.5 * (low + high), 0.5 * float(np.linalg.norm(high - low))
+        return self._balls[link]
 
     def mask(
         self, points: Array, link_poses: Mapping[str, Array], margin: float = 0.01

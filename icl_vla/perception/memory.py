@@ -7,27 +7,26 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
+from scipy.spatial import KDTree
 
 from icl_vla_embodiments import Observation, se3
 from icl_vla_embodiments.types import Array
 from icl_vla_retrieval import Demonstration
 
-from .registration import least_motion, share_on
+from .motion import ON, lies_there, middle, motion_hidden, motion_seen, stays
+from .registration import share_on
 from .tokens import Encoder, SceneTokens
-from .touch import Body
+from .touch import Body, Passage
 
 STRIDE = 2  # frames between two encoded pictures of a demonstration
 SAME = 0.6  # feature distance below which two tokens may be one thing
 _FAR = 0.25  # [m] of movement that costs as much as a difference of SAME
-_ON = 0.007  # [m] from a surface within which a point lies on it
-_STAYS = 0.95  # of what is seen of a thing that lies where it was: it has not moved,
-_COVERED = 0.8  # nor has it if so much of where it was is still seen
-_EXPLAINED = 0.75  # of what is seen that a motion has to explain
 _PART = 0.02  # [m] from a thing within which half of what looks like it lies, if it is a part of it
-_BESIDE = 0.01  # [m] beyond where it was: there it has moved, however little is seen of it,
-_LEFT = 0.2  # if nothing is seen any more where most of it was
+_BESIDE = 0.01  # [m] from where it was first: there a thing has moved
+_FEWEST = 10  # points of a thing by which it is seen
 _WHOLE = 0.65  # share of the usual pixels from which it counts as seen whole
-VERSION = 3
+_UNCHANGED = 0.8  # of what is seen that lies on its known surface, or a part of it has moved
+VERSION = 4
 """Of how tokens are followed."""
 
 
@@ -52,7 +51,7 @@ class TrackedTokens:
 class SceneMemory:
     """Follows tokens from frame to frame.
 
-    What is hidden stays where it was last seen, unless the robot has pushed it since.
+    What is hidden stays where it was last seen, unless the robot has moved it since.
     """
 
     def __init__(self) -> None:
@@ -74,30 +73,23 @@ class SceneMemory:
         now = {f.name: getattr(old, f.name).copy() for f in fields(old)}
         seen = np.zeros(len(old), dtype=bool)
         parts, sight = _parts(old, anchors, tokens), tokens.clouds.reshape(-1, 3)
-        for i, rows in parts.items():
-            seen[i] = True
-            j, size = rows[0], 0.5 * anchors.extents[i] + _BESIDE
-            still = bool(np.linalg.norm(old.positions[i] - anchors.positions[i]) < _BESIDE)
-            shift = tokens.positions[j] - old.positions[i]
-            points = np.concatenate(tokens.clouds[rows])
-            moved = _moved(old.clouds[i], points, shift, still)
-            if moved is not None:
-                now["positions"][i] = se3.act(moved, old.positions[i])
-                now["clouds"][i] = se3.act(moved, old.clouds[i])
-                now["middles"][i] = se3.act(moved, old.middles[i])
-            elif (np.abs(shift) > size).any() and share_on(old.clouds[i], sight, _ON) < _LEFT:
-                for name in ("positions", "clouds", "extents"):
-                    now[name][i] = getattr(tokens, name)[j]
-            whole = tokens.pixels[j] >= _WHOLE * anchors.pixels[i]
-            if whole or (np.abs(tokens.positions[j] - old.middles[i]) > size).any():
-                now["middles"][i] = tokens.positions[j]
-        if body is not None and before is not None:
-            for i in np.flatnonzero(~seen).tolist():
-                pushed = body.pushes(old.clouds[i], before)
+        stood = np.linalg.norm(old.positions - anchors.positions, axis=1) < _BESIDE
+        passage = Passage(before, body) if body is not None and before is not None else None
+        settled = stood.copy()  # whose surfaces are known as they lie now: first of all what stands
+        for i in np.argsort(stood, kind="stable").tolist():
+            surface, rows = old.clouds[i], parts.get(i, [])
+            settled[i] = False
+            points = _own(tokens.clouds[rows].reshape(-1, 3), surface, now["clouds"][settled])
+            settled[i], seen[i] = True, len(points) >= _FEWEST
+            motion = _motion(surface, points if seen[i] else None, sight, passage, bool(stood[i]))
+            if motion is not None:
                 for name in ("positions", "clouds", "middles"):
-                    now[name][i] += pushed
-        known = [j for rows in parts.values() for j in rows]
-        unmatched = np.setdiff1d(np.arange(len(tokens)), known)
+                    now[name][i] = se3.act(motion, getattr(old, name)[i])
+            whole = seen[i] and tokens.pixels[rows[0]] >= _WHOLE * anchors.pixels[i]
+            if whole and share_on(points, now["clouds"][i], ON) < _UNCHANGED:
+                now["middles"][i] = middle(points)
+        matched = [j for rows in parts.values() for j in rows]
+        unmatched = np.setdiff1d(np.arange(len(tokens)), matched)
         newcomers = _rows(tokens, unmatched)
         self._tracked = TrackedTokens(SceneTokens(**now), anchors, seen)
         self._admit(newcomers)
@@ -194,26 +186,42 @@ def _parts(old: SceneTokens, anchors: SceneTokens, tokens: SceneTokens) -> dict[
     return parts
 
 
-def _moved(known: Array, seen: Array, shift: Array, still: bool) -> Array | None:
-    """How a surface ``(P, 3)`` has moved, by points ``(Q, 3)`` of it; None where nothing tells.
-
-    A hand that covers half of a thing, or ink beside a mark, moves the middle of what is seen.
+def _motion(
+    surface: Array, points: Array | None, sight: Array, passage: Passage | None, stood: bool
+) -> Array | None:
+    """How a thing has moved; None where nothing tells.
 
     Args:
-        known: The surface as it was.
-        seen: Points of it now.
-        shift: ``(3,)`` of the middle of what is seen of it.
-        still: Whether it has not moved so far: then it takes more to tell that it has.
+        surface: ``(P, 3)`` as it lay [m].
+        points: ``(Q, 3)`` of it now; None if it is not seen.
+        sight: ``(N, 3)`` points of all that is seen.
+        passage: What the robot did meanwhile.
+        stood: Whether it has not moved so far.
     """
-    if still and share_on(seen, known, _ON) >= _STAYS:
-        return np.eye(4)
-    if still and share_on(known, seen, _ON) >= _COVERED:
-        return np.eye(4)
-    for begin in (np.zeros(3), shift):
-        motion = least_motion(known, seen, begin)
-        if share_on(seen, se3.act(motion, known), _ON) >= _EXPLAINED:
-            return motion
-    return None
+    if stood and points is not None and stays(surface, points):
+        return None
+    if points is None and lies_there(surface, sight):  # it looks different now
+        return None
+    touch = None if passage is None else passage.touch(surface)
+    if points is not None:
+        return motion_seen(surface, points, touch, stood)
+    return None if touch is None else motion_hidden(surface, sight, touch)
+
+
+def _own(points: Array, surface: Array, others: Array) -> Array:
+    """Of points ``(Q, 3)`` taken for one thing those that do not lie on another one beside it.
+
+    Args:
+        points: [m].
+        surface: ``(P, 3)`` of the thing as it lay.
+        others: ``(N, P, 3)`` of other things as they lie now.
+    """
+    low, high = points.min(axis=0, initial=np.inf) - ON, points.max(axis=0, initial=-np.inf) + ON
+    near = [o for o in others if ((o >= low) & (o <= high)).all(axis=1).any()]
+    if not near:
+        return points
+    theirs, own = (KDTree(s).query(points)[0] for s in (np.concatenate(near), surface))
+    return np.asarray(points[(theirs > ON) | (own < theirs)])
 
 
 def _rows(tokens: SceneTokens, index: NDArray[np.int64]) -> SceneTokens:

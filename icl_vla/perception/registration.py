@@ -64,7 +64,7 @@ def misfit(then: Array, now: Array) -> float:
     return float(off / max(np.sqrt((a[:, :2] ** 2).sum(axis=1).mean()), _ROUNDING))
 
 
-def least_motion(known: Array, seen: Array, shift: Array) -> Array:
+def least_motion(known: Array, seen: Array, begin: Array) -> Array:
     """How a thing has moved at least, by what is seen of it: ``(4, 4)`` in the base frame.
 
     Iterated closest points (Besl & McKay 1992), a shift and a turn about the vertical, that lay
@@ -74,13 +74,13 @@ def least_motion(known: Array, seen: Array, shift: Array) -> Array:
     Args:
         known: ``(P, 3)`` its surface as it lay [m].
         seen: ``(Q, 3)`` points of it as it lies now [m].
-        shift: ``(3,)`` to begin with [m]; 0 to begin where it was.
+        begin: ``(4, 4)`` to begin with, in the base frame; the unit to begin where it was.
     """
     about = known.mean(axis=0)
     surface, points = known - about, seen - about
     tree = KDTree(surface)
     stiff = _STIFF * float((surface[:, :2] ** 2).sum(axis=1).mean())
-    motion = se3.pose(p=shift)
+    motion = se3.pose(p=-about) @ begin @ se3.pose(p=about)
     for _ in range(_ITERATIONS):
         back = se3.act(se3.inverse(motion), points)
         there = surface[tree.query(back)[1]]

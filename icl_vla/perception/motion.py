@@ -1,0 +1,96 @@
+"""How a thing has moved since the last look: by what is seen of it, and by what touched it."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.spatial import KDTree
+
+from icl_vla_embodiments import se3
+from icl_vla_embodiments.types import Array
+
+from .registration import least_motion, share_on
+from .touch import Touch
+
+ON = 0.007
+"""[m] from a surface within which a point lies on it."""
+_STAYS = 0.95  # of what is seen of a thing that lies where it was: it has not moved,
+_COVERED = 0.8  # nor has it if so much of where it was is still seen
+_EXPLAINED = 0.75  # of what is seen that a motion has to explain
+_AROUND = 0.01  # [m] of where a touch has brought it, in which what is seen belongs to it
+_FEWEST = 5  # points that tell
+_TAKEN = 0.8, 0.2  # of two shares together, and more than of what lies still: then it was taken up
+_THERE = 0.6  # share of a hidden thing's place that is seen: something lies there as before,
+_GONE = 0.2  # or nothing does
+
+
+def stays(known: Array, points: Array) -> bool:
+    """Whether points ``(Q, 3)`` of a thing tell that it lies as its surface ``(P, 3)`` did."""
+    return share_on(points, known, ON) >= _STAYS or share_on(known, points, ON) >= _COVERED
+
+
+def motion_seen(known: Array, points: Array, touch: Touch | None, stood: bool) -> Array | None:
+    """How a surface has moved, by points of it: ``(4, 4)``; None where nothing tells.
+
+    A hand that covers half of a thing, or ink beside a mark, moves the middle of what is seen; and
+    a half of a bar may be any half of it. What a hand holds goes with the hand.
+
+    Args:
+        known: ``(P, 3)`` the surface as it was [m].
+        points: ``(Q, 3)`` of it now [m].
+        touch: What the robot did to it; None where nobody knows.
+        stood: Whether it has not moved so far: then it takes more to tell that it has.
+    """
+    rests = goes = _told(known, points)
+    begins = [(np.eye(4), np.inf)]
+    if touch is not None:
+        goes = _told(se3.act(touch.motion, known), points)
+        if touch.held and goes >= (max(rests + _TAKEN[1], _TAKEN[0]) if stood else rests):
+            return touch.motion
+        begins.insert(int(rests > goes), (touch.motion, _AROUND))
+    begins.append((se3.pose(p=middle(points) - middle(known)), np.inf))
+    for begin, around in begins:
+        motion = _fitted(known, points, begin, around)
+        if motion is not None:
+            return motion
+    return touch.motion if touch is not None and goes > rests and not stood else None
+
+
+def lies_there(known: Array, sight: Array) -> bool:
+    """Whether something is seen, in points ``(Q, 3)``, where a surface ``(P, 3)`` was."""
+    return share_on(known, sight, ON) >= _THERE
+
+
+def motion_hidden(known: Array, sight: Array, touch: Touch) -> Array:
+    """How a surface has moved that nothing was taken for: ``(4, 4)``.
+
+    Args:
+        known: ``(P, 3)`` as it was [m].
+        sight: ``(Q, 3)`` points of all that is seen [m].
+        touch: What the robot did to it.
+    """
+    goes, rests = (share_on(se3.act(m, known), sight, ON) for m in (touch.motion, np.eye(4)))
+    best = touch.motion if goes >= rests or rests < _GONE else np.eye(4)
+    motion = _fitted(known, sight, best, _AROUND)
+    return best if motion is None else motion
+
+
+def _told(there: Array, points: Array) -> float:
+    """Of a surface and of points both the share that lies on the other, 0 to 2."""
+    return share_on(points, there, ON) + share_on(there, points, ON)
+
+
+def _fitted(known: Array, points: Array, begin: Array, around: float) -> Array | None:
+    """The motion near ``begin`` by which points there lie on a surface; None if they do not."""
+    near = KDTree(se3.act(begin, known)).query(points)[0] < around
+    if near.sum() < _FEWEST:
+        return None
+    motion = least_motion(known, points[near], begin)
+    there = se3.act(motion, known)
+    if share_on(points, there, ON) >= _EXPLAINED or share_on(there, points, ON) >= _COVERED:
+        return motion
+    return None
+
+
+def middle(points: Array) -> Array:
+    """``(3,)`` of the box about most of points ``(Q, 3)``."""
+    return np.asarray(0.5 * np.quantile(points, [0.03, 0.97], axis=0).sum(axis=0))
