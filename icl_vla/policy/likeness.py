@@ -152,11 +152,13 @@ class DistanceToDemonstrations:
 
     Attributes:
         things: How many tokens a demonstration usually shares with the others.
-        familiarity: Calibrated by leaving each demonstration out.
+        familiarity: Of moments, calibrated by leaving each demonstration out.
+        straying: The same of whole attempts, by their farthest moments.
     """
 
     things: int
     familiarity: Familiarity
+    straying: Familiarity
 
     @classmethod
     def between(
@@ -174,7 +176,8 @@ class DistanceToDemonstrations:
         """
         if len(contexts) < 2:
             # one alone says nothing of how far apart demonstrations lie: all reads as one half
-            return cls(0, Familiarity.from_left_out([np.zeros(1)]))
+            alone = Familiarity.from_left_out([np.zeros(1)])
+            return cls(0, alone, alone)
         found, costs = [], []
         for k, context in enumerate(contexts):
             rest = [i for i in range(len(contexts)) if i != k]
@@ -187,20 +190,35 @@ class DistanceToDemonstrations:
                 cost = cost + moment_costs(some, every, radius, far=True)
             found.append(len(shared))
             costs.append(cost.min(axis=1))
-        usual = cls(int(np.median(found)), Familiarity(np.zeros(0)))
-        distances = [usual(cost, n) for cost, n in zip(costs, found, strict=True)]
-        return cls(usual.things, Familiarity.from_left_out(distances))
+        usual = int(np.median(found))
+        distances = [_with_missing(cost, n, usual) for cost, n in zip(costs, found, strict=True)]
+        farthest = [distance.max() for distance in distances]
+        return cls(usual, *(Familiarity.from_left_out(each) for each in (distances, farthest)))
 
     def __call__(self, cost: ArrayLike, shared: int) -> Array:
         """Least cost among the demonstrations, plus the share of the usual things that is missing.
 
         Costs compare what is there with where it was, and say nothing of what is not there.
         """
-        return np.asarray(cost) + max(0.0, 1 - shared / max(self.things, 1))
+        return _with_missing(cost, shared, self.things)
 
     def confidence(self, cost: float, shared: int) -> float:
         """From nearly 0 (never seen) to 1 (like the demonstrations)."""
         return self.familiarity.probability(float(self(cost, shared)))
+
+    def of_attempt(self, farthest: float) -> float:
+        """The same of a whole attempt, which was that far at the most.
+
+        Less the farther it is beyond all demonstrations, which are too few to tell that apart.
+        """
+        worst = float(self.straying.distances[-1])
+        beyond = worst / farthest if 0 < worst < farthest else 1.0
+        return beyond * self.straying.probability(farthest)
+
+
+def _with_missing(cost: ArrayLike, shared: int, things: int) -> Array:
+    """Costs, plus the share of the usual ``things`` that is missing."""
+    return np.asarray(cost) + max(0.0, 1 - shared / max(things, 1))
 
 
 def surprise(share: Array, chance: ArrayLike) -> Array:

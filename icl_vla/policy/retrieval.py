@@ -148,6 +148,7 @@ class RetrievalEpisode(ABC):
         self._longest_stand = max((c.longest_stand for c in self.contexts), default=0.0)
         self.stuck = False
         self.unlike = 0.0
+        self._farthest = 0.0  # from the demonstrations, so far
 
     def act(self, observation: Observation) -> ActionChunk:
         """Perceive, find the moment, and let the subclass choose the motion."""
@@ -350,12 +351,17 @@ class RetrievalEpisode(ABC):
         costs = self.tracker.costs
         assert self.correspondence is not None
         shared = len(self.correspondence.shared())
-        confidence = self.distance.confidence(self.unlike, shared)
+        self._farthest = max(self._farthest, float(self.distance(self.unlike, shared)))
         neighbours = tuple(
             Neighbour(c.episode, int(t), float(d), float(w), float(t / max(len(c) - 1, 1)))
             for c, t, d, w in zip(self.contexts, pointers, costs, weights, strict=True)
         )
         at_end = np.array([t >= len(c) - 2 for c, t in zip(self.contexts, pointers, strict=True)])
+        done = bool(weights[at_end].sum() > 0.5)
+        # in the end the attempt is judged as a whole, by where it was least like them
+        confidence = self.distance.confidence(self.unlike, shared)
+        if done:
+            confidence = self.distance.of_attempt(self._farthest)
         dt, twists = 1 / self.action_space.rate, None
         if self.effector == BASE:
             poses, twists = drivable(tcp, poses, dt, sideways=slides(self.action_space))
@@ -370,7 +376,7 @@ class RetrievalEpisode(ABC):
             confidence=np.full(len(gripper), confidence),
             neighbours=neighbours,
             trace={**self._things(pointers), **trace},
-            done=bool(weights[at_end].sum() > 0.5),
+            done=done,
         )
         self._last = chunk
         return self.encoded(chunk, observation)

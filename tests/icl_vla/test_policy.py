@@ -398,6 +398,13 @@ def test_confidence_reads_as_a_probability():
     assert distance.confidence(0.0, shared=0) == distance.confidence(1.0, shared=2)
     alone = DistanceToDemonstrations.between(demos[:1], CONFIG.radius)
     assert alone.confidence(0.3, shared=2) == 0.5
+    assert alone.of_attempt(0.3) == 0.5
+    farthest = distance.straying.distances
+    assert len(farthest) == len(demos) and farthest[-1] == worst
+    own = [distance.of_attempt(d) for d in farthest]
+    assert own[0] == 1.0 and own == sorted(own, reverse=True) and 0.1 <= own[-1] < 0.4
+    beyond = [distance.of_attempt(worst * by) for by in (1.01, 2.0, 10.0)]
+    assert 0.1 > beyond[0] > 1.9 * beyond[1] and beyond[2] < 0.05
 
 
 def test_policies_fit_the_interface():
