@@ -157,7 +157,8 @@ class ActionChunk:
         spread: Effector -> ``(H, 6, 6)`` covariance of the ways to do it about each pose (x y z
             [m], rotation vector [rad], base axes), where the policy knows it: large where it does
             not matter.
-        confidence: ``(H,)`` from 0 (never seen) to 1 (like the demonstrations).
+        confidence: ``(H,)`` from 0 (never seen) to 1 (like the demonstrations); of a chunk that is
+            the last one, about the whole attempt.
         native: ``(H, D)`` in the action space's own units, where one was given.
         neighbours: The remembered moments behind it.
         trace: What else explains it (frames and their weights, gate, tokens).

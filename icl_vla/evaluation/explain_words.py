@@ -109,10 +109,12 @@ def _ended(account: Account, step: int, look: Look) -> str:
 def _sure(account: Account, step: int, look: Look) -> str:
     said = []
     if look.confidence is not None:
-        said.append(
-            f"confidence {look.confidence:.2f}, the share of a left-out demonstration's moments"
-            " that lie as far from the others"
+        share = (
+            "of left-out demonstrations that strayed as far as this attempt has"
+            if look.chunk.done
+            else "of a left-out demonstration's moments that lie as far from the others"
         )
+        said.append(f"confidence {look.confidence:.2f}, the share {share}")
     if "right" in look.chunk.trace:
         said.append(f"{look.chunk.trace['right']:.0%} sure that they show this task")
     if look.chunk.done:

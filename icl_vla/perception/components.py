@@ -20,6 +20,7 @@ from icl_vla_embodiments.geometry import LinkHulls
 from icl_vla_embodiments.robot_model import RobotModel
 from icl_vla_embodiments.types import Array
 
+from .registration import box_of
 from .sight import cameras_and_links, points_in_base
 from .tokens import CLOUD, SceneTokens
 from .touch import Body, body_of
@@ -154,7 +155,7 @@ class ComponentEncoder:
         for label in np.flatnonzero(sizes >= self.min_pixels):
             members = order[starts[label] : starts[label + 1]]
             p, c = P[members].astype(float), C[members]
-            low, high = np.quantile(p, [0.03, 0.97], axis=0)
+            low, high = box_of(p)
             extent = high - low
             chroma = _chromaticity(np.median(c, axis=0))
             pick = members[np.linspace(0, len(members) - 1, CLOUD).astype(int)]

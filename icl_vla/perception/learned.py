@@ -21,6 +21,7 @@ from icl_vla_embodiments.robot_model import RobotModel
 from icl_vla_embodiments.types import Array
 
 from .backbone import Backbone
+from .registration import box_of
 from .resizing import enlarged, shrunk
 from .sight import cameras_and_links, points_in_base
 from .tokens import CLOUD, SceneTokens
@@ -147,7 +148,7 @@ class _Group:
     @cached_property
     def box(self) -> Array:
         """``(2, 3)`` lower and upper corner of most of it."""
-        return np.asarray(np.quantile(self.points, [0.03, 0.97], axis=0))
+        return box_of(self.points)
 
     @property
     def unit(self) -> Array:
@@ -211,7 +212,7 @@ def above_ground(points: NDArray[np.float32]) -> NDArray[np.bool_]:
     """
     if not len(points):
         return np.zeros(0, dtype=bool)
-    low, high = np.quantile(points[:, 2], [0.03, 0.97])
+    low, high = box_of(points[:, 2:])[:, 0]
     if high - low <= 3 * _RIM:
         return np.ones(len(points), dtype=bool)
     return np.asarray(points[:, 2] > low + _RIM)

@@ -13,8 +13,8 @@ from icl_vla_embodiments import Observation, se3
 from icl_vla_embodiments.types import Array
 from icl_vla_retrieval import Demonstration
 
-from .motion import ON, lies_there, middle, motion_hidden, motion_seen, stays
-from .registration import share_on
+from .motion import ON, motion_since
+from .registration import box_of, share_on
 from .tokens import Encoder, SceneTokens
 from .touch import Body, Passage
 
@@ -81,13 +81,14 @@ class SceneMemory:
             settled[i] = False
             points = _own(tokens.clouds[rows].reshape(-1, 3), surface, now["clouds"][settled])
             settled[i], seen[i] = True, len(points) >= _FEWEST
-            motion = _motion(surface, points if seen[i] else None, sight, passage, bool(stood[i]))
+            shown = points if seen[i] else None
+            motion = motion_since(surface, shown, sight, passage, bool(stood[i]))
             if motion is not None:
                 for name in ("positions", "clouds", "middles"):
                     now[name][i] = se3.act(motion, getattr(old, name)[i])
             whole = seen[i] and tokens.pixels[rows[0]] >= _WHOLE * anchors.pixels[i]
             if whole and share_on(points, now["clouds"][i], ON) < _UNCHANGED:
-                now["middles"][i] = middle(points)
+                now["middles"][i] = box_of(points).mean(axis=0)
         matched = [j for rows in parts.values() for j in rows]
         unmatched = np.setdiff1d(np.arange(len(tokens)), matched)
         newcomers = _rows(tokens, unmatched)
@@ -184,28 +185,6 @@ def _parts(old: SceneTokens, anchors: SceneTokens, tokens: SceneTokens) -> dict[
         if most is not None and on[most] > 0.5:
             parts.setdefault(most, []).append(j)
     return parts
-
-
-def _motion(
-    surface: Array, points: Array | None, sight: Array, passage: Passage | None, stood: bool
-) -> Array | None:
-    """How a thing has moved; None where nothing tells.
-
-    Args:
-        surface: ``(P, 3)`` as it lay [m].
-        points: ``(Q, 3)`` of it now; None if it is not seen.
-        sight: ``(N, 3)`` points of all that is seen.
-        passage: What the robot did meanwhile.
-        stood: Whether it has not moved so far.
-    """
-    if stood and points is not None and stays(surface, points):
-        return None
-    if points is None and lies_there(surface, sight):  # it looks different now
-        return None
-    touch = None if passage is None else passage.touch(surface)
-    if points is not None:
-        return motion_seen(surface, points, touch, stood)
-    return None if touch is None else motion_hidden(surface, sight, touch)
 
 
 def _own(points: Array, surface: Array, others: Array) -> Array:

@@ -8,8 +8,8 @@ from scipy.spatial import KDTree
 from icl_vla_embodiments import se3
 from icl_vla_embodiments.types import Array
 
-from .registration import least_motion, share_on
-from .touch import Touch
+from .registration import box_of, least_motion, share_on
+from .touch import Passage, Touch
 
 ON = 0.007
 """[m] from a surface within which a point lies on it."""
@@ -18,17 +18,40 @@ _COVERED = 0.8  # nor has it if so much of where it was is still seen
 _EXPLAINED = 0.75  # of what is seen that a motion has to explain
 _AROUND = 0.01  # [m] of where a touch has brought it, in which what is seen belongs to it
 _FEWEST = 5  # points that tell
-_TAKEN = 0.8, 0.2  # of two shares together, and more than of what lies still: then it was taken up
+_TAKEN = 0.8  # of two shares together: then what is held was taken up,
+_MORE = 0.2  # if it is so much more than of what lies still
 _THERE = 0.6  # share of a hidden thing's place that is seen: something lies there as before,
 _GONE = 0.2  # or nothing does
 
 
-def stays(known: Array, points: Array) -> bool:
+def motion_since(
+    known: Array, points: Array | None, sight: Array, passage: Passage | None, stood: bool
+) -> Array | None:
+    """How a thing has moved: ``(4, 4)`` in the base frame; None where nothing tells.
+
+    Args:
+        known: ``(P, 3)`` its surface as it lay [m].
+        points: ``(Q, 3)`` of it now; None if it is not seen.
+        sight: ``(N, 3)`` points of all that is seen.
+        passage: What the robot did meanwhile; None where nobody knows.
+        stood: Whether it has not moved so far.
+    """
+    if stood and points is not None and _stays(known, points):
+        return None
+    if points is None and share_on(known, sight, ON) >= _THERE:  # it looks different now
+        return None
+    touch = None if passage is None else passage.touch(known)
+    if points is not None:
+        return _seen(known, points, touch, stood)
+    return None if touch is None else _hidden(known, sight, touch)
+
+
+def _stays(known: Array, points: Array) -> bool:
     """Whether points ``(Q, 3)`` of a thing tell that it lies as its surface ``(P, 3)`` did."""
     return share_on(points, known, ON) >= _STAYS or share_on(known, points, ON) >= _COVERED
 
 
-def motion_seen(known: Array, points: Array, touch: Touch | None, stood: bool) -> Array | None:
+def _seen(known: Array, points: Array, touch: Touch | None, stood: bool) -> Array | None:
     """How a surface has moved, by points of it: ``(4, 4)``; None where nothing tells.
 
     A hand that covers half of a thing, or ink beside a mark, moves the middle of what is seen; and
@@ -44,10 +67,10 @@ def motion_seen(known: Array, points: Array, touch: Touch | None, stood: bool) -
     begins = [(np.eye(4), np.inf)]
     if touch is not None:
         goes = _told(se3.act(touch.motion, known), points)
-        if touch.held and goes >= (max(rests + _TAKEN[1], _TAKEN[0]) if stood else rests):
+        if touch.held and goes >= (max(rests + _MORE, _TAKEN) if stood else rests):
             return touch.motion
         begins.insert(int(rests > goes), (touch.motion, _AROUND))
-    begins.append((se3.pose(p=middle(points) - middle(known)), np.inf))
+    begins.append((se3.pose(p=box_of(points).mean(axis=0) - box_of(known).mean(axis=0)), np.inf))
     for begin, around in begins:
         motion = _fitted(known, points, begin, around)
         if motion is not None:
@@ -55,12 +78,7 @@ def motion_seen(known: Array, points: Array, touch: Touch | None, stood: bool) -
     return touch.motion if touch is not None and goes > rests and not stood else None
 
 
-def lies_there(known: Array, sight: Array) -> bool:
-    """Whether something is seen, in points ``(Q, 3)``, where a surface ``(P, 3)`` was."""
-    return share_on(known, sight, ON) >= _THERE
-
-
-def motion_hidden(known: Array, sight: Array, touch: Touch) -> Array:
+def _hidden(known: Array, sight: Array, touch: Touch) -> Array:
     """How a surface has moved that nothing was taken for: ``(4, 4)``.
 
     Args:
@@ -89,8 +107,3 @@ def _fitted(known: Array, points: Array, begin: Array, around: float) -> Array |
     if share_on(points, there, ON) >= _EXPLAINED or share_on(there, points, ON) >= _COVERED:
         return motion
     return None
-
-
-def middle(points: Array) -> Array:
-    """``(3,)`` of the box about most of points ``(Q, 3)``."""
-    return np.asarray(0.5 * np.quantile(points, [0.03, 0.97], axis=0).sum(axis=0))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.spatial import KDTree
 from scipy.spatial.distance import cdist
 
@@ -99,6 +100,11 @@ def least_motion(known: Array, seen: Array, begin: Array) -> Array:
 def share_on(points: Array, surface: Array, within: float) -> float:
     """Share of points ``(Q, 3)`` that lie within so many metres of one of a surface ``(P, 3)``."""
     return float((KDTree(surface).query(points)[0] < within).mean())
+
+
+def box_of(points: NDArray[np.floating]) -> Array:
+    """Lower and upper corner ``(2, d)`` of the box about most of points ``(P, d)``."""
+    return np.asarray(np.quantile(points, [0.03, 0.97], axis=0))
 
 
 def centred(cloud: Array) -> Array:

@@ -13,6 +13,8 @@ from icl_vla_embodiments.geometry import LinkHulls
 from icl_vla_embodiments.robot_model import RobotModel
 from icl_vla_embodiments.types import Array
 
+from .registration import box_of
+
 _STEP = 0.008  # [m] of a link at a time
 _TOUCHED = 0.01  # of a surface's points: fewer may be mistaken
 _TALL = 0.01  # [m]: what is less lies flat, and a hand passes over it
@@ -76,7 +78,7 @@ class Passage:
 
     def touch(self, surface: Array) -> Touch:
         """What it has done to a thing whose surface ``(P, 3)`` lay there before [m]."""
-        if np.ptp(np.quantile(surface[:, 2], [0.03, 0.97])) < _TALL:
+        if np.ptp(box_of(surface[:, 2:])) < _TALL:
             return NOTHING
         near = self._near(surface)
         if not near:

@@ -359,9 +359,10 @@ class RetrievalEpisode(ABC):
         at_end = np.array([t >= len(c) - 2 for c, t in zip(self.contexts, pointers, strict=True)])
         done = bool(weights[at_end].sum() > 0.5)
         # in the end the attempt is judged as a whole, by where it was least like them
-        confidence = self.distance.confidence(self.unlike, shared)
         if done:
             confidence = self.distance.of_attempt(self._farthest)
+        else:
+            confidence = self.distance.confidence(self.unlike, shared)
         dt, twists = 1 / self.action_space.rate, None
         if self.effector == BASE:
             poses, twists = drivable(tcp, poses, dt, sideways=slides(self.action_space))
