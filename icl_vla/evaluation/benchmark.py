@@ -33,7 +33,7 @@ from .methods import find_method
 from .provenance import everything, fingerprint
 from .robots import body_name, find_robot
 from .setting import Setting, other_number
-from .splits import OTHER, shown_scene, splits_sha256, splits_yaml, task_number, trial_scene
+from .splits import OTHER, splits_sha256, splits_yaml
 from .suite import Cell, Suite
 from .trials import Result, ResultLog, Trial, run_trials
 from .workplace import table_task
@@ -69,14 +69,14 @@ def plan(suite: Suite, home: Path, films: int = 0) -> list[Trial]:
     learned = {method: find_method(method).learned_before() for method in suite.methods}
     for cell in suite.cells:
         for task in range(suite.tasks):
-            number = task_number(suite.seed, task)
+            number = suite.number(task)
             for group in range(suite.sets):
                 handed = _handed(suite, cell, number, group)
                 context = _context(home, suite, cell, handed)
                 for episode in range(suite.episodes):
                     group_ = (task, group, episode)
                     setting = Setting(cell, number, suite.rig, handed, group_, everything())
-                    seed = trial_scene(suite.seed, group, episode)
+                    seed = suite.trial_scene(group, episode)
                     for method in suite.methods:
                         name = f"{cell.family}:{number}"
                         filmed = episode == 0 and group == 0 and task < films
@@ -114,7 +114,7 @@ def _handed(suite: Suite, cell: Cell, number: int, group: int) -> Handed:
     bodies = [body]
     if context.mixed:
         every = _told_apart(suite, cell, number)
-        bodies += [body_name(b, task_number(suite.seed, 0)) for b in suite.mixed_bodies]
+        bodies += [body_name(b, suite.number(0)) for b in suite.mixed_bodies]
     elif context.shows_other:
         every = [(cell.other, other_number(cell, number))]
     else:
@@ -133,7 +133,7 @@ def _told_apart(suite: Suite, cell: Cell, number: int) -> list[tuple[str, int]]:
     Their order does not tell which is the cell's.
     """
     families = sorted({c.family for c in suite.cells if c.body == cell.body})
-    numbers = (task_number(suite.seed, i) for i in range(OTHER))
+    numbers = (suite.number(i) for i in range(OTHER))
     found = [(cell.family, number)]
     said = _wordings(*found[0])
     for other in ((family, n) for n in numbers for family in families):
@@ -162,9 +162,9 @@ def _seeds(
     family, number = task
     kind = (family, cell.operator, body)
     alike = [c for c in suite.cells if (c.family, c.operator, suite.body_of(c, number)) == kind]
-    measured = number in [task_number(suite.seed, i) for i in range(suite.tasks)]
+    measured = number in [suite.number(i) for i in range(suite.tasks)]
     most = max(c.demonstrations for c in (cell, *(alike if measured else ())))
-    return tuple(shown_scene(suite.seed, group, i) for i in range(most))
+    return tuple(suite.shown_scene(group, i) for i in range(most))
 
 
 def _context(home: Path, suite: Suite, cell: Cell, handed: Handed) -> str:

@@ -7,6 +7,7 @@ tuned on what is listed under ``test``.
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +23,39 @@ _BODIES = Path(__file__).with_name("train_bodies.yaml")
 TEST_NUMBERS = 900_000  # tasks of a family from here on are the test's
 SHOWN_SCENES = 1_000_000  # scenes from here on are those of the test's demonstrations
 TEST_SCENES = 2_000_000  # and from here on those in which methods are tried
-_PER_SEED = 1_000  # numbers of a suite's seed
 _PER_SET = 100  # demonstrations of a set, at most
+SEEDS = 100  # of a suite
 OTHER = 500  # number of the second task of two, after the first's
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """Where the numbers of tasks and scenes begin that a suite draws.
+
+    Attributes:
+        tasks: Of a family.
+        shown: Scenes of demonstrations.
+        tried: Scenes that methods are tried in.
+        per_seed: Task numbers and scenes for each seed of a suite.
+    """
+
+    tasks: int
+    shown: int
+    tried: int
+    per_seed: tuple[int, int]
+
+
+NUMBERS = {
+    "test": Numbers(TEST_NUMBERS, SHOWN_SCENES, TEST_SCENES, (1_000, 10_000)),
+    # to be looked at and changed on: all of it lies in what is for training
+    "development": Numbers(800_000, 600_000, 700_000, (1_000, 1_000)),
+}
 
 
 def splits() -> dict[str, Any]:
     """Everything that decides what a policy may have seen."""
+    tasks, per_seed = NUMBERS["test"].per_seed
+    scenes = f"{per_seed} seed + {_PER_SET} set + 0, 1, ..."
     return {
         "train": {
             "families": [*TRAINED, *ON_BASES],
@@ -41,9 +68,9 @@ def splits() -> dict[str, Any]:
         },
         "test": {
             "families": {"trained": [*TRAINED, *ON_BASES], "held out": list(HELD_OUT)},
-            "task numbers": f"{TEST_NUMBERS} + {_PER_SEED} seed + 0, 1, ...",
-            "scenes of demonstrations": f"{SHOWN_SCENES} + 10000 seed + {_PER_SET} set + 0, 1, ...",
-            "scenes": f"{TEST_SCENES} + 10000 seed + {_PER_SET} set + 0, 1, ...",
+            "task numbers": f"{TEST_NUMBERS} + {tasks} seed + 0, 1, ...",
+            "scenes of demonstrations": f"{SHOWN_SCENES} + {scenes}",
+            "scenes": f"{TEST_SCENES} + {scenes}",
             "bodies": "every robot but those to train on; one of those beside them, to compare",
             "drawn bodies": "by the tasks' numbers",
             "operators": list(TEST_OPERATORS),
@@ -67,19 +94,25 @@ def splits_sha256() -> str:
     return hashlib.sha256(splits_yaml().encode()).hexdigest()
 
 
-def task_number(seed: int, index: int) -> int:
-    """Number of a test task within its family."""
-    assert 0 <= index < OTHER
-    return TEST_NUMBERS + _PER_SEED * seed + index
+def task_number(seed: int, index: int, part: str = "test") -> int:
+    """Number of a task to be measured on within its family."""
+    assert 0 <= index < OTHER and 0 <= seed < SEEDS
+    numbers = NUMBERS[part]
+    return numbers.tasks + numbers.per_seed[0] * seed + index
 
 
-def shown_scene(seed: int, demonstration_set: int, index: int) -> int:
+def shown_scene(seed: int, demonstration_set: int, index: int, part: str = "test") -> int:
     """Seed of a scene that is demonstrated in."""
-    assert 0 <= demonstration_set < 100 and 0 <= index < _PER_SET
-    return SHOWN_SCENES + 10_000 * seed + _PER_SET * demonstration_set + index
+    return NUMBERS[part].shown + _scene(seed, demonstration_set, index, part)
 
 
-def trial_scene(seed: int, demonstration_set: int, episode: int) -> int:
+def trial_scene(seed: int, demonstration_set: int, episode: int, part: str = "test") -> int:
     """Seed of a scene that methods are tried in."""
-    assert 0 <= demonstration_set < 100 and 0 <= episode < _PER_SET and 0 <= seed < 100
-    return TEST_SCENES + 10_000 * seed + _PER_SET * demonstration_set + episode
+    return NUMBERS[part].tried + _scene(seed, demonstration_set, episode, part)
+
+
+def _scene(seed: int, demonstration_set: int, index: int, part: str) -> int:
+    per_seed = NUMBERS[part].per_seed[1]
+    assert 0 <= seed < SEEDS and 0 <= index < _PER_SET
+    assert 0 <= demonstration_set < per_seed // _PER_SET
+    return per_seed * seed + _PER_SET * demonstration_set + index

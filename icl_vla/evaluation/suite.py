@@ -21,6 +21,7 @@ from .disturbances import DISTURBANCES
 from .methods import find_method
 from .rigs import RIGS
 from .robots import body_name
+from .splits import NUMBERS, shown_scene, task_number, trial_scene
 
 _FOLDER = Path(__file__).with_name("suites")
 HIGHEST = 20  # demonstrations in a set
@@ -109,6 +110,7 @@ class Suite:
         mixed_tasks: How many tasks there are in a mixed bank.
         mixed_bodies: Robots whose demonstrations are in it beside the acting one's.
         seed: Which tasks, demonstrations and scenes; two seeds share none.
+        numbers: Whether those are the "test"'s or for "development": to look at, and to change on.
         encoder: What looks at the pictures, by name.
         summary: One line for people.
     """
@@ -124,6 +126,7 @@ class Suite:
     mixed_tasks: int = 50
     mixed_bodies: tuple[str, ...] = ()
     seed: int = 0
+    numbers: str = "test"
     encoder: str = DEFAULT
     summary: str = ""
 
@@ -132,6 +135,8 @@ class Suite:
             find_method(method)
         if self.rig not in RIGS:
             raise UnknownName("rig of cameras", self.rig, RIGS)
+        if self.numbers not in NUMBERS:
+            raise UnknownName("part of the numbers", self.numbers, NUMBERS)
         if not self.body and not all(cell.body for cell in self.cells):
             raise ReportedError(
                 "a suite does not say which robot",
@@ -151,6 +156,18 @@ class Suite:
     def body_of(self, cell: Cell, number: int) -> str:
         """Name of the robot that does a cell's task of this number."""
         return body_name(cell.body or self.body, number)
+
+    def number(self, index: int) -> int:
+        """Number of a task within its family."""
+        return task_number(self.seed, index, self.numbers)
+
+    def shown_scene(self, group: int, index: int) -> int:
+        """Seed of a scene that is demonstrated in."""
+        return shown_scene(self.seed, group, index, self.numbers)
+
+    def trial_scene(self, group: int, episode: int) -> int:
+        """Seed of a scene that methods are tried in."""
+        return trial_scene(self.seed, group, episode, self.numbers)
 
     def with_(self, **changes: Any) -> Suite:
         """A changed copy."""

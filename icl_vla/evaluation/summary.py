@@ -43,6 +43,7 @@ def summarise_suite(
     table = {
         "suite": suite.name,
         "seed": suite.seed,
+        "numbers": suite.numbers,
         "splits_sha256": splits_sha256(),
         "rows": rows,
         "differences": _differences(suite, [cell.name for cell in suite.cells], by),

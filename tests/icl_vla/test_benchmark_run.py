@@ -124,7 +124,7 @@ def test_a_robot_shows_only_what_it_has_room_for(tmp_path):
 
 def test_without_kinematics_the_numbers_alone_are_played(base, monkeypatch):
     """In the scene that was shown, whoever plays the numbers is right; others are refused."""
-    monkeypatch.setattr(benchmark, "trial_scene", benchmark.shown_scene)
+    monkeypatch.setattr(Suite, "trial_scene", Suite.shown_scene)
     cell = replace(suite("x", "vote").cells[0], convention="no kinematics")
     chosen = suite("bare", "native_knn", "vote", "expert", episodes=2).with_(cells=(cell,))
     found = run_suite(chosen, base, films=0)

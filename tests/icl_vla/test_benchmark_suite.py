@@ -102,6 +102,21 @@ def test_scenes_shown_and_scenes_tried_never_meet():
     assert {task_number(0, i) for i in range(9)}.isdisjoint(task_number(1, i) for i in range(9))
 
 
+def test_development_has_numbers_of_its_own():
+    """All of them are for training, and no two seeds share any; a suite says which it draws."""
+    suite = find_suite("development")
+    drawn = []
+    for seed in (0, 1, 99):
+        mine = suite.with_(seed=seed)
+        drawn += [mine.shown_scene(g, i) for g in (0, 9) for i in range(99)]
+        drawn += [mine.trial_scene(g, i) for g in (0, 9) for i in range(99)]
+        assert 0 < mine.number(0) < mine.number(99) < TEST_NUMBERS
+    assert len(set(drawn)) == len(drawn) and max(drawn) < SHOWN_SCENES
+    assert len({suite.with_(seed=s).number(i) for s in range(99) for i in range(99)}) == 99 * 99
+    with pytest.raises(UnknownName, match="development"):
+        suite.with_(numbers="validation")
+
+
 def test_the_splits_hash_holds_what_is_split(monkeypatch):
     before = splits_sha256()
     assert before == splits_sha256() and len(before) == 64
