@@ -22,7 +22,7 @@ from icl_vla_embodiments.types import Array
 
 from .registration import box_of
 from .sight import cameras_and_links, points_in_base
-from .tokens import CLOUD, SceneTokens
+from .tokens import CLOUD, SceneTokens, some_of
 from .touch import Body, body_of
 from .views import merged, size_features
 
@@ -158,13 +158,12 @@ class ComponentEncoder:
             low, high = box_of(p)
             extent = high - low
             chroma = _chromaticity(np.median(c, axis=0))
-            pick = members[np.linspace(0, len(members) - 1, CLOUD).astype(int)]
             rows.append(
                 (
                     0.5 * (low + high),
                     np.concatenate([4 * chroma, size_features(extent)]),
                     extent,
-                    P[pick].astype(float),
+                    some_of(p, CLOUD),
                     len(members),
                 )
             )

@@ -24,7 +24,7 @@ from .backbone import Backbone
 from .registration import box_of
 from .resizing import enlarged, shrunk
 from .sight import cameras_and_links, points_in_base
-from .tokens import CLOUD, SceneTokens
+from .tokens import CLOUD, FINE, SceneTokens, some_of
 from .touch import Body, body_of
 
 MOST = 64  # tokens
@@ -127,13 +127,13 @@ class LearnedEncoder:
             return SceneTokens.empty(self.feature_size)
         groups = sorted(groups, key=lambda g: -g.pixels)[:MOST]
         boxes = np.stack([g.box for g in groups])  # (M, 2, 3)
-        picks = [np.linspace(0, len(g.points) - 1, CLOUD).astype(int) for g in groups]
         return SceneTokens(
             positions=boxes.mean(axis=1),
             features=self.backbone.scale * np.stack([g.unit for g in groups]),
             extents=boxes[:, 1] - boxes[:, 0],
-            clouds=np.stack([g.points[p] for g, p in zip(groups, picks, strict=True)]),
+            clouds=np.stack([some_of(g.points, CLOUD) for g in groups]),
             pixels=np.array([g.pixels for g in groups]),
+            fine=np.stack([some_of(g.points, FINE) for g in groups]),
         )
 
 

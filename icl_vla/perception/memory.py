@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from icl_vla_retrieval import Demonstration
 
 from .motion import ON, motion_since
 from .registration import box_of, share_on
-from .tokens import Encoder, SceneTokens
+from .tokens import CLOUD, Encoder, SceneTokens, some_of
 from .touch import Body, Passage
 
 STRIDE = 2  # frames between two encoded pictures of a demonstration
@@ -23,10 +24,11 @@ SAME = 0.6  # feature distance below which two tokens may be one thing
 _FAR = 0.25  # [m] of movement that costs as much as a difference of SAME
 _PART = 0.02  # [m] from a thing within which half of what looks like it lies, if it is a part of it
 _BESIDE = 0.01  # [m] from where it was first: there a thing has moved
+_ABOUT = 0.1  # [m] of a thing in which a part of it may have come up that looks like nothing known
 _FEWEST = 10  # points of a thing by which it is seen
 _WHOLE = 0.65  # share of the usual pixels from which it counts as seen whole
 _UNCHANGED = 0.8  # of what is seen that lies on its known surface, or a part of it has moved
-VERSION = 4
+VERSION = 6
 """Of how tokens are followed."""
 
 
@@ -38,11 +40,19 @@ class TrackedTokens:
         now: Last known state of each thing.
         first: Anchors: its state when first seen.
         seen: ``(M,)`` whether this observation showed it.
+        shown: ``(M, CLOUD, 3)`` what was last seen of it [m], with what has come up about it
+            since: a lid that has been opened, while the surface is followed as it was.
+            Empty for the surfaces.
     """
 
     now: SceneTokens
     first: SceneTokens
     seen: Array
+    shown: Array = field(default_factory=lambda: np.zeros((0, CLOUD, 3)))
+
+    def __post_init__(self) -> None:
+        if not len(self.shown):
+            object.__setattr__(self, "shown", self.now.clouds)
 
     def __len__(self) -> int:
         return len(self.now)
@@ -58,6 +68,7 @@ class SceneMemory:
         self._tracked: TrackedTokens | None = None
         self._newcomers: SceneTokens | None = None
         self._body: Body | None = None
+        self._begun = 0  # how many were there at the first look
 
     def look(self, encoder: Encoder, observation: Observation) -> TrackedTokens:
         """Take in an observation and return what is known now."""
@@ -68,6 +79,7 @@ class SceneMemory:
         before, self._body = self._body, body
         if self._tracked is None:
             self._tracked = TrackedTokens(tokens, tokens, np.ones(len(tokens), dtype=bool))
+            self._begun = len(tokens)
             return self._tracked
         old, anchors = self._tracked.now, self._tracked.first
         now = {f.name: getattr(old, f.name).copy() for f in fields(old)}
@@ -81,26 +93,49 @@ class SceneMemory:
             settled[i] = False
             points = _own(tokens.clouds[rows].reshape(-1, 3), surface, now["clouds"][settled])
             settled[i], seen[i] = True, len(points) >= _FEWEST
-            shown = points if seen[i] else None
-            motion = motion_since(surface, shown, sight, passage, bool(stood[i]))
+            told = points if seen[i] else None
+            motion = motion_since(surface, told, sight, passage, bool(stood[i]))
             if motion is not None:
-                for name in ("positions", "clouds", "middles"):
+                for name in ("positions", "clouds", "middles", "fine"):
                     now[name][i] = se3.act(motion, getattr(old, name)[i])
             whole = seen[i] and tokens.pixels[rows[0]] >= _WHOLE * anchors.pixels[i]
             if whole and share_on(points, now["clouds"][i], ON) < _UNCHANGED:
                 now["middles"][i] = box_of(points).mean(axis=0)
+        shown = self._shown(tokens, parts, now["clouds"])
         matched = [j for rows in parts.values() for j in rows]
         unmatched = np.setdiff1d(np.arange(len(tokens)), matched)
         newcomers = _rows(tokens, unmatched)
-        self._tracked = TrackedTokens(SceneTokens(**now), anchors, seen)
+        self._tracked = TrackedTokens(SceneTokens(**now), anchors, seen, shown)
         self._admit(newcomers)
         return self._tracked
 
-    def anchor(self) -> TrackedTokens:
-        """From now on, things were first seen where they are now."""
+    def _shown(
+        self, tokens: SceneTokens, parts: Mapping[int, Sequence[int]], surfaces: Array
+    ) -> Array:
+        """See :class:`TrackedTokens`; ``(M, P, 3)`` for tokens that are parts of known things.
+
+        What has come up is what nothing that was there at first is seen by.
+        """
+        assert self._tracked is not None
+        shown = self._tracked.shown.copy()
+        known = {j for i in range(self._begun) for j in parts.get(i, [])}
+        fresh = [j for j in range(len(tokens)) if j not in known]
+        for i in range(self._begun):
+            points = tokens.clouds[[*parts.get(i, []), *fresh]].reshape(-1, 3)
+            about = points[KDTree(surfaces[i]).query(points)[0] < _ABOUT] if len(points) else points
+            if len(about) >= _FEWEST:
+                shown[i] = some_of(about, shown.shape[1])
+        return shown
+
+    def anchor(self, things: Collection[int] | None = None) -> TrackedTokens:
+        """From now on, some things, or all, were first seen where they are now."""
         assert self._tracked is not None
         old = self._tracked
-        places = {f: getattr(old.now, f) for f in ("positions", "extents", "clouds", "middles")}
+        again = np.arange(len(old)) if things is None else np.array(sorted(things), dtype=int)
+        places = {}
+        for name in ("positions", "extents", "clouds", "middles", "fine"):
+            places[name] = getattr(old.first, name).copy()
+            places[name][again] = getattr(old.now, name)[again]
         self._tracked = replace(old, first=replace(old.first, **places))
         return self._tracked
 
@@ -121,6 +156,7 @@ class SceneMemory:
             _stack(self._tracked.now, fresh),
             _stack(self._tracked.first, fresh),
             np.concatenate([self._tracked.seen, np.ones(len(fresh), dtype=bool)]),
+            np.concatenate([self._tracked.shown, fresh.clouds]),
         )
 
 
@@ -148,6 +184,7 @@ def tracked_tokens(demonstration: Demonstration, encoder: Encoder) -> dict[str, 
         "first": last.first.positions,
         "features": last.first.features,
         "clouds": last.first.clouds,
+        "ended": last.shown,
     }
 
 

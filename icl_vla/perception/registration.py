@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
@@ -19,6 +17,11 @@ _AMBIGUOUS = 1.3  # a residual this many times the best one explains the view as
 _ROUNDING = 1e-6  # [m] that a perfect fit may be off
 _ITERATIONS = 20
 _SETTLED = 2e-4  # [m]; less is no step
+_LAYINGS = 10
+_MEETS = 0.012  # [m] from a surface within which a point is one of it
+_FAR = 0.02  # [m] from a surface: a point there is of something else
+_HELD = 1e-3  # weight of not moving at all, next to that of the points
+_PLANE = 12  # points about one that tell the plane there
 _STIFF = 0.05  # turns are held back by so much of a thing's width, or a few points would turn it
 
 
@@ -97,6 +100,52 @@ def least_motion(known: Array, seen: Array, begin: Array) -> Array:
     return se3.pose(p=about) @ motion @ se3.pose(p=-about)
 
 
+def laid_on(points: Array, surface: Array, normals: Array, begin: Array) -> Array:
+    """Where a surface lies, by many points of it: ``(4, 4)``, from the surface to the points.
+
+    Iterated closest planes (Chen & Medioni 1992), a shift and a turn about the vertical. Points
+    slide along faces until edges fit, so it settles where points that are pulled to points are
+    caught between them.
+
+    Args:
+        points: ``(Q, 3)`` [m].
+        surface: ``(P, 3)`` [m].
+        normals: ``(P, 3)`` of the surface, in either direction.
+        begin: ``(4, 4)`` to begin with.
+    """
+    tree = KDTree(surface)
+    back = se3.inverse(begin)
+    for _ in range(_LAYINGS):
+        there = se3.act(back, points)
+        off, nearest = tree.query(there)
+        n, about = normals[nearest], there.mean(axis=0)
+        x, y = (there - about)[:, :2].T
+        across = ((there - surface[nearest]) * n).sum(axis=1)
+        J = np.column_stack([n, x * n[:, 1] - y * n[:, 0]])
+        told = J * (off < _MEETS)[:, None]
+        held = _HELD * len(points) * np.array([1, 1, 1, (x**2 + y**2).mean()])
+        step = -np.linalg.solve(told.T @ J + np.diag(held), told.T @ across)
+        turn = se3.pose(p=about) @ se3.pose(se3.yaw(step[3]), step[:3]) @ se3.pose(p=-about)
+        back = turn @ back
+    return se3.inverse(back)
+
+
+def misses(points: Array, surface: Array, motion: Array) -> float:
+    """How far points ``(Q, 3)`` are from a surface ``(P, 3)`` that is moved by ``(4, 4)`` [m].
+
+    Root of the mean square, where one that is off by more than :data:`_FAR` counts as that.
+    """
+    off = KDTree(surface).query(se3.act(se3.inverse(motion), points))[0]
+    return float(np.sqrt((np.minimum(off, _FAR) ** 2).mean()))
+
+
+def normals_of(surface: Array) -> Array:
+    """Directions ``(P, 3)`` across a surface ``(P, 3)`` at its points; their signs say nothing."""
+    nearest = KDTree(surface).query(surface, min(_PLANE, len(surface)))[1]
+    patches = surface[nearest] - surface[nearest].mean(axis=1, keepdims=True)
+    return np.asarray(np.linalg.svd(patches)[2][:, 2])
+
+
 def share_on(points: Array, surface: Array, within: float) -> float:
     """Share of points ``(Q, 3)`` that lie within so many metres of one of a surface ``(P, 3)``."""
     return float((KDTree(surface).query(points)[0] < within).mean())
@@ -113,25 +162,23 @@ def centred(cloud: Array) -> Array:
     return np.asarray(cloud - np.append(0.5 * (low + high), 0.0))
 
 
-def turned_apart(a: Array, b: Array, steps: Sequence[int] = range(_STEPS)) -> Array:
+def turned_apart(a: Array, b: Array) -> Array:
     """Squared distances of points ``(n, d)``, turned by each of ``S`` angles, from ``(m, d)``.
 
     Args:
         a: In two or three dimensions; turned about the vertical.
         b: In as many.
-        steps: Numbers of the angles, each modulo :data:`_STEPS`.
 
     Returns:
         ``(S, n, m)``, a rounding error below 0 where points coincide.
     """
     # |u - v|^2 = |u|^2 + |v|^2 - 2 u v as one product is much quicker than differences
     count, d = a.shape
-    turns = np.take(_TURNS, steps, axis=0, mode="wrap")
-    turned = np.empty((len(turns), count, d + 2))
-    turned[..., :d] = a @ np.swapaxes(turns[:, :d, :d], -1, -2)
+    turned = np.empty((_STEPS, count, d + 2))
+    turned[..., :d] = a @ np.swapaxes(_TURNS[:, :d, :d], -1, -2)
     turned[..., d], turned[..., d + 1] = (a**2).sum(1), 1.0
     others = np.stack([*(-2 * b.T), np.ones(len(b)), (b**2).sum(1)])
-    return np.asarray((turned.reshape(-1, d + 2) @ others).reshape(len(turns), count, len(b)))
+    return np.asarray((turned.reshape(-1, d + 2) @ others).reshape(_STEPS, count, len(b)))
 
 
 def mean_least(squared: Array, axis: int) -> Array:
@@ -145,18 +192,3 @@ def refined(residual: Array, i: int) -> float:
     bend = left - 2 * mid + right
     shift = 0.5 * (left - right) / bend if bend > 1e-9 else 0.0
     return float(_ANGLES[i] + shift * (_ANGLES[1] - _ANGLES[0]))
-
-
-def turned_finely(a: Array, b: Array, turn: float) -> float:
-    """The turn [rad] that lays points ``(n, 3)``, as many as there are, on ``(m, 3)``.
-
-    Args:
-        a: Whole; turned about the vertical.
-        b: What may be a part of it.
-        turn: Where to look, to a step.
-    """
-    i = round((turn - _ANGLES[0]) / (_ANGLES[1] - _ANGLES[0])) % _STEPS
-    residual = np.full(_STEPS, np.inf)
-    near = np.arange(i - 2, i + 3) % _STEPS
-    residual[near] = mean_least(turned_apart(a, b, near.tolist()), 1)
-    return refined(residual, int(near[1 + np.argmin(residual[near[1:4]])]))

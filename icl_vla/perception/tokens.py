@@ -13,7 +13,9 @@ from icl_vla_embodiments.types import Array
 from .touch import Body
 
 CLOUD = 144
-"""Surface points kept for each token."""
+"""Surface points kept for each token,"""
+FINE = 1200
+"""and where each counts, as when one thing is laid on another."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,8 @@ class SceneTokens:
         pixels: ``(M,)`` how many pixels support it.
         middles: ``(M, 3)`` of the visible extent as it was last seen whole [m]: a lid that opens
             moves that, and not the box. Empty for the positions.
+        fine: ``(M, P, 3)`` up to :data:`FINE` of the surface's points, repeated where there were
+            fewer. Empty for the clouds.
     """
 
     positions: Array
@@ -37,8 +41,11 @@ class SceneTokens:
     clouds: Array
     pixels: Array
     middles: Array = field(default_factory=lambda: np.zeros((0, 3)))
+    fine: Array = field(default_factory=lambda: np.zeros((0, FINE, 3)))
 
     def __post_init__(self) -> None:
+        if not len(self.fine):
+            object.__setattr__(self, "fine", self.clouds)
         if not len(self.middles):
             object.__setattr__(self, "middles", self.positions)
 
@@ -76,3 +83,8 @@ class Encoder(Protocol):
     def body(self, observation: Observation) -> Body | None:
         """What the robot fills there; None where nobody knows."""
         ...
+
+
+def some_of(points: Array, count: int) -> Array:
+    """So many of points ``(P, 3)``, repeated where there are fewer."""
+    return points[np.linspace(0, len(points) - 1, count).astype(int)]

@@ -8,7 +8,7 @@ import numpy as np
 
 from icl_vla_embodiments.types import Array
 
-from .tokens import CLOUD, SceneTokens
+from .tokens import CLOUD, SceneTokens, some_of
 
 _SLACK = 0.006  # [m] by which depth and calibration may be off
 _ALIKE = 0.35  # distance of colour features below which two views may show one thing
@@ -89,9 +89,5 @@ def _union(a: _Row, b: _Row) -> _Row:
     features = np.concatenate([colour, size_features(high - low)])
     # surface points, too, but some of either side
     half = round(CLOUD * float(np.clip(share, 0.25, 0.75)))
-    cloud = np.concatenate([_thinned(a[3], half), _thinned(b[3], CLOUD - half)])
+    cloud = np.concatenate([some_of(a[3], half), some_of(b[3], CLOUD - half)])
     return 0.5 * (low + high), features, high - low, cloud, a[4] + b[4]
-
-
-def _thinned(cloud: Array, count: int) -> Array:
-    return cloud[np.linspace(0, len(cloud) - 1, count).astype(int)]

@@ -8,10 +8,17 @@ import numpy as np
 import pytest
 
 from icl_vla.perception.memory import SceneMemory, match, tracked_tokens
-from icl_vla.perception.registration import misfit, relative_yaw, turned_apart, turned_finely
+from icl_vla.perception.registration import (
+    laid_on,
+    misfit,
+    misses,
+    normals_of,
+    relative_yaw,
+    turned_apart,
+)
 from icl_vla.perception.tokens import CLOUD, SceneTokens
 from icl_vla.perception.touch import Body
-from icl_vla_embodiments import ReportedError, TaskTarget, se2, se3
+from icl_vla_embodiments import ReportedError, TaskTarget, se3
 
 ENOUGH = 60
 """[px] from which a thing counts as in view; at the camera's distance a cube of 4 cm has 120."""
@@ -415,16 +422,23 @@ def outline(shape: str, p: np.ndarray) -> np.ndarray:
     }[shape]
 
 
-def test_a_turn_is_found_near_where_it_is_looked_for():
-    """A box with a fin has one; half a turn away it fits nearly as well."""
+def test_a_surface_is_laid_on_many_points_of_it():
+    """Of a box with a fin, from a few of its points: where it lies to a millimetre and a degree."""
     rng = np.random.default_rng(4)
     fin = rng.uniform([0.03, -0.01, 0.02], [0.034, 0.01, 0.04], (300, 3))
     whole = np.concatenate([box(rng, (0.08, 0.06, 0.04)), box(rng, (0.08, 0.06, 0.04)), fin])
+    normals = normals_of(whole)
     for turn in np.linspace(-3.1, 3.1, 9):
-        part = rng.permutation(whole)[:CLOUD] @ se3.yaw(turn).T
+        there = se3.pose(se3.yaw(turn), [0.3, -0.1, 0.02])
+        part = se3.act(there, rng.permutation(whole)[: len(whole) // 2])
         for off in (-0.15, 0.0, 0.15):
-            found = turned_finely(whole, part, turn + off)
-            assert abs(se2.wrap(found - turn)) < np.deg2rad(2)
+            begin = there @ se3.pose(se3.yaw(off), [0.006, -0.004, 0.0])
+            found = laid_on(part, whole, normals, begin)
+            assert np.linalg.norm((found - there)[:3, 3]) < 0.001
+            assert np.linalg.norm(se3.log3(found[:3, :3].T @ there[:3, :3])) < np.deg2rad(1)
+            assert misses(part, whole, found) < 0.2 * misses(part, whole, begin)
+    lone = normals_of(np.array([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [1, 1, 0]]))
+    np.testing.assert_allclose(np.abs(lone), np.tile([0.0, 0, 1], (4, 1)), atol=1e-12)
 
 
 def even_surface(shape: str) -> np.ndarray:
