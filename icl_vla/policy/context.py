@@ -45,6 +45,7 @@ class DemoContext:
         hands: ``(T, h, 3)`` places of the robot's other hands that took part; None for none.
         middles: ``(T, M, 3)`` of what is seen of the tokens, which a lid that opens moves; None
             for the positions.
+        ended: ``(M, P, 3)`` points by which they were last seen; None where nobody knows.
     """
 
     episode: int
@@ -59,6 +60,7 @@ class DemoContext:
     clouds: Array
     hands: Array | None = None
     middles: Array | None = None
+    ended: Array | None = None
 
     def __len__(self) -> int:
         return len(self.tcp)
@@ -114,6 +116,7 @@ class DemoContext:
             first=self.first[others],
             features=self.features[others],
             clouds=self.clouds[others],
+            ended=None if self.ended is None else self.ended[others],
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,6 +69,10 @@ class Past:
 
     def __init__(self) -> None:
         self._met = np.zeros(0)
+
+    def forget(self, things: Collection[int]) -> None:
+        """As if no hand had been near some things."""
+        self._met[list(things)] = 0.0
 
     def with_(self, places: Array, first: Array, hand: Array) -> Array:
         """Take in a moment, and return ``(M, 2)`` as of :func:`dealt_with`.

@@ -21,9 +21,10 @@ from icl_vla_embodiments.types import Array
 
 from ..perception.memory import TrackedTokens
 from ..perception.registration import relative_yaw
+from ..perception.tokens import SceneTokens
 from .agreement import ENOUGH
 from .context import DemoContext
-from .headings import turns_from_motion
+from .headings import carried_by_motion
 from .identity import settled
 from .likeness import matched_tokens, shared_tokens
 
@@ -49,6 +50,7 @@ class FrameVotes:
             there does agreement say where the hand has to be.
         blur: How unsure it is where the frame is now [m].
         turns: Whether it turns with what it hangs on, as that itself is seen to be turned.
+        exact: Whether it is known as well where it is as how high things are.
     """
 
     name: str
@@ -58,6 +60,7 @@ class FrameVotes:
     outside: bool = True
     blur: float = 0.0
     turns: bool = False
+    exact: bool = False
 
 
 @dataclass(frozen=True)
@@ -87,12 +90,17 @@ class Correspondence:
     Attributes:
         index: ``(K, M)`` token of demonstration k that matches token m now; -1 for none.
         yaw: ``(K, M)`` registered turn of shared things from then to now [rad]; 0 for others.
+        begun: How many tokens were seen at the first look; others have joined them.
+        then: ``(K, M, 3)`` from where each demonstration first had its token to what is here now at
+            the token's place [m]; NaN where only the tokens tell.
     """
 
     def __init__(self, contexts: Sequence[DemoContext], tokens: TrackedTokens) -> None:
         self._contexts = contexts
+        self.begun = len(tokens)
         self.index = np.full((len(contexts), 0), -1)
         self.yaw = np.zeros((len(contexts), 0))
+        self.then = np.zeros((len(contexts), 0, 3))
         self.extend(tokens)
 
     def extend(self, tokens: TrackedTokens) -> None:
@@ -106,26 +114,46 @@ class Correspondence:
             fresh = settled(self._contexts, fresh, features, tokens.first.clouds)
         for row, before in zip(fresh, self.index, strict=True):
             row[np.isin(row, before)] = -1
-        turns = self._turns(fresh, tokens.first.clouds[known:])
+        turns, then = self._laid(fresh, tokens.first, known)
         self.index = np.concatenate([self.index, fresh], axis=1)
         self.yaw = np.concatenate([self.yaw, turns], axis=1)
+        self.then = np.concatenate([self.then, then], axis=1)
 
     def turn(self, tokens: TrackedTokens) -> None:
         """Register all turns again, as things now are first seen otherwise."""
-        self.yaw = self._turns(self.index, tokens.first.clouds)
+        self.yaw, self.then = self._laid(self.index, tokens.first)
 
-    def _turns(self, index: NDArray[np.int64], clouds: Array) -> Array:
-        """``(K, m)`` turns to things with clouds ``(m, P, 3)``, whose tokens are ``(K, m)``."""
-        turns = np.zeros(index.shape)
+    def _laid(
+        self, index: NDArray[np.int64], first: SceneTokens, begin: int = 0
+    ) -> tuple[Array, Array]:
+        """Turns ``(K, m)`` and shifts ``(K, m, 3)`` to tokens from ``begin`` on."""
+        turns, then = np.zeros(index.shape), np.full((*index.shape, 3), np.nan)
         for m in shared_tokens(index):  # nothing hangs on the others
             known = np.zeros(len(index), dtype=bool)
-            told = turns_from_motion(self._contexts, index[:, m], clouds[m])
+            cloud, here = first.clouds[begin + m], first.positions[begin + m]
+            told = carried_by_motion(self._contexts, index[:, m], cloud, first.fine[begin + m])
             if told is not None:
-                turns[:, m], known = told
-            now = clouds[m][::_EVERY]
+                X, known = told
+                there = se3.act(se3.inverse(X), here[None])[:, 0]
+                for k in np.flatnonzero(known).tolist():
+                    turns[k, m] = np.arctan2(X[k, 1, 0], X[k, 0, 0])
+                    then[k, m] = there[k] - self._contexts[k].first[index[k, m]]
+            now = cloud[::_EVERY]
             for k in np.flatnonzero((index[:, m] >= 0) & ~known).tolist():
                 turns[k, m], _ = relative_yaw(self._contexts[k].clouds[index[k, m]], now)
-        return turns
+        return turns, then
+
+    def carried(self, tokens: TrackedTokens, m: int) -> tuple[Array, NDArray[np.bool_]]:
+        """How a thing lay first now, from each demonstration ``(K, 4, 4)``, and which tell it.
+
+        Known exactly, that is: as the whole of it was laid on what is seen.
+        """
+        known = np.isfinite(self.then[:, m, 0])
+        first = [_place(c.first, j) for c, j in zip(self._contexts, self.index[:, m], strict=True)]
+        then = np.stack(first) + np.nan_to_num(self.then[:, m])
+        R = se3.yaw(self.yaw[:, m])
+        shift = tokens.first.positions[m] - np.einsum("kij,kj->ki", R, then)
+        return se3.pose(R, shift), known
 
     def shared(self) -> list[int]:
         """Tokens found in most demonstrations: the things that the task may be about."""
@@ -186,11 +214,15 @@ def frames_at_first(
 
 
 class _Turn(NamedTuple):
-    """Turns ``(K,)`` from each demonstration to now [rad], and the demonstrations that have it."""
+    """Turns ``(K,)`` from each demonstration to now [rad], and the demonstrations that have it.
+
+    Of some it is known what lay then where the token is now: so far ``(K, 3)`` from theirs [m].
+    """
 
     name: str
     yaw: Array
     known: NDArray[np.bool_]
+    then: Array | None = None
 
 
 def _turns(
@@ -204,7 +236,12 @@ def _turns(
     """None, as the thing is seen to be turned, and those of the directions from it to others."""
     known = correspondence.index[:, m] >= 0
     yield _Turn("", np.zeros(len(contexts)), known)
-    yield _Turn(_SEEN, correspondence.yaw[:, m], known)
+    then = correspondence.then[:, m]
+    told = np.isfinite(then[:, 0])
+    if told.any():  # others are turned by how they look, which says less
+        yield _Turn(_SEEN, correspondence.yaw[:, m], told, np.nan_to_num(then))
+    else:
+        yield _Turn(_SEEN, correspondence.yaw[:, m], known)
     for other in correspondence.shared():
         if other != m:
             for when in whens:
@@ -214,8 +251,11 @@ def _turns(
 def _about(name: str, here: Array, then: Array, turn: _Turn) -> FrameVotes:
     """A frame with its origin ``(3,)`` here, ``(K, 3)`` in the demonstrations."""
     R = se3.yaw(turn.yaw)
-    X = se3.pose(R, here - np.einsum("kij,kj->ki", R, then))
-    return FrameVotes(f"{name} {turn.name}".strip(), X, turn.known, turns=turn.name == _SEEN)
+    exact = turn.then is not None
+    there = then if turn.then is None else then + turn.then
+    X = se3.pose(R, here - np.einsum("kij,kj->ki", R, there))
+    turns = turn.name == _SEEN and not exact
+    return FrameVotes(f"{name} {turn.name}".strip(), X, turn.known, turns=turns, exact=exact)
 
 
 def _towards(

@@ -36,11 +36,14 @@ class Goal:
         place: ``(P, 2, 3)`` of the first as seen from the second [m]: horizontal distance, height
             and 0, wherever it lies around that; and as it lies, along the base's axes.
         within: ``(P, 2)`` how far from there is near enough [m]; infinite where that is no goal.
+        rises: ``(P,)`` how much higher it was in the end, seen from the base [m]; else 0. Higher
+            still is no miss: demonstrations end as soon as it is high enough.
     """
 
     pairs: NDArray[np.int64]
     place: Array
     within: Array
+    rises: Array
 
     @classmethod
     def of(cls, contexts: Sequence[DemoContext], index: NDArray[np.int64]) -> Goal:
@@ -63,7 +66,7 @@ class Goal:
         enough = known >= max(_FEWEST, _MOST * len(contexts))
         pairs, begun, ended = pairs[enough], begun[:, enough], ended[:, enough]
         if not len(pairs):
-            return cls(pairs, np.zeros((0, 2, 3)), np.zeros((0, 2)))
+            return cls(pairs, np.zeros((0, 2, 3)), np.zeros((0, 2)), np.zeros(0))
         place = np.nanmedian(ended, axis=0)
         off = np.linalg.norm(ended - place, axis=-1)  # (K, P, 2)
         loose = np.nanquantile(off, _MOST, axis=0)
@@ -72,11 +75,18 @@ class Goal:
         most = _LOOSE * (known[enough] - 1) / 9  # a few are near each other by chance
         told = (loose < np.minimum(most, _LOOSE)[:, None]) & (change > within)
         some = told.any(axis=1)
-        return cls(pairs[some], place[some], np.where(told, within, np.inf)[some])
+        rises = np.nanmedian((ended - begun)[..., 1, 2], axis=0) * (pairs[:, 1] == BASE)
+        return cls(pairs[some], place[some], np.where(told, within, np.inf)[some], rises[some])
+
+    def about(self, pair: int) -> list[int]:
+        """Rows of the things of a pair."""
+        return [int(i) for i in self.pairs[pair] if i != BASE]
 
     def missed(self, things: Array) -> Array:
         """How much too far from there things at ``(M, 3)`` are: ``(P,)`` [m], 0 for not at all."""
-        off = np.linalg.norm(_seen(things, self.pairs) - self.place, axis=-1)
+        apart = _seen(things, self.pairs) - self.place
+        beyond = apart[:, 1, 2] * self.rises > 0
+        off = np.linalg.norm(np.where(beyond[:, None, None], 0.0, apart), axis=-1)
         return np.asarray(np.maximum(off - self.within, 0.0).max(axis=-1, initial=0.0))
 
 

@@ -1,9 +1,9 @@
-"""Which way a thing points, told from what hands do about it.
+"""Where a thing is and which way it points, told from what hands do about it.
 
 A view of a box shows sides that look alike; a hand that opens it always comes to the same one. How
-a thing is turned between two demonstrations follows from laying the hands' ways about it over each
-other. Turned back by that, the views of all demonstrations make one whole shape, which a view of
-the present scene is then registered to.
+a thing lies in two demonstrations follows from laying the hands' ways about it over each other,
+which are alike to a millimetre where views are not. Carried back by that, the views of all
+demonstrations make one whole shape, which is then laid on a view of the present scene.
 """
 
 from __future__ import annotations
@@ -13,13 +13,24 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import KDTree
 
 from icl_vla_embodiments import se2, se3
 from icl_vla_embodiments.types import Array
 
-from ..perception.registration import centred, mean_least, refined, turned_apart, turned_finely
+from ..perception.registration import (
+    centred,
+    laid_on,
+    least_motion,
+    mean_least,
+    misses,
+    normals_of,
+    refined,
+    turned_apart,
+)
 from .context import DemoContext, once
 
+_LEAST = 2  # places that are no way
 _FEWEST = 3  # demonstrations whose ways tell
 _ABOUT = 0.15  # [m] across the table within which a hand is about a thing
 _OVER = 0.25  # [m] above it
@@ -29,29 +40,46 @@ _POINTS = 300  # of a whole shape that is turned all round
 _EVERY = 2  # points of a view that is looked for among the others
 _RIGHT = np.deg2rad(20)  # error of a view's turn that counts as found
 _SHOWN = 2 / 3  # of the demonstrations in which ways have to be decided
+_COMMON = 0.5  # of a way that goes as the other does; they come from and go to anywhere
+_ROUNDS = 3
+_TRIED = 12  # turns, from each of which a shape finds to where it fits about there
+_SURE = 1.15  # times the best fit that another one is at least, where a view tells the turn
+_LEVEL = np.array([1.0, 1.0, 0.0])
 _FOUND = 0.75  # of the views that have to be found among the others, else shape says nothing
 
 
-def turns_from_motion(
-    contexts: Sequence[DemoContext], index: NDArray[np.int64], cloud: Array
+def carried_by_motion(
+    contexts: Sequence[DemoContext], index: NDArray[np.int64], cloud: Array, fine: Array
 ) -> tuple[Array, NDArray[np.bool_]] | None:
-    """How much a thing is turned about the vertical, from each demonstration to now.
+    """How a thing lies now, as seen from each demonstration.
 
     Args:
         contexts: ``K`` demonstrations.
         index: ``(K,)`` its token in each; -1 for none.
-        cloud: ``(P, 3)`` its surface now.
+        cloud: ``(P, 3)`` its surface now,
+        fine: ``(Q, 3)`` and more points of it.
 
     Returns:
-        Turns ``(K,)`` [rad] and which are known; None where ways or views do not tell.
+        Motions ``(K, 4, 4)`` from each demonstration to now, a shift and a turn about the vertical,
+        and which are known; None where ways or views do not tell.
     """
     shape = whole_shape(contexts, index)
     if shape is None:
         return None
-    seen = centred(cloud)
-    roughly, _ = _fit(_fewer(shape.points), seen)
-    now = turned_finely(shape.points, seen, roughly)
-    return np.where(shape.known, se2.wrap(now - shape.turns), 0.0), shape.known
+    middle = (cloud - centred(cloud)).mean(axis=0)
+    some = _fewer(fine)
+    tried = [
+        laid_on(some, shape.points, shape.normals, se3.pose(se3.yaw(turn), middle))
+        for turn in np.linspace(-np.pi, np.pi, _TRIED, endpoint=False)
+    ]
+    off = np.array([misses(fine, shape.points, T) for T in tried])
+    best = tried[int(np.argmin(off))]
+    turned = np.array([np.trace(T[:3, :3] @ best[:3, :3].T) for T in tried])
+    elsewhere = turned < 1 + 2 * np.cos(_RIGHT)
+    if off[elsewhere].min(initial=np.inf) < _SURE * off.min():
+        return None  # it looks as well from another side
+    here = laid_on(fine, shape.points, shape.normals, best)
+    return here @ se3.inverse(shape.places), shape.known
 
 
 @dataclass(frozen=True)
@@ -59,13 +87,15 @@ class Shape:
     """A thing as ``K`` demonstrations have seen it together.
 
     Attributes:
-        points: ``(P, 3)`` about its middle, turned as in one of them.
-        turns: ``(K,)`` from there to each [rad]; 0 where it is not known.
+        points: ``(P, 3)`` about the vertical through its middle, turned as in one of them.
+        normals: ``(P, 3)`` across its surface there.
+        places: ``(K, 4, 4)`` from there to where each saw it first; the unit where not known.
         known: ``(K,)``.
     """
 
     points: Array
-    turns: Array
+    normals: Array
+    places: Array
     known: NDArray[np.bool_]
 
 
@@ -76,26 +106,33 @@ def whole_shape(contexts: Sequence[DemoContext], index: NDArray[np.int64]) -> Sh
 
 def _whole_shape(contexts: Sequence[DemoContext], index: NDArray[np.int64]) -> Shape | None:
     matched = [int(k) for k in np.flatnonzero(index >= 0)]
-    rows = [k for k in matched if len(_way(contexts[k], int(index[k]))) > 2]
+    rows = [k for k in matched if len(_way(contexts[k], int(index[k]))) > _LEAST]
     if len(rows) < _FEWEST:
         return None
     ways = [_way(contexts[k], int(index[k])) for k in rows]
-    fits = [_fit(ways[0], way, both=True) for way in ways]
+    fits = [_fit(ways[0], way) for way in ways]
     decided = [i for i, (_, sharp) in enumerate(fits) if sharp]
     if len(decided) < max(_FEWEST, _SHOWN * len(rows)):
         return None
     turn = {rows[i]: fits[i][0] for i in decided}  # from the first demonstration
     if _alike(list(turn.values())) > _SAME:
         return None
+    laid = {rows[i]: _laid(ways[0], ways[i], fits[i][0]) for i in decided}
+    turn = {k: float(np.arctan2(T[1, 0], T[0, 0])) for k, T in laid.items()}
     views = {k: centred(contexts[k].clouds[index[k]]) @ se3.yaw(a) for k, a in turn.items()}
     others = {k: _fewer(np.concatenate([v for o, v in views.items() if o != k])) for k in turn}
-    errors = [_fit(whole, views[k][::_EVERY])[0] for k, whole in others.items()]
+    errors = [_turned(whole, views[k][::_EVERY]) for k, whole in others.items()]
     if np.mean(np.abs(errors) < _RIGHT) < _FOUND:
         return None
-    turns, known = np.zeros(len(contexts)), np.zeros(len(contexts), dtype=bool)
-    for k, a in turn.items():
-        turns[k], known[k] = a, True
-    return Shape(np.concatenate(list(views.values())), turns, known)
+    places, known = np.tile(np.eye(4), (len(contexts), 1, 1)), np.zeros(len(contexts), dtype=bool)
+    for k, T in laid.items():
+        places[k] = se3.pose(p=contexts[k].first[index[k]] * _LEVEL) @ T
+        known[k] = True
+    clouds = [se3.act(se3.inverse(places[k]), contexts[k].clouds[index[k]]) for k in turn]
+    whole = np.concatenate(clouds)
+    points = centred(whole)
+    places[known] = places[known] @ se3.pose(p=(whole - points).mean(axis=0))
+    return Shape(points, normals_of(points), places, known)
 
 
 def _alike(turns: Sequence[float]) -> float:
@@ -105,10 +142,26 @@ def _alike(turns: Sequence[float]) -> float:
 
 
 def _way(context: DemoContext, token: int) -> Array:
-    """Where the hand was about a thing, as seen from the thing's first place: ``(n, 3)``."""
-    off = context.tcp[::2, :3, 3] - context.first[token]
-    about = (np.linalg.norm(off[:, :2], axis=1) < _ABOUT) & (off[:, 2] < _OVER)
+    """Where the hand was about a thing: ``(n, 3)``, across from its first place, and how high."""
+    first = context.first[token]
+    off = context.tcp[::2, :3, 3] - first * _LEVEL
+    about = (np.linalg.norm(off[:, :2], axis=1) < _ABOUT) & (off[:, 2] < first[2] + _OVER)
     return np.asarray(off[about])
+
+
+def _laid(a: Array, b: Array, turn: float) -> Array:
+    """How a way ``(n, 3)`` is laid over another ``(m, 3)``, where they are alike: ``(4, 4)``.
+
+    Args:
+        a: As seen from a thing [m].
+        b: As seen from it elsewhere.
+        turn: From one to the other, roughly [rad].
+    """
+    motion = se3.pose(se3.yaw(turn))
+    for _ in range(_ROUNDS):
+        off = KDTree(se3.act(motion, a)).query(b)[0]
+        motion = least_motion(a, b[off <= np.quantile(off, _COMMON)], motion)
+    return motion
 
 
 def _fewer(points: Array) -> Array:
@@ -116,15 +169,15 @@ def _fewer(points: Array) -> Array:
     return np.asarray(points[:: max(1, len(points) // _POINTS)])
 
 
-def _fit(a: Array, b: Array, both: bool = False) -> tuple[float, bool]:
-    """The turn about the vertical that lays points ``a`` on ``b``, and whether it is decided.
-
-    Args:
-        a: ``(n, 3)`` whole.
-        b: ``(m, 3)`` what may be a part of it.
-        both: ``a`` is not more than ``b``, either.
-    """
+def _fit(a: Array, b: Array) -> tuple[float, bool]:
+    """The turn that lays a way ``(n, 3)`` over another ``(m, 3)``, and whether it is decided."""
     squared = turned_apart(a, b)
-    off = mean_least(squared, 1) + (mean_least(squared, 2) if both else 0.0)
+    off = mean_least(squared, 1) + mean_least(squared, 2)
     i = int(np.argmin(off))
     return refined(off, i), bool(off[i] < _DECIDED * off.max())
+
+
+def _turned(whole: Array, part: Array) -> float:
+    """The turn about the vertical that lays points ``(n, 3)`` on ``(m, 3)`` of them."""
+    off = mean_least(turned_apart(whole, part), 1)
+    return refined(off, int(np.argmin(off)))

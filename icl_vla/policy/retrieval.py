@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -32,12 +32,13 @@ from .alignment import Alignment
 from .context import OPEN, DemoContext, Demonstrations, measures_depth, read_hands
 from .doing import LATELY, Doing, Past, Standing
 from .ends import foreseen
+from .forms import Form
 from .frames import Correspondence, End, FrameVotes, frames_now, hand_frames
 from .goal import Goal
-from .headings import whole_shape
 from .identity import one_thing
 from .interface import Episode, Trace
 from .likeness import Compared, DistanceToDemonstrations, shared_tokens
+from .parts import part_about
 
 _AGAIN = 2  # times that a motion begins again
 _DOUBTED = 0.05  # weight of a demonstration that does not seem to end where the others do
@@ -163,27 +164,54 @@ class RetrievalEpisode(ABC):
     def reached(self, answer: Callable[[], ActionChunk]) -> ActionChunk:
         """An answer; where it says "done" and the goal was missed, another one that begins again.
 
-        At most :data:`_AGAIN` times. Then things are first seen where they are now.
+        At most :data:`_AGAIN` times. Then what was missed is first seen where it is now.
         """
         chunk = answer()
         if not chunk.done:
             return chunk
-        assert self.tokens is not None and self.correspondence is not None
-        things = self.tokens.now.middles[self.correspondence.shared()]
-        missed = float(self.goal.missed(things).max(initial=0.0))
-        if missed > 0 and self._again < _AGAIN:
+        missed = self._missed()
+        if missed and self._again < _AGAIN:
             self._again += 1
-            self.tracker.restart()
-            self.tokens = self.memory.anchor()
-            self.correspondence.turn(self.tokens)
-            for hand in self.hands:
-                hand.begin_again()
+            self._begin_again(missed)
             chunk = answer()
-        return replace(chunk, trace={**chunk.trace, "missed": missed})
+        most = max(missed.values(), default=0.0)
+        return replace(chunk, trace={**chunk.trace, "missed": most})
 
-    def begin_again(self) -> None:
-        """Forget what has been done."""
-        self._past, self._leader, self.ends = Past(), None, None
+    def _missed(self) -> dict[int, float]:
+        """Things that are not where, or how, demonstrations left them, and how much too far [m]."""
+        assert self.tokens is not None and self.correspondence is not None
+        shared = self.correspondence.shared()
+        missed = dict.fromkeys(shared, 0.0)
+        for pair, off in enumerate(self.goal.missed(self.tokens.now.middles[shared]).tolist()):
+            for i in self.goal.about(pair):
+                missed[shared[i]] = max(missed[shared[i]], off)
+        for m in [m for m in shared if m < self.correspondence.begun]:
+            form = Form.of(self.contexts, self.correspondence.index[:, m])
+            X, known = self.correspondence.carried(self.tokens, m)
+            if form is not None and known.any():
+                missed[m] = max(missed[m], form.missed(self.tokens.shown[m], X, known))
+        return {m: off for m, off in missed.items() if off > 0}
+
+    def _begin_again(self, missed: Collection[int]) -> None:
+        """Begin again, with what was missed if that is a part of the task."""
+        assert self.correspondence is not None
+        shared = self.correspondence.shared()
+        columns = [shared.index(m) for m in missed]
+        part = part_about(self.contexts, self.correspondence.index[:, shared], columns)
+        again = None if part is None else missed
+        self.tracker.restart(part)
+        self.tokens = self.memory.anchor(again)
+        self.correspondence.turn(self.tokens)
+        for hand in self.hands:
+            hand.begin_again(again)
+
+    def begin_again(self, things: Collection[int] | None = None) -> None:
+        """Forget what has been done to some things, or to all."""
+        if things is None:
+            self._past = Past()
+        else:
+            self._past.forget(things)
+        self._leader, self.ends = None, None
         self._standing = Standing()
 
     def look(self, observation: Observation) -> TrackedTokens:
@@ -356,7 +384,7 @@ class RetrievalEpisode(ABC):
             Neighbour(c.episode, int(t), float(d), float(w), float(t / max(len(c) - 1, 1)))
             for c, t, d, w in zip(self.contexts, pointers, costs, weights, strict=True)
         )
-        at_end = np.array([t >= len(c) - 2 for c, t in zip(self.contexts, pointers, strict=True)])
+        at_end = pointers >= self.tracker.ends - 2
         done = bool(weights[at_end].sum() > 0.5)
         # in the end the attempt is judged as a whole, by where it was least like them
         if done:
@@ -415,7 +443,7 @@ def beforehand(contexts: Demonstrations, radius: float) -> None:
     index, told = one_thing(contexts)
     shared = shared_tokens(index)
     for m in shared:
-        whole_shape(contexts, index[:, m])
+        Form.of(contexts, index[:, m])
     for some in (shared, [m for m in shared if told[m] > 0]):
         if some:
             Alignment.of(contexts, index[:, some], radius)

@@ -39,6 +39,8 @@ class PhaseTracker:
 
     Attributes:
         pointers: ``(K,)`` frames.
+        begins: ``(K,)`` first frames that pointers may be at,
+        ends: ``(K,)`` and those before which they have to be.
         costs: ``(K,)`` of these frames, now.
         strayed: ``(K,)`` extra cost of being elsewhere than expected.
     """
@@ -54,7 +56,8 @@ class PhaseTracker:
         relock: float = 0.35,
     ) -> None:
         self.lengths = np.asarray(lengths, dtype=int)
-        self.pointers = np.zeros(len(self.lengths), dtype=int)
+        self.begins, self.ends = np.zeros_like(self.lengths), self.lengths
+        self.pointers = self.begins.copy()
         self.costs = np.zeros(len(self.lengths))
         self.strayed = np.zeros(len(self.lengths))
         self._memory, self._fastest, self._slack = memory, fastest, slack
@@ -64,10 +67,18 @@ class PhaseTracker:
         self._beside: Sequence[NDArray[np.int64]] | None = None
         self._trust = np.eye(len(self.lengths))
 
-    def restart(self) -> None:
-        """Expect the beginning, as at first."""
-        self.pointers = np.zeros_like(self.pointers)
+    def restart(self, part: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None) -> None:
+        """Expect the beginning, as at first.
+
+        Args:
+            part: First frames ``(K,)`` and ends ``(K,)`` of what is to be gone through; None for
+                all of it.
+        """
+        self.begins, self.ends = part or (np.zeros_like(self.lengths), self.lengths)
+        self.pointers = self.begins.copy()
         self._paths = None
+        if part is not None:  # its end, where the hand may still be, is reached by going through it
+            self._paths = np.where(self._frames == self.begins[:, None], 0.0, np.inf)
 
     def lay_beside(self, beside: Sequence[NDArray[np.int64]], unlike: Array) -> None:
         """Tell which moments go together: where most pointers are, the others are expected.
@@ -109,7 +120,8 @@ class PhaseTracker:
         """
         now = np.full((len(self.lengths), len(self._frames)), np.inf)
         for k, cost in enumerate(costs):
-            now[k, : len(cost)] = cost
+            part = slice(self.begins[k], self.ends[k])
+            now[k, part] = cost[part]
         furthest = int(np.ceil(self._fastest * advance)) + self._slack
         if self._paths is None:
             self._paths = now
@@ -123,12 +135,12 @@ class PhaseTracker:
         window = (step >= -self._slack) & (step <= furthest)
         window |= np.abs(self._frames - expected) <= self._slack
         if onward:
-            ahead = np.minimum(self.pointers + max(advance, 1), self.lengths - 1)
+            ahead = np.minimum(self.pointers + max(advance, 1), self.ends - 1)
             window = (step >= (ahead - self.pointers)[:, None]) & (step <= furthest)
         local = np.where(window, near, np.inf).argmin(axis=1)
         anywhere = self._paths.argmin(axis=1)
         rows = np.arange(len(local))
-        lost = self._paths[rows, local] - self._paths[rows, anywhere] > self._relock
+        lost = self._paths[rows, local] > self._paths[rows, anywhere] + self._relock
         lost &= not onward
         self.pointers = np.where(lost, anywhere, local)
         self.costs = now[rows, self.pointers]

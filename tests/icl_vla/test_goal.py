@@ -13,8 +13,10 @@ from icl_vla.perception.tokens import SceneTokens
 from icl_vla.policy.context import DemoContext
 from icl_vla.policy.doing import Doing
 from icl_vla.policy.goal import BASE, Goal
+from icl_vla.policy.parts import part_about
 from icl_vla.policy.vote import VotePolicy
 from icl_vla.runtime.loop import run_episode
+from icl_vla_embodiments import se3
 from icl_vla_retrieval.phase import PhaseTracker
 
 from .test_alignment import shown
@@ -87,6 +89,7 @@ def test_what_is_lifted_is_higher_than_it_was_and_what_stands_still_is_no_goal()
     goal = Goal.of(lifted, index)
     assert (THING, BASE) in map(tuple, goal.pairs)
     assert not goal.missed(lifted[0].tokens[-1]).any()
+    assert not goal.missed(lifted[0].tokens[-1] + [0, 0, 0.05]).any()  # and higher still
     assert goal.missed(lifted[0].tokens[0]).any()
     assert not len(Goal.of(lifted[:2], index[:2]).pairs)  # two may agree by chance
     assert not len(Goal.of(lifted, index[:, :0]).pairs)
@@ -116,6 +119,48 @@ def test_the_pointers_begin_again():
     assert tracker.update([ramp[1]], 1)[0] <= 3
 
 
+def test_a_part_is_gone_through_from_its_beginning_and_no_further():
+    """Although the hand stands where the part ended, or where another one did."""
+    ramp = np.abs(np.arange(40)[:, None] - np.arange(40)) / 40
+    tracker = PhaseTracker([40, 40])
+    for t in range(40):
+        tracker.update([ramp[t]] * 2, 1)
+    tracker.restart((np.array([10, 12]), np.array([20, 24])))
+    for t in (39, 19, 39):
+        begun = tracker.update([ramp[t]] * 2, 1)
+        assert (begun >= [10, 12]).all() and (begun < [20, 24]).all()
+    tracker.restart((np.array([10, 12]), np.array([20, 24])))
+    assert (tracker.update([ramp[20]] * 2, 1) <= [14, 16]).all()
+    for t in range(10, 40):
+        ended = tracker.update([ramp[t]] * 2, 1)
+    np.testing.assert_array_equal(ended, [19, 23])
+    assert (tracker.update([ramp[39]] * 2, 4, onward=True) == [19, 23]).all()
+
+
+def test_the_part_about_a_thing_lies_between_those_about_others():
+    """A hand that is near one thing after the other, in either order."""
+    away = np.array([0.0, 0.0, 0.5])
+    things = np.array([[0.3, 0.0, 0.0], [-0.3, 0.0, 0.0]])
+
+    def near(*order):
+        tcp = np.tile(se3.pose(p=away), (60, 1, 1))
+        for i, m in enumerate(order):
+            tcp[10 + 20 * i : 20 + 20 * i, :3, 3] = things[m]
+        tokens = np.tile(things, (60, 1, 1))
+        opening = np.ones(60)
+        return DemoContext(
+            0, 0.1 * np.arange(60), tcp, opening, tcp, opening, tokens, things, np.zeros((2, 3)),
+            np.zeros((2, 48, 3)),
+        )  # fmt: skip
+
+    index = np.array([[0, 1], [0, 1]])
+    begin, end = part_about([near(0, 1), near(1, 0)], index, [0])
+    np.testing.assert_array_equal(begin, [0, 20])
+    assert 20 < end[0] < 30 and end[1] == 60
+    assert part_about([near(0, 1), near(1, 0)], index, [0, 1]) is None
+    assert part_about([near(0), near(0)], index, [0]) is None
+
+
 def test_things_are_first_seen_where_they_are_now():
     memory = SceneMemory()
     look = SceneTokens(
@@ -131,6 +176,9 @@ def test_things_are_first_seen_where_they_are_now():
     np.testing.assert_allclose(tracked.first.positions, 0.1)
     np.testing.assert_allclose(tracked.first.clouds, 0.1)
     np.testing.assert_allclose(tracked.first.features, look.features)
+    memory.update(replace(look, positions=look.positions + 0.2, clouds=look.clouds + 0.2))
+    np.testing.assert_allclose(memory.anchor([]).first.positions, 0.1)
+    np.testing.assert_allclose(memory.anchor([0]).first.positions, 0.2)
 
 
 def test_a_missed_grasp_is_made_good(cell, bank, instructions):

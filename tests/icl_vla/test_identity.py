@@ -10,7 +10,7 @@ import pytest
 from icl_vla.policy.agreement import ENOUGH
 from icl_vla.policy.alignment import Alignment
 from icl_vla.policy.context import DemoContext, Demonstrations
-from icl_vla.policy.headings import turns_from_motion
+from icl_vla.policy.headings import carried_by_motion
 from icl_vla.policy.identity import settled
 from icl_vla.policy.likeness import matched_tokens
 from icl_vla.policy.retrieval import beforehand, several
@@ -105,9 +105,8 @@ def test_what_demonstrations_tell_of_each_other_is_found_out_beforehand(monkeypa
     monkeypatch.setattr("icl_vla.policy.headings._whole_shape", again)
     monkeypatch.setattr(Alignment, "_of", again)
     np.testing.assert_array_equal(settled(known, by_looks, now, NOTHING), index)
-    assert (
-        turns_from_motion(known, index[:, 0], demos[0].clouds[0]) is None
-    )  # nothing is to be seen
+    cloud = demos[0].clouds[0]
+    assert carried_by_motion(known, index[:, 0], cloud, cloud) is None  # nothing is to be seen
     for order in ([0, 1], [1, 0]):  # which thing comes first is a matter of now
         found = Alignment.of(known, index[:, order], 0.03)
         for one, other in zip(found.relevance, alone.relevance, strict=True):
