@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from icl_vla_embodiments.types import Array
 
@@ -20,6 +21,8 @@ def part_about(
     """Frames in which demonstrations deal with some things.
 
     From where the hand has left what it dealt with before, to half-way to what it deals with next.
+    What it comes to without having been away from everything between is of the same part: of what
+    is swept together nothing is swept alone.
 
     Args:
         contexts: ``K`` demonstrations.
@@ -33,15 +36,15 @@ def part_about(
     begin, end = np.zeros(len(contexts), dtype=int), np.array([len(c) for c in contexts])
     for k, (c, row) in enumerate(zip(contexts, index, strict=True)):
         mine = _dealt_with(c, [row[m] for m in things])
-        others = _dealt_with(c, [j for m, j in enumerate(row) if m not in things]) & ~mine
         if not mine.any():
             continue
-        first, last = np.flatnonzero(mine)[[0, -1]]
-        before, after = np.flatnonzero(others[:first]), np.flatnonzero(others[last:])
+        busy, _ = ndimage.label(_dealt_with(c, row))
+        first, last = np.flatnonzero(np.isin(busy, busy[mine]))[[0, -1]]
+        before, after = np.flatnonzero(busy[:first]), np.flatnonzero(busy[last + 1 :])
         if len(before):
             begin[k] = before[-1] + 1
         if len(after):
-            end[k] = last + after[0] // 2 + 1
+            end[k] = last + 1 + after[0] // 2
     if (begin == 0).all() and (end == [len(c) for c in contexts]).all():
         return None
     return begin, end

@@ -142,10 +142,10 @@ def test_the_part_about_a_thing_lies_between_those_about_others():
     away = np.array([0.0, 0.0, 0.5])
     things = np.array([[0.3, 0.0, 0.0], [-0.3, 0.0, 0.0]])
 
-    def near(*order):
+    def near(*order, apart=20):
         tcp = np.tile(se3.pose(p=away), (60, 1, 1))
         for i, m in enumerate(order):
-            tcp[10 + 20 * i : 20 + 20 * i, :3, 3] = things[m]
+            tcp[10 + apart * i : 20 + apart * i, :3, 3] = things[m]
         tokens = np.tile(things, (60, 1, 1))
         opening = np.ones(60)
         return DemoContext(
@@ -159,6 +159,8 @@ def test_the_part_about_a_thing_lies_between_those_about_others():
     assert 20 < end[0] < 30 and end[1] == 60
     assert part_about([near(0, 1), near(1, 0)], index, [0, 1]) is None
     assert part_about([near(0), near(0)], index, [0]) is None
+    at_once = near(0, 1, apart=10)  # one after the other, without leaving them
+    assert part_about([at_once, at_once], index, [0]) is None
 
 
 def test_things_are_first_seen_where_they_are_now():
