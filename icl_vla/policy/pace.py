@@ -3,8 +3,8 @@
 Pointers are some steps off, each on its own account. The mean of motions that turn a corner at
 different steps has a round one, and a motion that begins ahead of the hand leaves out what lies
 between. So each demonstration is moved by a few steps to where its hand, carried over, was nearest
-to this one, and its motion most like those of the others; past where the hand turned back only if
-it is nearer there by more than places are unsure, as it may pass the same ones twice.
+to this one, and its motion most like those of the others; never past where the hand turned back, as
+it passes the same places twice there.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from .context import DemoContext
 STEPS = np.arange(-3, 4)
 """By which a demonstration can be moved."""
 _WORTH = 1e-6  # [m^2] that each step has to win
-_TURNED = 0.005  # [m] by which it has to be nearer where the hand has not turned back yet
 _ROUNDS = 2
 
 
@@ -42,8 +41,8 @@ def steps_behind(motions: Array, weights: Array, hands: Array, here: Array) -> N
     """
     count = motions.shape[1]
     share = weights / np.maximum(weights.sum(), 1e-9)
-    off = np.linalg.norm(hands - here, axis=-1) + np.where(_onwards(hands), 0.0, _TURNED)
-    away = off**2 + _WORTH * np.abs(STEPS)  # (K, S)
+    away = ((hands - here) ** 2).sum(axis=-1) + _WORTH * np.abs(STEPS)  # (K, S)
+    away = np.where(_onwards(hands), away, np.inf)
     behind = STEPS[np.argmin(away, axis=1)]
     for _ in range(_ROUNDS):
         at = np.clip(np.arange(count) + behind[:, None], 0, count - 1)
