@@ -100,7 +100,7 @@ def least_motion(known: Array, seen: Array, begin: Array) -> Array:
     return se3.pose(p=about) @ motion @ se3.pose(p=-about)
 
 
-def laid_on(points: Array, surface: Array, normals: Array, begin: Array) -> Array:
+def laid_on(points: Array, surface: KDTree, normals: Array, begin: Array) -> Array:
     """Where a surface lies, by many points of it: ``(4, 4)``, from the surface to the points.
 
     Iterated closest planes (Chen & Medioni 1992), a shift and a turn about the vertical. Points
@@ -109,18 +109,17 @@ def laid_on(points: Array, surface: Array, normals: Array, begin: Array) -> Arra
 
     Args:
         points: ``(Q, 3)`` [m].
-        surface: ``(P, 3)`` [m].
+        surface: Of ``(P, 3)`` [m].
         normals: ``(P, 3)`` of the surface, in either direction.
         begin: ``(4, 4)`` to begin with.
     """
-    tree = KDTree(surface)
     back = se3.inverse(begin)
     for _ in range(_LAYINGS):
         there = se3.act(back, points)
-        off, nearest = tree.query(there)
+        off, nearest = surface.query(there)
         n, about = normals[nearest], there.mean(axis=0)
         x, y = (there - about)[:, :2].T
-        across = ((there - surface[nearest]) * n).sum(axis=1)
+        across = ((there - surface.data[nearest]) * n).sum(axis=1)
         J = np.column_stack([n, x * n[:, 1] - y * n[:, 0]])
         told = J * (off < _MEETS)[:, None]
         held = _HELD * len(points) * np.array([1, 1, 1, (x**2 + y**2).mean()])
@@ -130,12 +129,12 @@ def laid_on(points: Array, surface: Array, normals: Array, begin: Array) -> Arra
     return se3.inverse(back)
 
 
-def misses(points: Array, surface: Array, motion: Array) -> float:
-    """How far points ``(Q, 3)`` are from a surface ``(P, 3)`` that is moved by ``(4, 4)`` [m].
+def misses(points: Array, surface: KDTree, motion: Array) -> float:
+    """How far points ``(Q, 3)`` are from a surface that is moved by ``(4, 4)`` [m].
 
     Root of the mean square, where one that is off by more than :data:`_FAR` counts as that.
     """
-    off = KDTree(surface).query(se3.act(se3.inverse(motion), points))[0]
+    off = surface.query(se3.act(se3.inverse(motion), points))[0]
     return float(np.sqrt((np.minimum(off, _FAR) ** 2).mean()))
 
 

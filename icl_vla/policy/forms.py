@@ -34,12 +34,12 @@ class Form:
 
     Attributes:
         shape: Of it.
-        ended: ``(P, 3)`` what all demonstrations saw of it in the end, as the shape lies [m].
+        ended: What all demonstrations saw of it in the end, as the shape lies [m].
         within: How far from that what is seen of it may be [m].
     """
 
     shape: Shape
-    ended: Array
+    ended: KDTree
     within: float
 
     @classmethod
@@ -55,15 +55,15 @@ class Form:
         ended, begun, moved = [], [], []
         for k in np.flatnonzero(shape.known).tolist():
             c, j, T = contexts[k], index[k], se3.inverse(shape.places[k])
-            last = None if c.ended is None else _about(se3.act(T, c.ended[j]), shape.points)
+            last = None if c.ended is None else _about(se3.act(T, c.ended[j]), shape.surface)
             if last is not None and len(last) >= _FEWEST:
                 ended.append(last)
                 begun.append(se3.act(T, c.clouds[j]))
                 moved.append(np.linalg.norm(c.tokens[-1, j] - c.first[j]))
         if len(ended) < max(2, _MOST * shape.known.sum()) or np.median(moved) > _STAYS:
             return None
-        whole = np.concatenate(ended)
-        others = [np.concatenate(ended[:i] + ended[i + 1 :]) for i in range(len(ended))]
+        whole = KDTree(np.concatenate(ended))
+        others = [KDTree(np.concatenate(ended[:i] + ended[i + 1 :])) for i in range(len(ended))]
         unit = np.eye(4)
         apart = [misses(e, o, unit) for e, o in zip(ended, others, strict=True)]
         within = _LOOSE * float(np.quantile(apart, _MOST))
@@ -81,12 +81,12 @@ class Form:
             known: ``(K,)`` where that is known.
         """
         here = (X @ self.shape.places)[np.argmax(known)]
-        seen = _about(se3.act(se3.inverse(here), seen), self.shape.points)
+        seen = _about(se3.act(se3.inverse(here), seen), self.shape.surface)
         if len(seen) < _FEWEST:
             return 0.0
         return max(misses(seen, self.ended, np.eye(4)) - self.within, 0.0)
 
 
-def _about(points: Array, surface: Array) -> Array:
-    """Those of points ``(Q, 3)`` that are not far from a surface ``(P, 3)``."""
-    return points[KDTree(surface).query(points)[0] < _ABOUT]
+def _about(points: Array, surface: KDTree) -> Array:
+    """Those of points ``(Q, 3)`` that are not far from a surface."""
+    return points[surface.query(points)[0] < _ABOUT]

@@ -69,16 +69,16 @@ def carried_by_motion(
     middle = (cloud - centred(cloud)).mean(axis=0)
     some = _fewer(fine)
     tried = [
-        laid_on(some, shape.points, shape.normals, se3.pose(se3.yaw(turn), middle))
+        laid_on(some, shape.surface, shape.normals, se3.pose(se3.yaw(turn), middle))
         for turn in np.linspace(-np.pi, np.pi, _TRIED, endpoint=False)
     ]
-    off = np.array([misses(fine, shape.points, T) for T in tried])
+    off = np.array([misses(fine, shape.surface, T) for T in tried])
     best = tried[int(np.argmin(off))]
     turned = np.array([np.trace(T[:3, :3] @ best[:3, :3].T) for T in tried])
     elsewhere = turned < 1 + 2 * np.cos(_RIGHT)
     if off[elsewhere].min(initial=np.inf) < _SURE * off.min():
         return None  # it looks as well from another side
-    here = laid_on(fine, shape.points, shape.normals, best)
+    here = laid_on(fine, shape.surface, shape.normals, best)
     return here @ se3.inverse(shape.places), shape.known
 
 
@@ -87,13 +87,13 @@ class Shape:
     """A thing as ``K`` demonstrations have seen it together.
 
     Attributes:
-        points: ``(P, 3)`` about the vertical through its middle, turned as in one of them.
+        surface: Of ``(P, 3)`` points about the vertical through its middle, as in one of them [m].
         normals: ``(P, 3)`` across its surface there.
         places: ``(K, 4, 4)`` from there to where each saw it first; the unit where not known.
         known: ``(K,)``.
     """
 
-    points: Array
+    surface: KDTree
     normals: Array
     places: Array
     known: NDArray[np.bool_]
@@ -132,7 +132,7 @@ def _whole_shape(contexts: Sequence[DemoContext], index: NDArray[np.int64]) -> S
     whole = np.concatenate(clouds)
     points = centred(whole)
     places[known] = places[known] @ se3.pose(p=(whole - points).mean(axis=0))
-    return Shape(points, normals_of(points), places, known)
+    return Shape(KDTree(points), normals_of(points), places, known)
 
 
 def _alike(turns: Sequence[float]) -> float:
