@@ -14,10 +14,11 @@ from icl_vla_embodiments import Observation, se3
 from icl_vla_embodiments.types import Array
 from icl_vla_retrieval import Demonstration
 
-from .motion import ON, motion_since
+from .motion import ON, RESTS
 from .registration import box_of, share_on
+from .together import SEEN, motions_since
 from .tokens import CLOUD, Encoder, SceneTokens, some_of
-from .touch import Body, Passage
+from .touch import Body, Passage, Touch
 
 STRIDE = 2  # frames between two encoded pictures of a demonstration
 SAME = 0.6  # feature distance below which two tokens may be one thing
@@ -25,10 +26,9 @@ _FAR = 0.25  # [m] of movement that costs as much as a difference of SAME
 _PART = 0.02  # [m] from a thing within which half of what looks like it lies, if it is a part of it
 _BESIDE = 0.01  # [m] from where it was first: there a thing has moved
 _ABOUT = 0.1  # [m] of a thing in which a part of it may have come up that looks like nothing known
-_FEWEST = 10  # points of a thing by which it is seen
 _WHOLE = 0.65  # share of the usual pixels from which it counts as seen whole
 _UNCHANGED = 0.8  # of what is seen that lies on its known surface, or a part of it has moved
-VERSION = 6
+VERSION = 7
 """Of how tokens are followed."""
 
 
@@ -82,28 +82,29 @@ class SceneMemory:
             self._begun = len(tokens)
             return self._tracked
         old, anchors = self._tracked.now, self._tracked.first
-        now = {f.name: getattr(old, f.name).copy() for f in fields(old)}
-        seen = np.zeros(len(old), dtype=bool)
-        parts, sight = _parts(old, anchors, tokens), tokens.clouds.reshape(-1, 3)
-        stood = np.linalg.norm(old.positions - anchors.positions, axis=1) < _BESIDE
         passage = Passage(before, body) if body is not None and before is not None else None
-        settled = stood.copy()  # whose surfaces are known as they lie now: first of all what stands
-        for i in np.argsort(stood, kind="stable").tolist():
-            surface, rows = old.clouds[i], parts.get(i, [])
-            settled[i] = False
-            points = _own(tokens.clouds[rows].reshape(-1, 3), surface, now["clouds"][settled])
-            settled[i], seen[i] = True, len(points) >= _FEWEST
-            told = points if seen[i] else None
-            motion = motion_since(surface, told, sight, passage, bool(stood[i]))
-            if motion is not None:
-                for name in ("positions", "clouds", "middles", "fine"):
-                    now[name][i] = se3.act(motion, getattr(old, name)[i])
-            whole = seen[i] and tokens.pixels[rows[0]] >= _WHOLE * anchors.pixels[i]
-            if whole and share_on(points, now["clouds"][i], ON) < _UNCHANGED:
-                now["middles"][i] = box_of(points).mean(axis=0)
-        shown = self._shown(tokens, parts, now["clouds"])
+        touches: list[Touch | None] = [None] * len(old)
+        expected = old.positions.copy()
+        if passage is not None:
+            for i, touch in enumerate(passage.touches(old.clouds)):
+                touches[i], expected[i] = touch, se3.act(touch.motion, expected[i : i + 1])[0]
+        parts = _parts(expected, old.clouds, anchors.features, tokens)
+        taken = {i: tokens.clouds[rows].reshape(-1, 3) for i, rows in parts.items()}
         matched = [j for rows in parts.values() for j in rows]
         unmatched = np.setdiff1d(np.arange(len(tokens)), matched)
+        stood = np.linalg.norm(old.positions - anchors.positions, axis=1) < _BESIDE
+        spare = tokens.clouds[unmatched].reshape(-1, 3)
+        motions, own = motions_since(old.clouds, taken, spare, touches, passage, stood)
+        now = {f.name: getattr(old, f.name).copy() for f in fields(old)}
+        for i, motion in enumerate(motions):
+            if (motion != RESTS).any():
+                for name in ("positions", "clouds", "middles", "fine"):
+                    now[name][i] = se3.act(motion, getattr(old, name)[i])
+            whole = i in own and tokens.pixels[parts[i][0]] >= _WHOLE * anchors.pixels[i]
+            if whole and share_on(own[i], now["clouds"][i], ON) < _UNCHANGED:
+                now["middles"][i] = box_of(own[i]).mean(axis=0)
+        seen = np.array([i in own for i in range(len(old))], dtype=bool)
+        shown = self._shown(tokens, parts, now["clouds"])
         newcomers = _rows(tokens, unmatched)
         self._tracked = TrackedTokens(SceneTokens(**now), anchors, seen, shown)
         self._admit(newcomers)
@@ -123,7 +124,7 @@ class SceneMemory:
         for i in range(self._begun):
             points = tokens.clouds[[*parts.get(i, []), *fresh]].reshape(-1, 3)
             about = points[KDTree(surfaces[i]).query(points)[0] < _ABOUT] if len(points) else points
-            if len(about) >= _FEWEST:
+            if len(about) >= SEEN:
                 shown[i] = some_of(about, shown.shape[1])
         return shown
 
@@ -208,36 +209,29 @@ def match(
     return rows[keep], columns[keep]
 
 
-def _parts(old: SceneTokens, anchors: SceneTokens, tokens: SceneTokens) -> dict[int, list[int]]:
-    """Tokens that show each known thing, the best match first; a hand may show it in two parts."""
-    matched = match(anchors.features, tokens.features, old.positions, tokens.positions)
+def _parts(
+    expected: Array, surfaces: Array, features: Array, tokens: SceneTokens
+) -> dict[int, list[int]]:
+    """Tokens that show each known thing, the best match first; a hand may show it in two parts.
+
+    Args:
+        expected: ``(M, 3)`` where things are expected [m].
+        surfaces: ``(M, P, 3)`` as they lay [m].
+        features: ``(M, F)`` what they looked like first.
+        tokens: Of what is seen.
+    """
+    matched = match(features, tokens.features, expected, tokens.positions)
     parts = {i: [j] for i, j in zip(*(x.tolist() for x in matched), strict=True)}
     for j in np.setdiff1d(np.arange(len(tokens)), matched[1]).tolist():
-        alike = np.linalg.norm(anchors.features - tokens.features[j], axis=-1) < SAME
+        alike = np.linalg.norm(features - tokens.features[j], axis=-1) < SAME
         on = {
-            i: share_on(tokens.clouds[j], old.clouds[i], _PART)
+            i: share_on(tokens.clouds[j], surfaces[i], _PART)
             for i in np.flatnonzero(alike).tolist()
         }
         most = max(on, key=lambda i: on[i], default=None)
         if most is not None and on[most] > 0.5:
             parts.setdefault(most, []).append(j)
     return parts
-
-
-def _own(points: Array, surface: Array, others: Array) -> Array:
-    """Of points ``(Q, 3)`` taken for one thing those that do not lie on another one beside it.
-
-    Args:
-        points: [m].
-        surface: ``(P, 3)`` of the thing as it lay.
-        others: ``(N, P, 3)`` of other things as they lie now.
-    """
-    low, high = points.min(axis=0, initial=np.inf) - ON, points.max(axis=0, initial=-np.inf) + ON
-    near = [o for o in others if ((o >= low) & (o <= high)).all(axis=1).any()]
-    if not near:
-        return points
-    theirs, own = (KDTree(s).query(points)[0] for s in (np.concatenate(near), surface))
-    return np.asarray(points[(theirs > ON) | (own < theirs)])
 
 
 def _rows(tokens: SceneTokens, index: NDArray[np.int64]) -> SceneTokens:

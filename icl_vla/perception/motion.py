@@ -9,14 +9,18 @@ from icl_vla_embodiments import se3
 from icl_vla_embodiments.types import Array
 
 from .registration import box_of, least_motion, share_on
-from .touch import Passage, Touch
+from .touch import Touch
 
+RESTS = np.eye(4)
+"""Of what has not moved."""
 ON = 0.007
 """[m] from a surface within which a point lies on it."""
+EXPLAINED = 0.75
+"""Share of what is seen that a motion has to explain."""
+AROUND = 0.01
+"""[m] of where a touch has brought it, in which what is seen belongs to a thing."""
 _STAYS = 0.95  # of what is seen of a thing that lies where it was: it has not moved,
 _COVERED = 0.8  # nor has it if so much of where it was is still seen
-_EXPLAINED = 0.75  # of what is seen that a motion has to explain
-_AROUND = 0.01  # [m] of where a touch has brought it, in which what is seen belongs to it
 _FEWEST = 5  # points that tell
 _TAKEN = 0.8  # of two shares together: then what is held was taken up,
 _MORE = 0.2  # if it is so much more than of what lies still
@@ -24,26 +28,41 @@ _THERE = 0.6  # share of a hidden thing's place that is seen: something lies the
 _GONE = 0.2  # or nothing does
 
 
-def motion_since(
-    known: Array, points: Array | None, sight: Array, passage: Passage | None, stood: bool
-) -> Array | None:
-    """How a thing has moved: ``(4, 4)`` in the base frame; None where nothing tells.
+def motion_of_seen(known: Array, points: Array, touch: Touch | None, stood: bool) -> Array:
+    """How a thing has moved of which something is seen: ``(4, 4)`` in the base frame.
 
     Args:
         known: ``(P, 3)`` its surface as it lay [m].
-        points: ``(Q, 3)`` of it now; None if it is not seen.
-        sight: ``(N, 3)`` points of all that is seen.
-        passage: What the robot did meanwhile; None where nobody knows.
+        points: ``(Q, 3)`` of it now [m].
+        touch: What the robot did to it meanwhile; None where nobody knows.
         stood: Whether it has not moved so far.
+
+    Returns:
+        The unit where nothing tells.
     """
-    if stood and points is not None and _stays(known, points):
-        return None
-    if points is None and share_on(known, sight, ON) >= _THERE:  # it looks different now
-        return None
-    touch = None if passage is None else passage.touch(known)
-    if points is not None:
-        return _seen(known, points, touch, stood)
-    return None if touch is None else _hidden(known, sight, touch)
+    if stood and _stays(known, points):
+        return RESTS
+    motion = _seen(known, points, touch, stood)
+    return RESTS if motion is None else motion
+
+
+def motion_of_hidden(known: Array, sight: Array, touch: Touch | None) -> Array:
+    """How a thing has moved that nothing was taken for: ``(4, 4)`` in the base frame.
+
+    Args:
+        known: ``(P, 3)`` its surface as it lay [m].
+        sight: ``(N, 3)`` points of all that is seen [m].
+        touch: What the robot did to it meanwhile; None where nobody knows.
+
+    Returns:
+        The unit where nothing tells.
+    """
+    if touch is None or share_on(known, sight, ON) >= _THERE:  # it looks different now
+        return RESTS
+    goes, rests = (share_on(se3.act(m, known), sight, ON) for m in (touch.motion, RESTS))
+    best = touch.motion if goes >= rests or rests < _GONE else RESTS
+    motion = _fitted(known, sight, best, AROUND)
+    return best if motion is None else motion
 
 
 def _stays(known: Array, points: Array) -> bool:
@@ -64,32 +83,18 @@ def _seen(known: Array, points: Array, touch: Touch | None, stood: bool) -> Arra
         stood: Whether it has not moved so far: then it takes more to tell that it has.
     """
     rests = goes = _told(known, points)
-    begins = [(np.eye(4), np.inf)]
+    begins = [(RESTS, np.inf)]
     if touch is not None:
         goes = _told(se3.act(touch.motion, known), points)
         if touch.held and goes >= (max(rests + _MORE, _TAKEN) if stood else rests):
             return touch.motion
-        begins.insert(int(rests > goes), (touch.motion, _AROUND))
+        begins.insert(int(rests > goes), (touch.motion, AROUND))
     begins.append((se3.pose(p=box_of(points).mean(axis=0) - box_of(known).mean(axis=0)), np.inf))
     for begin, around in begins:
         motion = _fitted(known, points, begin, around)
         if motion is not None:
             return motion
     return touch.motion if touch is not None and goes > rests and not stood else None
-
-
-def _hidden(known: Array, sight: Array, touch: Touch) -> Array:
-    """How a surface has moved that nothing was taken for: ``(4, 4)``.
-
-    Args:
-        known: ``(P, 3)`` as it was [m].
-        sight: ``(Q, 3)`` points of all that is seen [m].
-        touch: What the robot did to it.
-    """
-    goes, rests = (share_on(se3.act(m, known), sight, ON) for m in (touch.motion, np.eye(4)))
-    best = touch.motion if goes >= rests or rests < _GONE else np.eye(4)
-    motion = _fitted(known, sight, best, _AROUND)
-    return best if motion is None else motion
 
 
 def _told(there: Array, points: Array) -> float:
@@ -104,6 +109,6 @@ def _fitted(known: Array, points: Array, begin: Array, around: float) -> Array |
         return None
     motion = least_motion(known, points[near], begin)
     there = se3.act(motion, known)
-    if share_on(points, there, ON) >= _EXPLAINED or share_on(there, points, ON) >= _COVERED:
+    if share_on(points, there, ON) >= EXPLAINED or share_on(there, points, ON) >= _COVERED:
         return motion
     return None

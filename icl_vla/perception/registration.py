@@ -22,7 +22,7 @@ _MEETS = 0.012  # [m] from a surface within which a point is one of it
 _FAR = 0.02  # [m] from a surface: a point there is of something else
 _HELD = 1e-3  # weight of not moving at all, next to that of the points
 _PLANE = 12  # points about one that tell the plane there
-_STIFF = 0.05  # turns are held back by so much of a thing's width, or a few points would turn it
+_STIFF = 0.05  # of a thing's width by which turns are held back
 
 
 def relative_yaw(then: Array, now: Array) -> tuple[float, bool]:
@@ -83,21 +83,41 @@ def least_motion(known: Array, seen: Array, begin: Array) -> Array:
     about = known.mean(axis=0)
     surface, points = known - about, seen - about
     tree = KDTree(surface)
-    stiff = _STIFF * float((surface[:, :2] ** 2).sum(axis=1).mean())
+    stiff = stiffness(surface)
     motion = se3.pose(p=-about) @ begin @ se3.pose(p=about)
     for _ in range(_ITERATIONS):
         back = se3.act(se3.inverse(motion), points)
-        there = surface[tree.query(back)[1]]
-        a, b = there.mean(axis=0), back.mean(axis=0)
-        p, q = (there - a)[:, :2], (back - b)[:, :2]
-        cross = float((p[:, 0] * q[:, 1] - p[:, 1] * q[:, 0]).mean())
-        turn = np.arctan2(cross, float((p * q).sum(axis=1).mean()) + stiff)
-        R = se3.yaw(turn)
-        step = se3.pose(R, b - R @ a)
+        step = one_step(surface[tree.query(back)[1]], back, stiff)
         motion = motion @ step
+        turn = np.arctan2(step[1, 0], step[0, 0])
         if np.linalg.norm(step[:3, 3]) < _SETTLED and abs(turn) < 10 * _SETTLED:
             break
     return se3.pose(p=about) @ motion @ se3.pose(p=-about)
+
+
+def stiffness(surface: Array) -> float:
+    """By how much turns of a surface ``(P, 3)`` are held back, or a few points would turn it."""
+    return _STIFF * float((surface - surface.mean(axis=0))[:, :2].var(axis=0).sum())
+
+
+def one_step(known: Array, seen: Array, stiff: float) -> Array:
+    """A shift and a turn about the vertical that lay points on others: ``(4, 4)``.
+
+    Args:
+        known: ``(Q, 3)`` [m].
+        seen: ``(Q, 3)`` where each of them is seen [m].
+        stiff: See :func:`stiffness`.
+    """
+    count = len(known)
+    a, b = known.sum(axis=0) / count, seen.sum(axis=0) / count
+    both = known[:, :2].T @ seen[:, :2] / count - np.outer(a[:2], b[:2])  # (2, 2) covariance
+    sine, cosine = both[0, 1] - both[1, 0], both[0, 0] + both[1, 1] + stiff
+    turn = np.arctan2(sine, cosine)
+    sine, cosine = np.sin(turn), np.cos(turn)
+    step = np.eye(4)
+    step[:2, :2] = [[cosine, -sine], [sine, cosine]]
+    step[:3, 3] = b - step[:3, :3] @ a
+    return step
 
 
 def laid_on(points: Array, surface: KDTree, normals: Array, begin: Array) -> Array:

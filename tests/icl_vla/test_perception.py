@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -242,7 +243,7 @@ def test_memory_tells_things_that_look_alike_apart_by_their_places():
     for _ in range(5):
         places[0] += [0.03, 0.0, 0.0]
         tracked = memory.update(tokens_at(places[::-1], np.ones((2, 2))))
-        np.testing.assert_allclose(tracked.now.positions, places)
+        np.testing.assert_allclose(tracked.now.positions, places, atol=1e-12)
 
 
 def test_memory_admits_a_newcomer_only_when_it_stays():
@@ -412,6 +413,60 @@ def test_what_is_hidden_goes_where_the_hand_pushes_it(cell):
         index = int(np.linalg.norm(first - start[name], axis=1).argmin())
         moved, truly = tracked.now.positions[index] - first[index], place - start[name]
         assert np.linalg.norm(moved - truly) < (0.012 if np.linalg.norm(truly) > 0.01 else 0.003)
+
+
+def pushing_hand(cell, places) -> list[Body]:
+    """The robot with its hand closed and upright at each of places ``(N, 3)`` [m]."""
+    q = cell.reset(5).q
+    effector, model = cell.workspace.effector, cell.model
+    (gripper,) = model.embodiment.of_kind("gripper")
+    q[[model.embodiment.joints.index(j) for j in gripper.joints]] = gripper.closed
+    bodies = []
+    for place in places:
+        q = model.inverse_kinematics({effector: se3.pose(cell.workspace.grasp, place)}, q)
+        bodies.append(Body(cell.encoder.hulls, model.link_poses(q)))
+    return bodies
+
+
+@pytest.mark.parametrize("sight", ["hidden", "as one"])
+def test_what_is_pushed_pushes_what_lies_before_it(cell, sight):
+    """A hand pushes one box, that one another; a third lies beside their way."""
+    rng, gap = np.random.default_rng(6), 0.006
+    boxes = [box(rng, (0.04, 0.04, 0.04)) + PLACE for _ in range(3)]
+    boxes[1] += [0.0, 0.04 + gap, 0.0]
+    boxes[2] += [0.09, 0.03, 0.0]
+    ways = [np.array([0.0, y, 0.0]) for y in np.arange(-0.07, 0.05, 0.03)]
+    memory = SceneMemory()
+
+    def look(*clouds: np.ndarray, like: Sequence[float]) -> SceneTokens:
+        """Tokens of things that look so different from each other."""
+        return joined(
+            *(
+                replace(seen(c), features=np.full((1, 2), f))
+                for c, f in zip(clouds, like, strict=True)
+            )
+        )
+
+    def front(body: Body) -> float:
+        """How far the hand reaches at the height of the boxes [m] from where the first lay."""
+        along = np.arange(-0.1, 0.1, 0.001)
+        line = PLACE + np.column_stack([0 * along, along, 0 * along])
+        return float(along[body.hulls.mask(line, body.links, 0.0)].max())
+
+    bodies = pushing_hand(cell("push"), PLACE + ways)
+    first = memory.update(look(*boxes, like=(0, 3, 6)), bodies[0]).now.positions
+    for body in bodies[1:]:
+        gone = max(0.0, front(body) + 0.02)
+        steps = np.array([[0.0, gone, 0.0], [0.0, max(gone - gap, 0.0), 0.0]])
+        looks = SceneTokens.empty(2)
+        if sight == "as one":  # and like neither of them
+            both = np.concatenate([boxes[0] + steps[0], boxes[1] + steps[1]])
+            looks = look(both, boxes[2], like=(10, 6))
+        moved = memory.update(looks, body).now.positions - first
+    assert gone > 0.03
+    off = np.linalg.norm(moved - [*steps, [0.0, 0.0, 0.0]], axis=1)
+    assert off[:2].max() < {"hidden": 0.012, "as one": 0.002}[sight]
+    assert off[2] < 1e-9
 
 
 def outline(shape: str, p: np.ndarray) -> np.ndarray:
