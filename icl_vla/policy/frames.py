@@ -31,6 +31,7 @@ from .likeness import matched_tokens, shared_tokens
 _EVERY = 3  # points of what is seen now that are looked for in what was seen
 _HEADING = 0.04  # [m] two tokens nearer than this have no direction between them
 _SEEN = "turned"  # as a thing itself is seen to be
+_ASIDE = 0.015  # [m] at most that a hand goes beside the line that things have to go along
 _WAY = 0.01  # [m] left to go that still has a direction
 _HELD = 0.05  # weight of what goes with the hand: relative to that, motions agree however wrong
 _AROUND = 2  # frames before and after,
@@ -177,11 +178,12 @@ def frames_now(
     """All candidate frames at the demonstrations' present frames."""
     count = len(contexts)
     everyone = np.ones(count, dtype=bool)
-    yield FrameVotes("base", np.tile(np.eye(4), (count, 1, 1)), everyone)
     tcp_then = np.stack([c.tcp[t] for c, t in zip(contexts, pointers, strict=True)])
     shift = se3.pose(p=tcp[:3, 3] - tcp_then[:, :3, 3])
-    yield FrameVotes("end effector", shift, everyone, weight=_HELD, outside=False)
-
+    frames = [
+        FrameVotes("base", np.tile(np.eye(4), (count, 1, 1)), everyone),
+        FrameVotes("end effector", shift, everyone, weight=_HELD, outside=False),
+    ]
     for m in correspondence.shared():
         rows = list(zip(contexts, pointers, correspondence.index[:, m], strict=True))
         now_then = np.stack([_place(c.tokens[t], j) for c, t, j in rows])
@@ -192,11 +194,18 @@ def frames_now(
             frame = _about(f"token {m} now", tokens.now.positions[m], now_then, turn)
             if moving and not turn.name.endswith("now"):
                 frame = replace(frame, weight=_HELD, outside=False)
-            yield frame
+            frames.append(frame)
         for turn in turns:
-            yield _about(f"token {m} first", tokens.first.positions[m], first_then, turn)
+            frames.append(_about(f"token {m} first", tokens.first.positions[m], first_then, turn))
     for end in ends:
-        yield from _towards(end, contexts, pointers, tokens, correspondence)
+        frames += _towards(end, contexts, pointers, tokens, correspondence)
+    slips = [
+        slip
+        for end in ends
+        if (slip := _slip(end, contexts, pointers, tcp, tokens, correspondence)) is not None
+    ]
+    for frame in frames:
+        yield replace(frame, X=_beside(frame.X, slips)) if slips and frame.outside else frame
 
 
 def frames_at_first(
@@ -282,6 +291,62 @@ def _towards(
         (_about(f"token {m} now", tokens.now.positions[m], now, left), end.blur / 3),
     ):
         yield replace(frame, blur=blur)
+
+
+class _Slip(NamedTuple):
+    """How a hand moves a thing along.
+
+    Attributes:
+        here: ``(3,)`` from the thing to the hand now [m],
+        then: ``(K, 3)`` and in the demonstrations;
+        known: ``(K,)`` those that have the thing.
+        across: ``(2,)`` direction across the way that the thing still has to go.
+    """
+
+    here: Array
+    then: Array
+    known: NDArray[np.bool_]
+    across: Array
+
+
+def _slip(
+    end: End,
+    contexts: Sequence[DemoContext],
+    pointers: NDArray[np.int64],
+    tcp: Array,
+    tokens: TrackedTokens,
+    correspondence: Correspondence,
+) -> _Slip | None:
+    """How a thing is moved along; None while it is not."""
+    m, index = end.thing, correspondence.index[:, end.thing]
+    here = tokens.now.positions[m]
+    way, gone = (end.here - here)[:2], (here - tokens.first.positions[m])[:2]
+    if np.linalg.norm(gone) < _MOVES or not way.any() or not _moving(contexts, pointers, index):
+        return None
+    rows = list(zip(contexts, pointers, index, strict=True))
+    then = np.stack([c.tcp[t, :3, 3] - _place(c.tokens[t], j) for c, t, j in rows])
+    across = np.array([-way[1], way[0]]) / np.linalg.norm(way)
+    return _Slip(tcp[:3, 3] - here, then, index >= 0, across)
+
+
+def _beside(X: Array, slips: Sequence[_Slip]) -> Array:
+    """Frames ``(K, 4, 4)`` for a hand that moves things otherwise off its middle than was shown.
+
+    Things go as the hand goes, so it is the hand that has to go beside the line where they have
+    slipped: one that went back behind their middle would drag them along.
+
+    Args:
+        X: Frames for the hand as it was, and so for the things as they have to go.
+        slips: How it moves them.
+    """
+    shift = np.zeros((len(X), 2))
+    for slip in slips:
+        off = slip.here - np.einsum("kij,kj->ki", X[:, :3, :3], slip.then)
+        aside = np.clip(off[:, :2] @ slip.across, -_ASIDE, _ASIDE) * slip.known
+        shift += aside[:, None] * slip.across / len(slips)
+    shifted = X.copy()
+    shifted[:, :2, 3] += shift
+    return shifted
 
 
 def _along(end: End, here: Array, then: Array, least: float) -> _Turn:

@@ -73,6 +73,35 @@ def test_a_push_is_carried_over_along_the_way_to_where_nothing_marks_the_end(see
     assert all(off(name) > 2 * along for name in frames if "way" not in name)
 
 
+@pytest.mark.parametrize("slipped", [-0.008, 0.0, 0.008])
+def test_a_hand_goes_beside_the_line_for_a_thing_that_has_slipped_aside(slipped):
+    """The thing goes as the hand goes: back behind its middle, a hand would drag it along."""
+    rng = np.random.default_rng(3)
+    demos, meant, half = [pushed(rng) for _ in range(10)], pushed(rng), 15
+    before = scene(meant)
+    correspondence = Correspondence(demos, before)
+    ends = foreseen(demos, before, correspondence)
+    way = (ends[0].here - meant.first[THING])[:2]
+    across = np.append([-way[1], way[0]], 0.0) / np.linalg.norm(way)
+    places = meant.tokens[half].copy()
+    places[THING] += slipped * across
+    now = replace(before, now=replace(before.now, positions=places))
+
+    def aside(tokens: TrackedTokens) -> dict[str, float]:
+        """How far beside the line each frame has a hand go that ends as demonstrated [m]."""
+        at = np.full(10, half)
+        frames = frames_now(demos, at, meant.tcp[half], tokens, correspondence, ends)
+        last = np.stack([d.commands[-1, :3, 3] for d in demos])
+        off = {f.name: se3.act(f.X, last[:, None])[:, 0] - ends[0].here for f in frames}
+        return {name: float(np.median(x @ across)) for name, x in off.items()}
+
+    there, unmoved = aside(now), aside(replace(before, seen=before.seen))
+    for when in ("first", "end"):
+        name = f"token {THING} {when} along its way"
+        assert there[name] == pytest.approx(-slipped, abs=0.002)
+        assert unmoved[name] == pytest.approx(0.0, abs=0.002)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_votes_about_what_is_not_quite_the_middle_agree_about_the_true_one(seed):
     rng = np.random.default_rng(seed)
