@@ -105,22 +105,20 @@ def whole_shape(contexts: Sequence[DemoContext], index: NDArray[np.int64]) -> Sh
 
 
 def _whole_shape(contexts: Sequence[DemoContext], index: NDArray[np.int64]) -> Shape | None:
-    matched = [int(k) for k in np.flatnonzero(index >= 0)]
-    rows = [k for k in matched if len(_way(contexts[k], int(index[k]))) > _LEAST]
-    if len(rows) < _FEWEST:
+    matched = np.flatnonzero(index >= 0).tolist()
+    ways = {k: way for k in matched if len(way := _way(contexts[k], int(index[k]))) > _LEAST}
+    leader, decided = -1, dict[int, float]()
+    for some in ways:  # one whose way goes on elsewhere would tell little of the others
+        turns = {k: turn for k, way in ways.items() if (turn := _turn(ways[some], way)) is not None}
+        if len(turns) > len(decided):
+            leader, decided = some, turns
+        if len(decided) == len(ways):
+            break
+    if len(decided) < max(_FEWEST, _SHOWN * len(ways)) or _alike(list(decided.values())) > _SAME:
         return None
-    ways = [_way(contexts[k], int(index[k])) for k in rows]
-    fits = [_fit(ways[0], way) for way in ways]
-    decided = [i for i, (_, sharp) in enumerate(fits) if sharp]
-    if len(decided) < max(_FEWEST, _SHOWN * len(rows)):
-        return None
-    turn = {rows[i]: fits[i][0] for i in decided}  # from the first demonstration
-    if _alike(list(turn.values())) > _SAME:
-        return None
-    laid = {rows[i]: _laid(ways[0], ways[i], fits[i][0]) for i in decided}
-    turn = {k: float(np.arctan2(T[1, 0], T[0, 0])) for k, T in laid.items()}
-    views = {k: centred(contexts[k].clouds[index[k]]) @ se3.yaw(a) for k, a in turn.items()}
-    others = {k: _fewer(np.concatenate([v for o, v in views.items() if o != k])) for k in turn}
+    laid = {k: _laid(ways[leader], ways[k], turn) for k, turn in decided.items()}
+    views = {k: centred(contexts[k].clouds[index[k]]) @ T[:3, :3] for k, T in laid.items()}
+    others = {k: _fewer(np.concatenate([v for o, v in views.items() if o != k])) for k in laid}
     errors = [_turned(whole, views[k][::_EVERY]) for k, whole in others.items()]
     if np.mean(np.abs(errors) < _RIGHT) < _FOUND:
         return None
@@ -128,7 +126,7 @@ def _whole_shape(contexts: Sequence[DemoContext], index: NDArray[np.int64]) -> S
     for k, T in laid.items():
         places[k] = se3.pose(p=contexts[k].first[index[k]] * _LEVEL) @ T
         known[k] = True
-    clouds = [se3.act(se3.inverse(places[k]), contexts[k].clouds[index[k]]) for k in turn]
+    clouds = [se3.act(se3.inverse(places[k]), contexts[k].clouds[index[k]]) for k in laid]
     whole = np.concatenate(clouds)
     points = centred(whole)
     places[known] = places[known] @ se3.pose(p=(whole - points).mean(axis=0))
@@ -142,10 +140,17 @@ def _alike(turns: Sequence[float]) -> float:
 
 
 def _way(context: DemoContext, token: int) -> Array:
-    """Where the hand was about a thing: ``(n, 3)``, across from its first place, and how high."""
+    """Where the hand was about a thing: ``(n, 3)``, across from its first place, and how high.
+
+    About that and nothing else that stood apart from it.
+    """
     first = context.first[token]
-    off = context.tcp[::2, :3, 3] - first * _LEVEL
+    hands = context.tcp[::2, :3, 3]
+    off = hands - first * _LEVEL
     about = (np.linalg.norm(off[:, :2], axis=1) < _ABOUT) & (off[:, 2] < first[2] + _OVER)
+    others = np.linalg.norm((context.first - first)[:, :2], axis=1) > _ABOUT
+    away = np.linalg.norm(context.tokens[::2, :, :2] - hands[:, None, :2], axis=-1)
+    about &= away[:, token] < away[:, others].min(axis=1, initial=np.inf)
     return np.asarray(off[about])
 
 
@@ -169,12 +174,12 @@ def _fewer(points: Array) -> Array:
     return np.asarray(points[:: max(1, len(points) // _POINTS)])
 
 
-def _fit(a: Array, b: Array) -> tuple[float, bool]:
-    """The turn that lays a way ``(n, 3)`` over another ``(m, 3)``, and whether it is decided."""
+def _turn(a: Array, b: Array) -> float | None:
+    """The turn that lays a way ``(n, 3)`` over another ``(m, 3)``; None where that is undecided."""
     squared = turned_apart(a, b)
     off = mean_least(squared, 1) + mean_least(squared, 2)
     i = int(np.argmin(off))
-    return refined(off, i), bool(off[i] < _DECIDED * off.max())
+    return refined(off, i) if off[i] < _DECIDED * off.max() else None
 
 
 def _turned(whole: Array, part: Array) -> float:
