@@ -68,7 +68,9 @@ class PhaseTracker:
         self._trust = np.eye(len(self.lengths))
 
     def restart(self, part: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None) -> None:
-        """Expect the beginning, as at first.
+        """Begin from the beginning, wherever the present looks like.
+
+        The end, where the hand may still be, is then reached by going through what comes before.
 
         Args:
             part: First frames ``(K,)`` and ends ``(K,)`` of what is to be gone through; None for
@@ -76,9 +78,7 @@ class PhaseTracker:
         """
         self.begins, self.ends = part or (np.zeros_like(self.lengths), self.lengths)
         self.pointers = self.begins.copy()
-        self._paths = None
-        if part is not None:  # its end, where the hand may still be, is reached by going through it
-            self._paths = np.where(self._frames == self.begins[:, None], 0.0, np.inf)
+        self._paths = np.where(self._frames == self.begins[:, None], 0.0, np.inf)
 
     def lay_beside(self, beside: Sequence[NDArray[np.int64]], unlike: Array) -> None:
         """Tell which moments go together: where most pointers are, the others are expected.

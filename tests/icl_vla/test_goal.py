@@ -109,14 +109,16 @@ def test_fingers_that_were_told_to_close_and_stopped_hold_something():
     assert held(1, 1, 0.6, 0.2, 0.05, 0.05) > 0.7  # a thin thing
 
 
-def test_the_pointers_begin_again():
+@pytest.mark.parametrize("like", [1, 39])
+def test_the_pointers_begin_again(like):
+    """Although the hand may still stand as in the end."""
     ramp = np.abs(np.arange(40)[:, None] - np.arange(40)) / 40
     tracker = PhaseTracker([40])
     for t in range(40):
         tracker.update([ramp[t]], 1)
     assert tracker.pointers[0] == 39
     tracker.restart()
-    assert tracker.update([ramp[1]], 1)[0] <= 3
+    assert tracker.update([ramp[like]], 1)[0] <= 4
 
 
 def test_a_part_is_gone_through_from_its_beginning_and_no_further():
