@@ -14,11 +14,11 @@ from icl_vla_embodiments import Observation, se3
 from icl_vla_embodiments.types import Array
 from icl_vla_retrieval import Demonstration
 
-from .motion import ON, RESTS
+from .motion import ON
 from .registration import box_of, share_on
 from .together import SEEN, motions_since
 from .tokens import CLOUD, Encoder, SceneTokens, some_of
-from .touch import Body, Passage, Touch
+from .touch import RESTS, Body, Passage, Touch
 
 STRIDE = 2  # frames between two encoded pictures of a demonstration
 SAME = 0.6  # feature distance below which two tokens may be one thing

@@ -9,10 +9,8 @@ from icl_vla_embodiments import se3
 from icl_vla_embodiments.types import Array
 
 from .registration import box_of, least_motion, share_on
-from .touch import Touch
+from .touch import RESTS, Touch
 
-RESTS = np.eye(4)
-"""Of what has not moved."""
 ON = 0.007
 """[m] from a surface within which a point lies on it."""
 EXPLAINED = 0.75

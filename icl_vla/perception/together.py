@@ -11,10 +11,10 @@ from scipy.spatial import KDTree
 from icl_vla_embodiments import se3
 from icl_vla_embodiments.types import Array
 
-from .motion import AROUND, EXPLAINED, ON, RESTS, motion_of_hidden, motion_of_seen
+from .motion import AROUND, EXPLAINED, ON, motion_of_hidden, motion_of_seen
 from .registration import one_step, share_on, stiffness
 from .tokens import some_of
-from .touch import NOTHING, Passage, Touch, is_tall
+from .touch import NOTHING, RESTS, Passage, Touch, is_tall
 
 SEEN = 10
 """Points of a thing by which it is seen."""
@@ -68,12 +68,13 @@ def motions_since(
             here[i] = se3.act(told[i], surfaces[i])
     if passage is not None:
         sure = {i for i, points in own.items() if share_on(points, here[i], ON) >= EXPLAINED}
-        for some in _doubtful(surfaces, here, touches, told, sure, stood):
+        expected = [touch or NOTHING for touch in touches]
+        for some in _doubtful(surfaces, here, expected, told, sure, stood):
             points = np.concatenate([spare, *(taken[i] for i in some if i in taken)])
             points = _apart(points, here[[i for i in told if i not in some]])
             if len(points) < _FEWEST:
                 continue
-            pushed = [RESTS if (t := touches[i]) is None else t.motion for i in some]
+            pushed = [expected[i].motion for i in some]
             seen = [told.get(i, motion) for i, motion in zip(some, pushed, strict=True)]
             begins = np.stack([pushed, [RESTS] * len(some), seen])
             found = together(surfaces[some], points, begins, stood[some])
@@ -166,7 +167,7 @@ def _off(known: Array, trees: Sequence[KDTree], points: Array, motions: Array) -
 def _doubtful(
     surfaces: Array,
     here: Array,
-    touches: Sequence[Touch | None],
+    touches: Sequence[Touch],
     told: Mapping[int, Array],
     sure: set[int],
     stood: NDArray[np.bool_],
@@ -174,8 +175,7 @@ def _doubtful(
     """Things that touch where they are expected, at least one of which is not sure to be there."""
     there: dict[int, Array] = {}
     touched = set()
-    for i, surface in enumerate(surfaces):
-        touch = touches[i] or NOTHING
+    for i, (surface, touch) in enumerate(zip(surfaces, touches, strict=True)):
         if (touch.motion != RESTS).any():
             touched.add(i)
         settled = touch.held or (i in sure and stood[i] and (told[i] == RESTS).all())

@@ -51,7 +51,9 @@ class Touch:
     held: bool
 
 
-NOTHING = Touch(np.eye(4), False)
+RESTS = np.eye(4)
+"""Motion of what has not moved."""
+NOTHING = Touch(RESTS, False)
 """The robot has not come near."""
 
 
@@ -128,8 +130,7 @@ class Passage:
         touches = [NOTHING] * len(surfaces)
         tall = [i for i, surface in enumerate(surfaces) if is_tall(surface)]
         near = {i: links for i in tall if i not in moved and (links := self._near(surfaces[i]))}
-        stays = NOTHING.motion
-        ways = {i: T for i, T in moved.items() if i in tall and not np.array_equal(T, stays)}
+        ways = {i: T for i, T in moved.items() if i in tall and (T != RESTS).any()}
         for i, links in near.items():
             held = self._held(surfaces[i], links)
             if held is not None:

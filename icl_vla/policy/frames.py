@@ -184,15 +184,16 @@ def frames_now(
         FrameVotes("base", np.tile(np.eye(4), (count, 1, 1)), everyone),
         FrameVotes("end effector", shift, everyone, weight=_HELD, outside=False),
     ]
-    for m in correspondence.shared():
+    shared = correspondence.shared()
+    moving = {m for m in shared if _moving(contexts, pointers, correspondence.index[:, m])}
+    for m in shared:
         rows = list(zip(contexts, pointers, correspondence.index[:, m], strict=True))
         now_then = np.stack([_place(c.tokens[t], j) for c, t, j in rows])
         first_then = np.stack([_place(c.first, j) for c, _, j in rows])
         turns = list(_turns(contexts, pointers, tokens, correspondence, m, ("now", "first")))
-        moving = _moving(contexts, pointers, correspondence.index[:, m])
         for turn in turns:
             frame = _about(f"token {m} now", tokens.now.positions[m], now_then, turn)
-            if moving and not turn.name.endswith("now"):
+            if m in moving and not turn.name.endswith("now"):
                 frame = replace(frame, weight=_HELD, outside=False)
             frames.append(frame)
         for turn in turns:
@@ -202,7 +203,8 @@ def frames_now(
     slips = [
         slip
         for end in ends
-        if (slip := _slip(end, contexts, pointers, tcp, tokens, correspondence)) is not None
+        if end.thing in moving
+        and (slip := _slip(end, contexts, pointers, tcp, tokens, correspondence)) is not None
     ]
     for frame in frames:
         yield replace(frame, X=_beside(frame.X, slips)) if slips and frame.outside else frame
@@ -317,11 +319,11 @@ def _slip(
     tokens: TrackedTokens,
     correspondence: Correspondence,
 ) -> _Slip | None:
-    """How a thing is moved along; None while it is not."""
+    """How a thing is moved along that is just being moved; None if it has not gone far yet."""
     m, index = end.thing, correspondence.index[:, end.thing]
     here = tokens.now.positions[m]
     way, gone = (end.here - here)[:2], (here - tokens.first.positions[m])[:2]
-    if np.linalg.norm(gone) < _MOVES or not way.any() or not _moving(contexts, pointers, index):
+    if np.linalg.norm(gone) < _MOVES or not way.any():
         return None
     rows = list(zip(contexts, pointers, index, strict=True))
     then = np.stack([c.tcp[t, :3, 3] - _place(c.tokens[t], j) for c, t, j in rows])
