@@ -130,7 +130,7 @@ def moment_costs(
     cost += 0.5 * np.abs(then.moved - now.moved[:, None])
     cost += 0.5 * np.abs(then.holds - now.holds[:, None])
     pairs = zip(_counted(now, then.moves), _counted(then, then.moves), strict=True)
-    return cost + 0.3 * sum(np.nan_to_num(np.abs(b - a[:, None])) for a, b in pairs)
+    return cost + 0.8 * sum(np.nan_to_num(np.abs(b - a[:, None])) for a, b in pairs)
 
 
 def _counted(moments: Compared, moves: NDArray[np.bool_]) -> Array:
