@@ -27,6 +27,7 @@ from .pace import hands_around, steps_behind
 from .retrieval import RetrievalConfig, RetrievalEpisode, RetrievalPolicy, demonstrated
 
 ANOTHER_GRASP = np.pi / 4  # [rad] between votes for rotations of different intent
+_SAID = np.pi / 12  # [rad] between two frames' rotations that say the same
 _BEHIND = 6  # steps that may be left out because the hand has gone them
 _PASSED = 0.02  # [m] from the hand: farther off, they are not gone yet
 _SHOWN = 0.1  # of agreement that one vote has with a turn that it shows
@@ -231,14 +232,14 @@ def consensus(
     X = np.stack([frames[i].X for i in one])
     R, say = X[:, :, None, :3, :3] @ commands[..., :3, :3], share[one]
     turned, evidence, shown = _one_mode(R, say, tcp[:3, :3], config.turn_noise)
-    beta = (prior @ counted)[:, None] * evidence
+    beta = _most(prior, counted)[:, None] * evidence
     surest = np.take_along_axis(shown, np.argmax(beta, axis=0)[None, :, None], axis=0)[0]
     rotation = _leading(_nearest(turned, surest, tcp[:3, :3]), beta)
     hung = np.array([f.outside for f in frames])
     everyone = np.broadcast_to(share[hung, :, None], p[hung].shape[:-1])
     spread = tightness.joint(
         tightness.spread(p[hung], everyone, alpha[hung], config.noise),
-        _turn_spread(R, say, turned, (prior * hung) @ counted, config),
+        _turn_spread(R, say, turned, _most(prior * hung, counted), config),
     )
     return Consensus(se3.pose(rotation, position), spread, alpha.mean(axis=1))
 
@@ -345,17 +346,22 @@ def _one_way(motions: Array, weights: Array) -> Array:
     return np.maximum(alike[np.argmax(alike @ weights)], 1e-3)  # a frame may know no others
 
 
-def _leading(turned: Array, beta: Array) -> Array:
-    """What the best explained of the frames' rotations say together: ``(H, 3, 3)``.
+def _most(prior: Array, counted: NDArray[np.bool_]) -> Array:
+    """Weight ``(U,)`` of what several of the frames ``(F,)`` say: that of one, ``(F, U)``."""
+    return np.asarray((prior[:, None] * counted).max(axis=0))
 
-    Turns beyond :data:`ANOTHER_GRASP` are another way to do it, and what lies between two ways is
-    meant by nobody: the way that has most weight leads, and the rotations of that way are averaged.
+
+def _leading(turned: Array, beta: Array) -> Array:
+    """What the best explained of the frames' rotations and those like it say: ``(H, 3, 3)``.
+
+    What lies between two ways is meant by nobody. Nor do many frames that say the same by chance
+    count for more than one that explains the votes: there are as many as pairs of things.
 
     Args:
         turned: ``(F, H, 3, 3)`` each frame's rotation.
         beta: ``(F, H)`` how well it explains the votes.
     """
     alike = np.einsum("fhij,ghij->fgh", turned, turned)  # trace of R_f^T R_g = 1 + 2 cos(angle)
-    same = alike > 1 + 2 * np.cos(ANOTHER_GRASP)
-    lead = np.argmax(np.einsum("fgh,gh->fh", same, beta), axis=0)  # (H,)
+    same = alike > 1 + 2 * np.cos(_SAID)
+    lead = np.argmax(beta, axis=0)  # (H,)
     return se3.mean_rotation(turned, beta * same[lead, :, np.arange(len(lead))].T)

@@ -269,6 +269,21 @@ def test_of_two_ends_that_a_thing_is_held_by_the_nearer_one_is_kept_to(few):
         assert cosine.min() > 0.8
 
 
+def test_one_frame_that_explains_the_turns_beats_many_that_half_do():
+    """Seen from the line all turn alike; seen from others the two that count most, by chance."""
+    weights = np.array([0.39, 0.38, 0.1, 0.05, 0.04, 0.04])
+    shown = np.radians([62.0, 59.0, -40.0, 80.0, -75.0, 20.0])
+    commands = se3.pose(se3.yaw(shown) @ DOWN)[:, None]
+    votes = [np.zeros(6)]
+    votes += [np.array([40.0, 41.0, 110.0, 180.0, -70.0, -20.0]) + off for off in (-3, 0, 3)]
+    frames = [
+        FrameVotes(f"{i}", se3.pose(se3.yaw(np.radians(vote) - shown)), np.ones(6, dtype=bool))
+        for i, vote in enumerate(votes)
+    ]
+    R = consensus(frames, commands, weights, se3.pose(DOWN), CONFIG).poses[0, :3, :3] @ DOWN.T
+    assert abs(np.degrees(np.arctan2(R[1, 0], R[0, 0]))) < 3
+
+
 def test_what_is_being_moved_is_no_landmark():
     """A thing that a hand pushes goes with the hand, and so do the frames that hang on it alone."""
     rng = np.random.default_rng(0)
