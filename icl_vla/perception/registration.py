@@ -7,13 +7,15 @@ from numpy.typing import NDArray
 from scipy.spatial import KDTree
 from scipy.spatial.distance import cdist
 
-from icl_vla_embodiments import se3
+from icl_vla_embodiments import se2, se3
 from icl_vla_embodiments.types import Array
 
 _STEPS = 36
 _ANGLES = np.linspace(-np.pi, np.pi, _STEPS, endpoint=False)  # [rad]
 _TURNS = se3.yaw(_ANGLES)
 _AMBIGUOUS = 1.3  # a residual this many times the best one explains the view as well
+_LONG = 2.0  # times as long as wide, from which the axis tells the turn better
+_NEAR = np.deg2rad(15)  # of the best fit; farther off, parts of it are hidden
 _ROUNDING = 1e-6  # [m] that a perfect fit may be off
 _ITERATIONS = 20
 _SETTLED = 2e-4  # [m]; less is no step
@@ -29,9 +31,9 @@ def relative_yaw(then: Array, now: Array) -> tuple[float, bool]:
     """Rotation about the vertical that turns one surface cloud into another.
 
     Chamfer distance of the clouds' footprints (horizontal projections, centred) over 10 degree
-    steps, refined by a parabola. A square, or anything with symmetry, fits at several angles: the
-    smallest turn is taken, since equal fits mean equal grasps. A disc fits at all: then the turn
-    is ambiguous and 0.
+    steps, refined by a parabola; of what is long by the long axes, which tell it better. A square,
+    or anything with symmetry, fits at several angles: the smallest turn is taken, since equal fits
+    mean equal grasps. A disc fits at all: then the turn is ambiguous and 0.
 
     Args:
         then: ``(P, 3)`` cloud in the demonstration [m].
@@ -47,7 +49,19 @@ def relative_yaw(then: Array, now: Array) -> tuple[float, bool]:
         return 0.0, False
     local = (residual <= np.roll(residual, 1)) & (residual <= np.roll(residual, -1))
     fits = np.flatnonzero(local & (residual <= _AMBIGUOUS * best + _ROUNDING))
-    return refined(residual, int(fits[np.argmin(np.abs(_ANGLES[fits]))])), True
+    turn = refined(residual, int(fits[np.argmin(np.abs(_ANGLES[fits]))]))
+    (before, long), (after, too) = _axis(then), _axis(now)
+    off = 0.5 * se2.wrap(2 * (after - before - turn))  # an axis has two directions
+    told = min(long, too) > _LONG and abs(off) < _NEAR
+    return float(turn + off * told), True
+
+
+def _axis(cloud: Array) -> tuple[float, float]:
+    """Direction of the long axis of a footprint [rad], and how many times as long it is."""
+    flat = cloud[:, :2] - cloud[:, :2].mean(axis=0)
+    _, widths, axes = np.linalg.svd(flat, full_matrices=False)
+    direction = float(np.arctan2(axes[0, 1], axes[0, 0]))
+    return direction, float(widths[0] / max(widths[1], _ROUNDING))
 
 
 def misfit(then: Array, now: Array) -> float:
