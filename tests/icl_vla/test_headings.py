@@ -182,8 +182,8 @@ def test_of_equal_grasps_the_nearest_is_taken_and_none_is_averaged(period, now):
     assert np.abs(np.rad2deg(yaw - expected)).max() < 1
 
 
-def test_frames_that_turn_alike_count_each():
-    """Wherever they hang: as one of them would that weighs as much as all."""
+def test_frames_that_turn_alike_count_once():
+    """Wherever they hang, however many: as the one of them would that weighs most."""
     rng = np.random.default_rng(9)
     K = 8
     one, another = rng.normal(0, 0.05, K), 0.3 + rng.normal(0, 0.05, K)
@@ -197,11 +197,12 @@ def test_frames_that_turn_alike_count_each():
         X = se3.pose(se3.yaw(yaw), np.tile([x, 0.0, 0.0], (K, 1)))
         return FrameVotes("", X, np.ones(K, bool), weight)
 
-    apart = rotations(hung(one, 0.0), hung(another, 0.0), hung(one, 0.1), hung(one, 0.2))
-    together = rotations(hung(another, 0.0), hung(one, 0.0, weight=3.0))
-    np.testing.assert_allclose(apart, together, atol=1e-12)
-    once = rotations(hung(another, 0.0), hung(one, 0.0))
-    assert np.abs(once - together).max() > 0.01
+    said = {w: rotations(hung(another, 0.0), hung(one, 0.0, weight=w)) for w in (0.05, 1.0, 3.0)}
+    for w, alone in said.items():
+        ones = [hung(one, x, v) for x, v in ((0.0, 0.01), (0.1, w), (0.2, w))]
+        many = rotations(*ones, hung(another, 0.0), hung(another, 0.1))
+        np.testing.assert_allclose(many, alone, atol=1e-12)
+    assert np.abs(said[0.05] - said[3.0]).max() > 0.01
 
 
 def test_those_that_have_turned_back_do_not_slow_down_the_others():
