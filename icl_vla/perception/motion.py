@@ -29,19 +29,33 @@ _GONE = 0.2  # or nothing does
 def motion_of_seen(known: Array, points: Array, touch: Touch | None, stood: bool) -> Array:
     """How a thing has moved of which something is seen: ``(4, 4)`` in the base frame.
 
+    A hand that covers half of a thing, or ink beside a mark, moves the middle of what is seen; and
+    a half of a bar may be any half of it. What a hand holds goes with the hand.
+
     Args:
         known: ``(P, 3)`` its surface as it lay [m].
         points: ``(Q, 3)`` of it now [m].
         touch: What the robot did to it meanwhile; None where nobody knows.
-        stood: Whether it has not moved so far.
+        stood: Whether it has not moved so far: then it takes more to tell that it has.
 
     Returns:
         The unit where nothing tells.
     """
     if stood and _stays(known, points):
         return RESTS
-    motion = _seen(known, points, touch, stood)
-    return RESTS if motion is None else motion
+    rests = goes = _told(known, points)
+    begins = [(RESTS, np.inf)]
+    if touch is not None:
+        goes = _told(se3.act(touch.motion, known), points)
+        if touch.held and goes >= (max(rests + _MORE, _TAKEN) if stood else rests):
+            return touch.motion
+        begins.insert(int(rests > goes), (touch.motion, AROUND))
+    begins.append((se3.pose(p=box_of(points).mean(axis=0) - box_of(known).mean(axis=0)), np.inf))
+    for begin, around in begins:
+        motion = _fitted(known, points, begin, around)
+        if motion is not None:
+            return motion
+    return touch.motion if touch is not None and goes > rests and not stood else RESTS
 
 
 def motion_of_hidden(known: Array, sight: Array, touch: Touch | None) -> Array:
@@ -66,33 +80,6 @@ def motion_of_hidden(known: Array, sight: Array, touch: Touch | None) -> Array:
 def _stays(known: Array, points: Array) -> bool:
     """Whether points ``(Q, 3)`` of a thing tell that it lies as its surface ``(P, 3)`` did."""
     return share_on(points, known, ON) >= _STAYS or share_on(known, points, ON) >= _COVERED
-
-
-def _seen(known: Array, points: Array, touch: Touch | None, stood: bool) -> Array | None:
-    """How a surface has moved, by points of it: ``(4, 4)``; None where nothing tells.
-
-    A hand that covers half of a thing, or ink beside a mark, moves the middle of what is seen; and
-    a half of a bar may be any half of it. What a hand holds goes with the hand.
-
-    Args:
-        known: ``(P, 3)`` the surface as it was [m].
-        points: ``(Q, 3)`` of it now [m].
-        touch: What the robot did to it; None where nobody knows.
-        stood: Whether it has not moved so far: then it takes more to tell that it has.
-    """
-    rests = goes = _told(known, points)
-    begins = [(RESTS, np.inf)]
-    if touch is not None:
-        goes = _told(se3.act(touch.motion, known), points)
-        if touch.held and goes >= (max(rests + _MORE, _TAKEN) if stood else rests):
-            return touch.motion
-        begins.insert(int(rests > goes), (touch.motion, AROUND))
-    begins.append((se3.pose(p=box_of(points).mean(axis=0) - box_of(known).mean(axis=0)), np.inf))
-    for begin, around in begins:
-        motion = _fitted(known, points, begin, around)
-        if motion is not None:
-            return motion
-    return touch.motion if touch is not None and goes > rests and not stood else None
 
 
 def _told(there: Array, points: Array) -> float:

@@ -233,8 +233,9 @@ def consensus(
     R, say = X[:, :, None, :3, :3] @ commands[..., :3, :3], share[one]
     turned, evidence, shown = _one_mode(R, say, tcp[:3, :3], config.turn_noise)
     beta = _most(prior, counted)[:, None] * evidence
-    surest = np.take_along_axis(shown, np.argmax(beta, axis=0)[None, :, None], axis=0)[0]
-    rotation = _leading(_nearest(turned, surest, tcp[:3, :3]), beta)
+    lead = np.argmax(beta, axis=0)  # (H,)
+    surest = shown[lead, np.arange(len(lead))]
+    rotation = _leading(_nearest(turned, surest, tcp[:3, :3]), beta, lead)
     hung = np.array([f.outside for f in frames])
     everyone = np.broadcast_to(share[hung, :, None], p[hung].shape[:-1])
     spread = tightness.joint(
@@ -351,7 +352,7 @@ def _most(prior: Array, counted: NDArray[np.bool_]) -> Array:
     return np.asarray((prior[:, None] * counted).max(axis=0))
 
 
-def _leading(turned: Array, beta: Array) -> Array:
+def _leading(turned: Array, beta: Array, lead: NDArray[np.int64]) -> Array:
     """What the best explained of the frames' rotations and those like it say: ``(H, 3, 3)``.
 
     What lies between two ways is meant by nobody. Nor do many frames that say the same by chance
@@ -360,8 +361,8 @@ def _leading(turned: Array, beta: Array) -> Array:
     Args:
         turned: ``(F, H, 3, 3)`` each frame's rotation.
         beta: ``(F, H)`` how well it explains the votes.
+        lead: ``(H,)`` frame that does so best.
     """
-    alike = np.einsum("fhij,ghij->fgh", turned, turned)  # trace of R_f^T R_g = 1 + 2 cos(angle)
-    same = alike > 1 + 2 * np.cos(_SAID)
-    lead = np.argmax(beta, axis=0)  # (H,)
-    return se3.mean_rotation(turned, beta * same[lead, :, np.arange(len(lead))].T)
+    led = turned[lead, np.arange(len(lead))]  # (H, 3, 3)
+    alike = np.einsum("fhij,hij->fh", turned, led)  # trace of R_f^T R = 1 + 2 cos(angle)
+    return se3.mean_rotation(turned, beta * (alike > 1 + 2 * np.cos(_SAID)))

@@ -95,7 +95,7 @@ def test_a_hand_goes_beside_the_line_for_a_thing_that_has_slipped_aside(slipped)
         off = {f.name: se3.act(f.X, last[:, None])[:, 0] - ends[0].here for f in frames}
         return {name: float(np.median(x @ across)) for name, x in off.items()}
 
-    there, unmoved = aside(now), aside(replace(before, seen=before.seen))
+    there, unmoved = aside(now), aside(before)
     for when in ("first", "end"):
         name = f"token {THING} {when} along its way"
         assert there[name] == pytest.approx(-slipped, abs=0.002)
