@@ -1,4 +1,4 @@
-"""How well encoders find and recognise things, on scenes of the trained families.
+"""How well encoders find and recognise things, on scenes of families that may be looked at.
 
 Run ``OMP_NUM_THREADS=1 python benchmarks/scene_tokens.py EMBODIMENT [--tasks 4] [--rig pair]`` for
 a robot that was added. Of every task two scenes are laid out in PyBullet and looked at. A token
@@ -24,7 +24,7 @@ from icl_vla.evaluation.workplace import at_task, table_task
 from icl_vla.perception.encoders import encoder_of
 from icl_vla.perception.memory import match
 from icl_vla.perception.tokens import Encoder, SceneTokens
-from icl_vla.sim.families import TRAINED
+from icl_vla.sim.families import NEARBY, TRAINED
 from icl_vla.sim.workcell import Workcell
 from icl_vla.training.stage import of_client
 from icl_vla_embodiments import Observation, se3
@@ -158,6 +158,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("embodiment")
     parser.add_argument("--tasks", type=int, default=4, help="of each family")
+    parser.add_argument("--family", nargs="*", choices=[*TRAINED, *NEARBY], default=list(TRAINED))
     parser.add_argument("--rig", choices=list(RIGS), default="pair")
     parser.add_argument(
         "--encoder", nargs="*", default=["components", "learned"], help="as `icl-vla run` takes it"
@@ -167,7 +168,7 @@ def main() -> None:
     arguments = parser.parse_args()
     pairs = []
     for number in range(FIRST_TASK, FIRST_TASK + arguments.tasks):
-        for family in TRAINED:
+        for family in arguments.family:
             cell = at_task(
                 home(), arguments.embodiment, table_task(f"{family}:{number}"), arguments.rig
             )

@@ -35,9 +35,12 @@ _TOUCHING = 0.01  # [m] between the boxes of two parts of one thing at most
 _PICTURE = 256  # [px] that are looked at, about: at half of it, names of small things are lost
 _LEAST = 144  # [px] that are looked at: with 96, answers at half the size are too coarse
 _RIM = 0.005  # [m]
+_PAINTED = 0.5  # of the points of what stands on a mark that this shows at least beside them
+_SMALLER = 0.6  # of a mark's width what stands on it is no wider than
 _CELL = 0.012  # [m]: points in cells that touch hang together,
+_NARROW = 0.006  # [m]: of those that stand on a mark,
 _PIXELS = 1.4  # or so many pixels, where these are coarser
-_MAKING = 10  # version of how groups become tokens
+_MAKING = 11  # version of how groups become tokens
 _SCRAP = 20  # [px] of the camera: what is smaller is part of what it touches
 SAME = 0.6  # feature distance below which they may be, as in :mod:`.memory`
 
@@ -111,15 +114,17 @@ class LearnedEncoder:
         groups = []
         for label in range(labels.max(initial=-1) + 1):
             mine = np.flatnonzero(labels == label)
-            mine = mine[above_ground(P[mine])]
-            pieces = in_pieces(P[mine], max(_CELL, _PIXELS * float(np.median(pixel[mine]))))
-            sizes = each * np.bincount(pieces)
-            least = max(min(_SCRAP, sizes.max(initial=0)), self.min_pixels)  # crumbs are left out
-            for piece in np.flatnonzero(sizes >= least):
-                one = mine[pieces == piece]
-                groups.append(
-                    _Group(P[one].astype(float), features[one].mean(axis=0), sizes[piece])
-                )
+            coarse = _PIXELS * float(np.median(pixel[mine]))
+            for part, cell in flat_and_upright(P[mine], coarse, _SCRAP / each):
+                some = mine[part]
+                pieces = in_pieces(P[some], cell)
+                sizes = each * np.bincount(pieces)
+                least = max(min(_SCRAP, sizes.max(initial=0)), self.min_pixels)  # no crumbs
+                for piece in np.flatnonzero(sizes >= least):
+                    one = some[pieces == piece]
+                    groups.append(
+                        _Group(P[one].astype(float), features[one].mean(axis=0), sizes[piece])
+                    )
         return groups
 
     def _tokens(self, groups: list[_Group]) -> SceneTokens:
@@ -155,6 +160,12 @@ class _Group:
         """The feature at length 1."""
         return self.feature / max(float(np.linalg.norm(self.feature)), 1e-9)
 
+    def on(self, other: _Group) -> bool:
+        """Whether it stands on another that is as thin as paint."""
+        enough = other.pixels >= max(_SCRAP, _PAINTED * self.pixels)
+        thin = np.ptp(other.box[:, 2]) <= 2 * _RIM
+        return bool(enough and thin and self.box[1, 2] > other.box[0, 2] + 3 * _RIM)
+
     def with_(self, other: _Group) -> _Group:
         """Both as one."""
         n, m = self.pixels, other.pixels
@@ -169,7 +180,7 @@ def _merged(groups: list[_Group], same: float) -> list[_Group]:
         for i, other in enumerate(done):
             low = np.maximum(group.box[0], other.box[0])
             high = np.minimum(group.box[1], other.box[1])
-            touch = (low - high).max() < _TOUCHING
+            touch = (low - high).max() < _TOUCHING and not (group.on(other) or other.on(group))
             small = group.pixels < _SCRAP
             if touch and (small or np.linalg.norm(group.unit - other.unit) < same):
                 done[i] = other.with_(group)
@@ -216,6 +227,39 @@ def above_ground(points: NDArray[np.float32]) -> NDArray[np.bool_]:
     if high - low <= 3 * _RIM:
         return np.ones(len(points), dtype=bool)
     return np.asarray(points[:, 2] > low + _RIM)
+
+
+def flat_and_upright(
+    points: NDArray[np.float32], coarse: float, least: float
+) -> list[tuple[NDArray[np.int64], float]]:
+    """Rows of points ``(P, 3)`` painted flat, and of those that stand on it; or all of a thing's.
+
+    Small things on a mark are one with it in a picture.
+
+    Args:
+        points: Taken for one thing [m].
+        coarse: Distance between points [m].
+        least: Points that what is painted has at least.
+
+    Returns:
+        Rows, and edge of the cells in which they hang together (:func:`in_pieces`).
+    """
+    whole = [(np.flatnonzero(above_ground(points)), max(_CELL, coarse))]
+    if not len(points):
+        return whole
+    z = points[:, 2]
+    low, high = box_of(points[:, 2:])[:, 0]
+    flat = z <= low + 2 * _RIM
+    enough = max(least, _PAINTED * (~flat).sum())
+    if high - low <= 3 * _RIM or flat.sum() < enough or np.median(z[flat]) > low + _RIM:
+        return whole
+    upright, cell = np.flatnonzero(~flat), max(_NARROW, coarse)
+    wide = np.ptp(box_of(points[flat, :2]), axis=0).max()
+    pieces = in_pieces(points[upright], cell)
+    for piece in range(pieces.max(initial=-1) + 1):
+        if np.ptp(box_of(points[upright[pieces == piece], :2]), axis=0).max() > _SMALLER * wide:
+            return whole  # a rim, as of a bowl
+    return [(np.flatnonzero(flat), max(_CELL, coarse)), (upright, cell)]
 
 
 def in_pieces(points: NDArray[np.float32], cell: float) -> NDArray[np.int64]:

@@ -12,6 +12,7 @@ Vector = Sequence[float]
 TRAVEL = 0.4  # share of a button's height by which its cap sinks
 LEANS = 1.9  # [rad] at which an open lid rests, past the vertical
 FIN, SLIDES = 0.55, 0.5  # shares of a drawer's depth: its fin's length, how far it comes out
+SWINGS, PANEL = 1.4, 0.4  # [rad] to a gate's stop; its panel's thickness as a share of its post's
 _WALL = 0.06  # thickness of a box with a lid, as a share of its length
 FRAME = (0.45, 0.45, 0.47)  # colour of what stands fast
 
@@ -85,6 +86,31 @@ def drawer(client: Any, o: ObjectSpec) -> int:
     )
     client.changeDynamics(body, 0, jointLowerLimit=0.0, jointUpperLimit=SLIDES * x)
     rub(client, body, 0.5)
+    return body
+
+
+def gate(client: Any, o: ObjectSpec) -> int:
+    """A post at the -x end and a panel that swings about it, to its left, until it meets a stop."""
+    x, y, z = o.size
+    post = [
+        ((0.5 * (y - x), 0.0, 0.0), (y, y, z)),
+        ((0.0, 0.0, 0.02 * z - 0.5 * z), (x, y, 0.04 * z)),
+    ]
+    length = x - 0.5 * y
+    panel = [((0.5 * (length + 0.6 * y), 0.0, 0.04 * z), (length - 0.6 * y, PANEL * y, 0.9 * z))]
+    body = jointed(
+        client,
+        o,
+        post,
+        panel,
+        at=(0.5 * (y - x), 0.0, 0.0),
+        axis=(0.0, 0.0, 1.0),
+        kind=pybullet.JOINT_REVOLUTE,
+        mass=0.06,
+        middle=panel[0][0],
+    )
+    client.changeDynamics(body, 0, jointLowerLimit=0.0, jointUpperLimit=SWINGS)
+    rub(client, body, 0.02)
     return body
 
 
@@ -196,4 +222,5 @@ FIXTURES: dict[str, Callable[[Any, ObjectSpec], int]] = {
     "lid": lid,
     "drawer": drawer,
     "slot": slot,
+    "gate": gate,
 }

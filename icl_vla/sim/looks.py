@@ -42,6 +42,7 @@ NOUNS: dict[Shape, str] = {
     "lid": "box with a lid",
     "drawer": "drawer",
     "slot": "slot",
+    "gate": "gate",
 }
 SIZES = {"small": 0.8, "": 1.0, "large": 1.25}
 _SIDE, _PERIOD = 64, 16  # [px] of a texture, and after which it repeats

@@ -30,6 +30,7 @@ Shape = Literal[
     "lid",
     "drawer",
     "slot",
+    "gate",
 ]
 SHAPES: tuple[Shape, ...] = get_args(Shape)
 Pattern = Literal["plain", "striped", "dotted", "checked"]
@@ -42,8 +43,8 @@ class ObjectSpec:
 
     Attributes:
         name: Unique in the scene; only the judge, the expert and the reader use it.
-        shape: Mark and line are painted on the table and cannot be moved. Button, lid, drawer and
-            slot are fixtures: they stand fast, and all but the slot have one joint.
+        shape: Mark and line are painted on the table and cannot be moved. Button, lid, drawer,
+            slot and gate are fixtures: they stand fast, and all but the slot have one joint.
         size: Cylinder, bowl, mark: diameter, diameter, height; sphere: diameters; all others:
             edges [m].
         color: RGB, 0 to 1.

@@ -1,4 +1,7 @@
-"""Families that nothing is trained on: scenes, experts, judges and the physics of fixtures."""
+"""Families that nothing is trained on: scenes, experts, judges and the physics of fixtures.
+
+Those held out, and those near to them that may be looked at.
+"""
 
 from __future__ import annotations
 
@@ -10,16 +13,17 @@ import pytest
 
 from icl_vla.runtime.loop import execute
 from icl_vla.sim.driver import PyBulletDriver
-from icl_vla.sim.families import HELD_OUT, TRAINED, draw
+from icl_vla.sim.families import HELD_OUT, NEARBY, TRAINED, draw
+from icl_vla.sim.families.clear import Clear
 from icl_vla.sim.families.family import TableTask, spec_of
 from icl_vla.sim.families.sweep import Sweep
-from icl_vla.sim.fixtures import SLIDES
+from icl_vla.sim.fixtures import SLIDES, SWINGS
 from icl_vla.sim.workcell import Workcell, find_task
 from icl_vla.sim.workspace import Workspace
 from icl_vla_embodiments import ReportedError, TaskTarget, se3
 from icl_vla_embodiments.types import Array
 
-ONE_ARMED = [family for family in HELD_OUT if family != "handover"]  # see test_two_arms.py
+ONE_ARMED = [f for f in (*HELD_OUT, *NEARBY) if f != "handover"]  # see test_two_arms.py
 Laid = Callable[[str, int, int], tuple[Workcell, TableTask]]
 
 
@@ -81,7 +85,7 @@ def test_scenes_follow_from_seeds(family: str, laid: Laid) -> None:
 def test_only_held_out_families_have_the_three_mechanisms() -> None:
     found = {draw(family).mechanism for family in HELD_OUT}
     assert {"slide", "insert", "tool"} <= found
-    assert {draw(family).mechanism for family in TRAINED} == {""}
+    assert {draw(family).mechanism for family in (*TRAINED, *NEARBY)} == {""}
 
 
 @pytest.mark.parametrize("family", ONE_ARMED)
@@ -190,6 +194,33 @@ def test_a_drawer_stays_where_it_is_and_has_to_be_at_its_stop(number: int, laid:
         world.step(240)
         assert world.joint("drawer") == pytest.approx(stop + offset, abs=5e-4)
         assert task.succeeded(place.driver) == expected
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_a_gate_stays_where_it_is_and_has_to_be_at_its_stop(number: int, laid: Laid) -> None:
+    place, task = laid("gate", number, 3)
+    world, body = place.driver.world, place.driver.world.bodies["gate"]
+    stop, short = (SWINGS, -0.15) if task.opens else (0.0, 0.15)  # type: ignore[attr-defined]
+    for offset, expected in ((0.0, True), (short, False)):
+        world.client.resetJointState(body, 0, stop + offset)
+        world.step(240)
+        assert world.joint("gate") == pytest.approx(stop + offset, abs=2e-3)
+        assert task.succeeded(place.driver) == expected
+
+
+def test_a_mark_is_cleared_when_nothing_of_the_group_is_on_it(laid: Laid) -> None:
+    place, task = laid("clear", 2, 3)
+    assert isinstance(task, Clear)
+    driver = place.driver
+    zone, radius = at(driver, "zone"), spec_of(driver, "zone").size[0] / 2
+    small = spec_of(driver, task.group[0]).size
+    assert all(np.linalg.norm(at(driver, n)[:2] - zone[:2]) < radius for n in task.group)
+    for i, name in enumerate(task.group):
+        assert not task.succeeded(driver)
+        angle = 2 * np.pi * i / task.count
+        out = (radius + 0.5 * small[0] + 0.002) * np.array([np.cos(angle), np.sin(angle), 0.0])
+        put(driver, name, np.array([*zone[:2], at(driver, name)[2]]) + out)
+    assert task.succeeded(driver)
 
 
 def test_most_balls_have_to_be_in_the_bowl(laid: Laid) -> None:

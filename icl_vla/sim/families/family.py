@@ -27,7 +27,13 @@ Mechanism = Literal["", "slide", "insert", "tool"]
 Zone = tuple[float, float, float, float]
 EVERYWHERE: Zone = (-0.9, 0.9, -0.9, 0.9)
 GRASPABLE: tuple[Shape, ...] = ("box", "cylinder")
-COPIED: tuple[Shape, ...] = (*GRASPABLE, "button", "drawer", "slot")  # there are look-alikes of
+COPIED: tuple[Shape, ...] = (
+    *GRASPABLE,
+    "button",
+    "drawer",
+    "slot",
+    "gate",
+)  # there are look-alikes of
 _ATTEMPTS = 5000  # layouts tried for a scene
 _CLUTTERED = 100  # the first of them, with other things, too
 LOOK_ALIKES = 0.5  # share of the scenes in which a distractor shares colour and shape
@@ -147,6 +153,8 @@ class TableTask(ABC):
             return (2.6 * edge, 2.4 * edge, 1.2 * edge)
         if look.shape == "drawer":
             return (2.8 * edge, 2.4 * edge, 1.5 * edge)
+        if look.shape == "gate":
+            return (2.4 * edge, 0.7 * edge, 1.2 * edge)
         if look.shape == "slot":
             return (2.8 * edge, 2.8 * edge, 0.8 * edge)
         if look.shape in ("cross", "tee", "ell"):
