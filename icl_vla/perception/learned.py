@@ -42,6 +42,7 @@ _NARROW = 0.006  # [m]: of those that stand on a mark,
 _PIXELS = 1.4  # or so many pixels, where these are coarser
 _MAKING = 11  # version of how groups become tokens
 _SCRAP = 20  # [px] of the camera: what is smaller is part of what it touches
+_CRUMB = 0.5  # of the largest piece: what is smaller is left out, but for large ones
 SAME = 0.6  # feature distance below which they may be, as in :mod:`.memory`
 
 
@@ -119,7 +120,8 @@ class LearnedEncoder:
                 some = mine[part]
                 pieces = in_pieces(P[some], cell)
                 sizes = each * np.bincount(pieces)
-                least = max(min(_SCRAP, sizes.max(initial=0)), self.min_pixels)  # no crumbs
+                whole = _CRUMB * sizes.max(initial=0)
+                least = max(min(_SCRAP, whole), self.min_pixels)
                 for piece in np.flatnonzero(sizes >= least):
                     one = some[pieces == piece]
                     groups.append(
