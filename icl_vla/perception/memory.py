@@ -23,12 +23,13 @@ from .touch import RESTS, Body, Passage, Touch
 STRIDE = 2  # frames between two encoded pictures of a demonstration
 SAME = 0.6  # feature distance below which two tokens may be one thing
 _FAR = 0.25  # [m] of movement that costs as much as a difference of SAME
+_THERE = 0.02  # [m] from where it is expected: what looks like it there is hardly another one
 _PART = 0.02  # [m] from a thing within which half of what looks like it lies, if it is a part of it
 _BESIDE = 0.01  # [m] from where it was first: there a thing has moved
 _ABOUT = 0.1  # [m] of a thing in which a part of it may have come up that looks like nothing known
 _WHOLE = 0.65  # share of the usual pixels from which it counts as seen whole
 _UNCHANGED = 0.8  # of what is seen that lies on its known surface, or a part of it has moved
-VERSION = 7
+VERSION = 9
 """Of how tokens are followed."""
 
 
@@ -201,10 +202,12 @@ def match(
         return np.zeros(0, dtype=int), np.zeros(0, dtype=int)
     cost = np.linalg.norm(features_a[:, None] - features_b[None], axis=-1) / SAME
     possible = cost < 1
+    another = np.full(cost.shape, 10.0)
     if positions_a is not None and positions_b is not None:
         way = np.linalg.norm(positions_a[:, None] - positions_b[None], axis=-1)
-        cost = cost + way / _FAR
-    rows, columns = linear_sum_assignment(np.where(possible, cost, 10.0))
+        cost = cost + way / _FAR - np.exp(-0.5 * (way / _THERE) ** 2)
+        another = 1 + way / _FAR  # no reason for two that look alike to have changed places
+    rows, columns = linear_sum_assignment(np.where(possible, cost, another))
     keep = possible[rows, columns]
     return rows[keep], columns[keep]
 
