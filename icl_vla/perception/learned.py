@@ -36,11 +36,12 @@ _PICTURE = 256  # [px] that are looked at, about: at half of it, names of small 
 _LEAST = 144  # [px] that are looked at: with 96, answers at half the size are too coarse
 _RIM = 0.005  # [m]
 _PAINTED = 0.5  # of the points of what stands on a mark that this shows at least beside them
+_PAINT = 2.0  # times as unlike parts of a mark may look: what stands on it tinges them
 _SMALLER = 0.6  # of a mark's width what stands on it is no wider than
 _CELL = 0.012  # [m]: points in cells that touch hang together,
 _NARROW = 0.006  # [m]: of those that stand on a mark,
 _PIXELS = 1.4  # or so many pixels, where these are coarser
-_MAKING = 12  # version of how groups become tokens
+_MAKING = 13  # version of how groups become tokens
 _SCRAP = 20  # [px] of the camera: what is smaller is part of what it touches
 _CRUMB = 0.5  # of the largest piece: what is smaller is left out, but for large ones
 SAME = 0.6  # feature distance below which they may be, as in :mod:`.memory`
@@ -165,8 +166,12 @@ class _Group:
     def on(self, other: _Group) -> bool:
         """Whether it stands on another that is as thin as paint."""
         enough = other.pixels >= max(_SCRAP, _PAINTED * self.pixels)
-        thin = np.ptp(other.box[:, 2]) <= 2 * _RIM
-        return bool(enough and thin and self.box[1, 2] > other.box[0, 2] + 3 * _RIM)
+        return enough and other.thin and bool(self.box[1, 2] > other.box[0, 2] + 3 * _RIM)
+
+    @property
+    def thin(self) -> bool:
+        """Whether it is as thin as paint."""
+        return bool(np.ptp(self.box[:, 2]) <= 2 * _RIM)
 
     def with_(self, other: _Group) -> _Group:
         """Both as one."""
@@ -184,7 +189,8 @@ def _merged(groups: list[_Group], same: float) -> list[_Group]:
             high = np.minimum(group.box[1], other.box[1])
             touch = (low - high).max() < _TOUCHING and not (group.on(other) or other.on(group))
             small = group.pixels < _SCRAP
-            if touch and (small or np.linalg.norm(group.unit - other.unit) < same):
+            alike = same * (_PAINT if group.thin and other.thin else 1.0)
+            if touch and (small or np.linalg.norm(group.unit - other.unit) < alike):
                 done[i] = other.with_(group)
                 break
         else:
