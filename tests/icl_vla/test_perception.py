@@ -246,6 +246,18 @@ def test_memory_tells_things_that_look_alike_apart_by_their_places():
         np.testing.assert_allclose(tracked.now.positions, places, atol=1e-12)
 
 
+def test_what_looks_otherwise_than_before_does_not_make_its_look_alikes_change_places():
+    """A thing comes off a mark, which tinged it; the other one is as much like what it was."""
+    places = np.array([[0.5, 0.0, 0.02], [0.5, 0.06, 0.02]])
+    looks = np.array([[0.0, 0.0], [0.3, 0.0]])
+    for changed in (0.5, 0.7):  # still like itself, and no longer: 0.6 is the limit
+        memory = SceneMemory()
+        memory.update(tokens_at(places, looks))
+        now = np.array([[changed, 0.0], [0.1, 0.0]])
+        tracked = memory.update(tokens_at(places, now))
+        np.testing.assert_allclose(tracked.now.positions, places, atol=1e-3)
+
+
 def test_memory_admits_a_newcomer_only_when_it_stays():
     memory = SceneMemory()
     memory.update(tokens_at([[0.5, 0.0, 0.02]], [[3.0, 0.0]]))
