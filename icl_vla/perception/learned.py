@@ -35,15 +35,15 @@ _TOUCHING = 0.01  # [m] between the boxes of two parts of one thing at most
 _PICTURE = 256  # [px] that are looked at, about: at half of it, names of small things are lost
 _LEAST = 144  # [px] that are looked at: with 96, answers at half the size are too coarse
 _RIM = 0.005  # [m]
-_PAINTED = 0.5  # of the points of what stands on a mark that this shows at least beside them
-_PAINT = 2.0  # times as unlike parts of a mark may look: what stands on it tinges them
-_SMALLER = 0.6  # of a mark's width what stands on it is no wider than
+_PAINTED = 0.5  # times as many pixels as of what stands on a mark there are of the mark
+_TINGED = 2.0  # times as unlike as other parts may look those of a mark that things stand on
+_SMALLER = 0.6  # of a mark's width: what stands on it is no wider
 _CELL = 0.012  # [m]: points in cells that touch hang together,
 _NARROW = 0.006  # [m]: of those that stand on a mark,
 _PIXELS = 1.4  # or so many pixels, where these are coarser
 _MAKING = 13  # version of how groups become tokens
 _SCRAP = 20  # [px] of the camera: what is smaller is part of what it touches
-_CRUMB = 0.5  # of the largest piece: what is smaller is left out, but for large ones
+_CRUMB = 0.5  # of the largest piece: what is smaller, and a scrap, is left out
 SAME = 0.6  # feature distance below which they may be, as in :mod:`.memory`
 
 
@@ -121,8 +121,7 @@ class LearnedEncoder:
                 some = mine[part]
                 pieces = in_pieces(P[some], cell)
                 sizes = each * np.bincount(pieces)
-                whole = _CRUMB * sizes.max(initial=0)
-                least = max(min(_SCRAP, whole), self.min_pixels)
+                least = max(min(_SCRAP, _CRUMB * sizes.max(initial=0)), self.min_pixels)
                 for piece in np.flatnonzero(sizes >= least):
                     one = some[pieces == piece]
                     groups.append(
@@ -189,7 +188,7 @@ def _merged(groups: list[_Group], same: float) -> list[_Group]:
             high = np.minimum(group.box[1], other.box[1])
             touch = (low - high).max() < _TOUCHING and not (group.on(other) or other.on(group))
             small = group.pixels < _SCRAP
-            alike = same * (_PAINT if group.thin and other.thin else 1.0)
+            alike = same * (_TINGED if group.thin and other.thin else 1.0)
             if touch and (small or np.linalg.norm(group.unit - other.unit) < alike):
                 done[i] = other.with_(group)
                 break

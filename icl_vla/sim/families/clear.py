@@ -15,7 +15,7 @@ from ..operator import Stage
 from ..scene import ObjectSpec
 from ..workspace import Workspace
 from .family import GRASPABLE, Step, TableTask, Zone, draw_looks, spec_of
-from .motions import Goal, Hand
+from .motions import Goal, Hand, half_turn
 
 _SMALL = 0.6  # edge of what is pushed, relative to usual things
 _CLEAR = 0.012  # [m] between the mark's edge and a thing that an operator has pushed off
@@ -119,24 +119,26 @@ class _Push:
     def chosen(self, driver: PyBulletDriver) -> str:
         """The thing that this push is for; empty for none."""
         if self.name is None:
-            q = driver.observe(cameras=False).q
-            assert q is not None
-            here = driver.model.poses(q)[self.hand.workspace.effector][:2, 3]
+            here = self.here(driver)
             on = [n for n in self.task.group if _left(driver, n, 0.5 * _CLEAR) > 0.0]
             away = {n: float(np.linalg.norm(driver.world.pose(n)[:2, 3] - here)) for n in on}
             self.name = min(away, key=lambda n: away[n]) if on else ""
         return self.name
+
+    def here(self, driver: PyBulletDriver) -> Array:
+        """``(2,)`` the hand [m]."""
+        q = driver.observe(cameras=False).q
+        assert q is not None
+        return np.asarray(driver.model.poses(q)[self.hand.workspace.effector][:2, 3])
 
     def before(self, height: float) -> Goal:
         def goal(driver: PyBulletDriver) -> Array:
             thing = driver.world.pose(self.chosen(driver))[:2, 3]
             way = thing - driver.world.pose("zone")[:2, 3]
             self.way = way / max(float(np.linalg.norm(way)), 1e-6)
-            angle = np.arctan2(self.way[1], self.way[0])
-            # two fingers push either way, so half a turn less does as well
-            self.hand.yaw = float((angle + np.pi / 2) % np.pi - np.pi / 2)
+            self.hand.yaw = half_turn(np.arctan2(self.way[1], self.way[0]))
             self.hand.stay_clear(driver, height)
-            return self.hand.at(thing - (1.0 * self.edge + 0.012) * self.way, height)
+            return self.hand.at(thing - (self.edge + 0.012) * self.way, height)
 
         return goal
 
@@ -144,9 +146,7 @@ class _Push:
         line: list[Array] = []
 
         def goal(driver: PyBulletDriver) -> Array:
-            q = driver.observe(cameras=False).q
-            assert q is not None
-            here = driver.model.poses(q)[self.hand.workspace.effector][:2, 3]
+            here = self.here(driver)
             if not line:
                 line.append(here.copy())
             left = max(_left(driver, self.chosen(driver), _CLEAR), 0.0)

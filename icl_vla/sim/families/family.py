@@ -27,13 +27,8 @@ Mechanism = Literal["", "slide", "insert", "tool"]
 Zone = tuple[float, float, float, float]
 EVERYWHERE: Zone = (-0.9, 0.9, -0.9, 0.9)
 GRASPABLE: tuple[Shape, ...] = ("box", "cylinder")
-COPIED: tuple[Shape, ...] = (
-    *GRASPABLE,
-    "button",
-    "drawer",
-    "slot",
-    "gate",
-)  # there are look-alikes of
+# there are look-alikes of
+COPIED: tuple[Shape, ...] = (*GRASPABLE, "button", "drawer", "slot", "gate")
 _ATTEMPTS = 5000  # layouts tried for a scene
 _CLUTTERED = 100  # the first of them, with other things, too
 LOOK_ALIKES = 0.5  # share of the scenes in which a distractor shares colour and shape
