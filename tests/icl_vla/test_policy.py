@@ -20,7 +20,7 @@ from icl_vla.policy.retrieval import RetrievalConfig, demonstrated
 from icl_vla.policy.vote import VotePolicy, consensus
 from icl_vla.runtime.loop import run_episode
 from icl_vla_embodiments import ReportedError, SpaceState, se3
-from icl_vla_retrieval import RetrievalError
+from icl_vla_retrieval import Familiarity, RetrievalError
 from icl_vla_retrieval.phase import PhaseTracker
 from icl_vla_retrieval.tightness import PRIOR, Tightness
 
@@ -413,13 +413,21 @@ def test_confidence_reads_as_a_probability():
     assert distance.confidence(0.0, shared=0) == distance.confidence(1.0, shared=2)
     alone = DistanceToDemonstrations.between(demos[:1], CONFIG.radius)
     assert alone.confidence(0.3, shared=2) == 0.5
-    assert alone.of_attempt(0.3) == 0.5
     farthest = distance.straying.distances
     assert len(farthest) == len(demos) and farthest[-1] == worst
-    own = [distance.of_attempt(d) for d in farthest]
-    assert own[0] == 1.0 and own == sorted(own, reverse=True) and 0.1 <= own[-1] < 0.4
-    beyond = [distance.of_attempt(worst * by) for by in (1.01, 2.0, 10.0)]
-    assert 0.1 > beyond[0] > 1.9 * beyond[1] and beyond[2] < 0.05
+
+
+def test_an_attempt_is_judged_by_its_own_demonstrations_and_by_what_others_usually_differ_by():
+    rng = np.random.default_rng(11)
+    usual = Familiarity.from_left_out([rng.lognormal(np.log(0.67), 0.29, 10)])
+    some = DistanceToDemonstrations(2, usual, usual)
+    own = [some.of_attempt(d) for d in usual.distances]
+    assert own == sorted(own, reverse=True) and 0.4 < np.mean(own) < 0.65
+    far = [some.of_attempt(d) for d in (0.0, 0.67, 1.3, 3.0)]
+    assert far[0] == 1.0 and 0.4 < far[1] < 0.6 and far[2] < 0.1 and far[3] < 0.03
+    # where demonstrations differ more than usual, straying as far means less
+    varied = replace(some, straying=Familiarity(1.5 * usual.distances))
+    assert all(varied.of_attempt(d) > some.of_attempt(d) for d in (0.8, 1.0))
 
 
 def test_policies_fit_the_interface():
