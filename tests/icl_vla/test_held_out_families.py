@@ -184,27 +184,21 @@ def test_a_peg_falls_through_its_hole_and_not_beside_it(laid: Laid) -> None:
 
 
 @pytest.mark.parametrize("number", range(4))
-def test_a_drawer_stays_where_it_is_and_has_to_be_at_its_stop(number: int, laid: Laid) -> None:
-    place, task = laid("drawer", number, 3)
-    world, body = place.driver.world, place.driver.world.bodies["drawer"]
-    way = SLIDES * spec_of(place.driver, "drawer").size[0]
-    stop, short = (way, -0.015) if task.opens else (0.0, 0.015)  # type: ignore[attr-defined]
+@pytest.mark.parametrize("family", ["drawer", "gate"])
+def test_what_slides_or_swings_stays_where_it_is_and_has_to_be_at_its_stop(
+    family: str, number: int, laid: Laid
+) -> None:
+    place, task = laid(family, number, 3)
+    world, body = place.driver.world, place.driver.world.bodies[family]
+    if family == "gate":
+        way, short, still = SWINGS, 0.15, 2e-3  # [rad]
+    else:
+        way, short, still = SLIDES * spec_of(place.driver, family).size[0], 0.015, 5e-4  # [m]
+    stop, short = (way, -short) if task.opens else (0.0, short)  # type: ignore[attr-defined]
     for offset, expected in ((0.0, True), (short, False)):
         world.client.resetJointState(body, 0, stop + offset)
         world.step(240)
-        assert world.joint("drawer") == pytest.approx(stop + offset, abs=5e-4)
-        assert task.succeeded(place.driver) == expected
-
-
-@pytest.mark.parametrize("number", range(4))
-def test_a_gate_stays_where_it_is_and_has_to_be_at_its_stop(number: int, laid: Laid) -> None:
-    place, task = laid("gate", number, 3)
-    world, body = place.driver.world, place.driver.world.bodies["gate"]
-    stop, short = (SWINGS, -0.15) if task.opens else (0.0, 0.15)  # type: ignore[attr-defined]
-    for offset, expected in ((0.0, True), (short, False)):
-        world.client.resetJointState(body, 0, stop + offset)
-        world.step(240)
-        assert world.joint("gate") == pytest.approx(stop + offset, abs=2e-3)
+        assert world.joint(family) == pytest.approx(stop + offset, abs=still)
         assert task.succeeded(place.driver) == expected
 
 

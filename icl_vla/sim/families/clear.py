@@ -10,48 +10,32 @@ import numpy as np
 from icl_vla_embodiments.types import Array
 
 from ..driver import PyBulletDriver
-from ..looks import Look
 from ..operator import Stage
 from ..scene import ObjectSpec
 from ..workspace import Workspace
-from .family import GRASPABLE, Step, TableTask, Zone, draw_looks, spec_of
+from .family import Zone, spec_of
+from .group import GroupTask
 from .motions import Goal, Hand, half_turn
 
-_SMALL = 0.6  # edge of what is pushed, relative to usual things
 _CLEAR = 0.012  # [m] between the mark's edge and a thing that an operator has pushed off
 _SETS_IN = 0.4  # of the mark's radius: how far out things stand at first
-_PLURAL = {"box": "cubes", "cylinder": "cylinders"}
 
 
-class Clear(TableTask):
+class Clear(GroupTask):
     """None of a named group of things is on a named mark any more; all stood on it."""
 
     family = "clear"
+    counts = (2, 5)
 
-    def draw(self, rng: np.random.Generator) -> None:
-        small, zone = draw_looks(rng, (GRASPABLE, ("mark",)))
-        self.count = int(rng.integers(2, 5))
-        self.group = tuple(f"small{i}" for i in range(self.count))
-        self.roles = {"zone": zone, **dict.fromkeys(self.group, small)}
-        self.named = frozenset(self.roles)
-        what, where = small.called(_PLURAL[small.shape]), zone.called("circle")
-        self.say(
-            rng,
+    def asked(self, what: str, where: str) -> tuple[str, ...]:
+        return (
             f"push the {what} off the {where}",
             f"clear the {where} of the {what}",
             f"push all of the {what} out of the {where}",
         )
-        push = Step("push", small.shape, (1.0, 0.0, 0.0), closed=True)
-        self.steps = (Step("reach", small.shape, (-1.0, 0.0, 0.0)), push) * self.count
 
     def zones(self) -> Mapping[str, Zone]:
         return {"zone": (-0.4, 0.4, -0.5, 0.5)}
-
-    def size(self, role: str, look: Look, workspace: Workspace) -> tuple[float, float, float]:
-        if role == "zone":
-            return (2.2 * workspace.aperture, 2.2 * workspace.aperture, 0.001)
-        x, y, z = super().size(role, look, workspace)
-        return (_SMALL * x, _SMALL * y, _SMALL * z)
 
     def _objects(self, workspace: Workspace, rng: np.random.Generator) -> list[ObjectSpec]:
         """The group stands round the mark's middle; what stands in its way is left out."""

@@ -10,49 +10,33 @@ import numpy as np
 from icl_vla_embodiments.types import Array
 
 from ..driver import PyBulletDriver
-from ..looks import Look
 from ..operator import Stage
 from ..scene import ObjectSpec
 from ..task import NoRoom
 from ..workspace import Workspace
-from .family import GRASPABLE, Step, TableTask, Zone, draw_looks, spec_of
+from .family import Zone, spec_of
+from .group import GroupTask
 from .motions import Goal, Hand
 
 _ATTEMPTS = 100  # places tried for the group
-_SMALL = 0.6  # edge of what is swept, relative to usual things
 _AIM, _INSIDE = 0.55, 0.85  # shares of the zone's radius: where pushes end, what is well inside
-_PLURAL = {"box": "cubes", "cylinder": "cylinders"}
 
 
-class Sweep(TableTask):
+class Sweep(GroupTask):
     """All things of a named group lie in a marked zone, and nothing else does."""
 
     family = "sweep"
+    counts = (3, 6)
 
-    def draw(self, rng: np.random.Generator) -> None:
-        small, zone = draw_looks(rng, (GRASPABLE, ("mark",)))
-        self.count = int(rng.integers(3, 6))
-        self.group = tuple(f"small{i}" for i in range(self.count))
-        self.roles = {"zone": zone, **dict.fromkeys(self.group, small)}
-        self.named = frozenset(self.roles)
-        what, where = small.called(_PLURAL[small.shape]), zone.called("circle")
-        self.say(
-            rng,
+    def asked(self, what: str, where: str) -> tuple[str, ...]:
+        return (
             f"sweep the {what} into the {where}",
             f"push all of the {what} together inside the {where}",
             f"gather the {what} in the {where}",
         )
-        sweep = Step("push", small.shape, (1.0, 0.0, 0.0), closed=True)
-        self.steps = (Step("reach", small.shape, (-1.0, 0.0, 0.0)), sweep) * self.count
 
     def zones(self) -> Mapping[str, Zone]:
         return {"zone": (-0.5, 0.6, -0.6, 0.6)}
-
-    def size(self, role: str, look: Look, workspace: Workspace) -> tuple[float, float, float]:
-        if role == "zone":
-            return (2.2 * workspace.aperture, 2.2 * workspace.aperture, 0.001)
-        x, y, z = super().size(role, look, workspace)
-        return (_SMALL * x, _SMALL * y, _SMALL * z)
 
     def _objects(self, workspace: Workspace, rng: np.random.Generator) -> list[ObjectSpec]:
         """The group lies close together, away from the zone; others are out of the way."""
