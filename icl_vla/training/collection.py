@@ -33,6 +33,9 @@ EXTENTS: dict[Shape, tuple[float, float, float]] = {
 }
 """Edges in units of a cube's; 1 for all others, and where it is 0 it is painted on the table."""
 
+# those of nothing else: one more would change what recipes draw
+_DRAWN = tuple(shape for shape in SHAPES if shape in (*_PLAIN, *EXTENTS))
+
 HOLLOW: tuple[Shape, ...] = ("bowl", "cup")
 MOVING: tuple[Shape, ...] = ("lid", "button", "drawer")
 FLAT: tuple[Shape, ...] = ("mark", "line", "button")
@@ -101,7 +104,7 @@ def _shape(rng: np.random.Generator, about: Sequence[Shape] = ()) -> Shape:
     if about:
         drawn = rng.random() / _OTHERS
         return about[0 if drawn >= 1 else 1 + int((len(about) - 1) * drawn)]
-    among = _PLAIN if rng.random() < 0.5 else SHAPES
+    among = _PLAIN if rng.random() < 0.5 else _DRAWN
     return among[int(rng.integers(len(among)))]
 
 
