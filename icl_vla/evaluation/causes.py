@@ -10,6 +10,7 @@ from icl_vla_embodiments.types import Array
 from ..runtime.loop import Outcome
 from ..sim.families.family import TableTask
 from ..sim.workcell import Workcell
+from .two_tasks import TwoTasks
 from .workplace import Place
 
 CAUSES = {
@@ -53,7 +54,8 @@ class Evidence:
         """The thing that is handled first."""
         if self._task is None:
             return None
-        own = getattr(self._task, "parts", (self._task,))[getattr(self._task, "counts", 0)]
+        parts = getattr(self._task, "parts", (self._task,))
+        own = parts[self._task.counts if isinstance(self._task, TwoTasks) else 0]
         names = [n for n, look in own.roles.items() if look.shape not in _PAINTED]
         return names[0] if names else None
 

@@ -11,7 +11,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from icl_vla.runtime.loop import execute
+from icl_vla.evaluation.causes import Evidence
+from icl_vla.runtime.loop import Outcome, execute
 from icl_vla.sim.driver import PyBulletDriver
 from icl_vla.sim.families import HELD_OUT, NEARBY, TRAINED, draw
 from icl_vla.sim.families.clear import Clear
@@ -86,6 +87,16 @@ def test_only_held_out_families_have_the_three_mechanisms() -> None:
     found = {draw(family).mechanism for family in HELD_OUT}
     assert {"slide", "insert", "tool"} <= found
     assert {draw(family).mechanism for family in (*TRAINED, *NEARBY)} == {""}
+
+
+@pytest.mark.parametrize("family", [*ONE_ARMED, "program"])
+def test_why_an_attempt_failed_can_be_told_of_every_family(family: str, laid: Laid) -> None:
+    place, _ = laid(family, 1, 5)
+    evidence = Evidence()
+    evidence.begin(place, place.driver.observe(cameras=False))
+    for _ in range(10):
+        evidence.look()
+    assert evidence.cause(Outcome("time", 1.0, 1)) in {"reach", "choice"}  # the hand is above all
 
 
 @pytest.mark.parametrize("family", ONE_ARMED)

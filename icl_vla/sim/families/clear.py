@@ -25,7 +25,7 @@ class Clear(GroupTask):
     """None of a named group of things is on a named mark any more; all stood on it."""
 
     family = "clear"
-    counts = (2, 5)
+    between = (2, 5)
 
     def asked(self, what: str, where: str) -> tuple[str, ...]:
         return (

@@ -23,11 +23,11 @@ class GroupTask(TableTask):
         group: Their names.
     """
 
-    counts: ClassVar[tuple[int, int]]  # least, and one more than most
+    between: ClassVar[tuple[int, int]]  # least, and one more than most
 
     def draw(self, rng: np.random.Generator) -> None:
         small, zone = draw_looks(rng, (GRASPABLE, ("mark",)))
-        self.count = int(rng.integers(*self.counts))
+        self.count = int(rng.integers(*self.between))
         self.group = tuple(f"small{i}" for i in range(self.count))
         self.roles = {"zone": zone, **dict.fromkeys(self.group, small)}
         self.named = frozenset(self.roles)

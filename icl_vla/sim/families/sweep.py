@@ -26,7 +26,7 @@ class Sweep(GroupTask):
     """All things of a named group lie in a marked zone, and nothing else does."""
 
     family = "sweep"
-    counts = (3, 6)
+    between = (3, 6)
 
     def asked(self, what: str, where: str) -> tuple[str, ...]:
         return (
