@@ -11,7 +11,7 @@ goes back; :func:`describe` (``action_text.py``) writes the space as text and ``
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
@@ -190,6 +190,28 @@ class Dimension:
         in_units = np.asarray(value, dtype=float) / UNITS[self.unit]
         return (in_units / self.sign - self.offset) / self.scale
 
+    @property
+    def turns(self) -> bool:
+        """Whether it is a coordinate of a rotation, which means nothing on its own."""
+        return self.kind in (Kind.EE_ROTATION, Kind.BASE_ROTATION)
+
+    @property
+    def has_sign(self) -> bool:
+        """Whether :meth:`turned` is another number; coordinates of a matrix have no sign."""
+        signed = self.rotation in (Rotation.ROTVEC, Rotation.EULER_XYZ)
+        return self.kind is not Kind.IGNORED and (signed or not self.turns)
+
+    def turned(self) -> Dimension:
+        """Numbers that run the other way, of the same quantity within the same limits.
+
+        An opening of 0 becomes one of 1 and the other way round; everything else is negated.
+        """
+        opening = self.kind is Kind.GRIPPER and self.reference is Reference.ABSOLUTE
+        whole = self.sign / UNITS[self.unit] if opening else 0.0
+        other = replace(self, sign=-self.sign, offset=self.offset - whole)
+        limits = sorted(other.to_native(self.to_si([self.lower, self.upper])).tolist())
+        return replace(other, lower=limits[0], upper=limits[1])
+
 
 @dataclass(frozen=True)
 class SpaceState:
@@ -309,6 +331,11 @@ class ActionSpace:
         from .action_yaml import from_yaml
 
         return from_yaml(source)
+
+    def turned(self, names: Collection[str]) -> ActionSpace:
+        """The same numbers, some of them running the other way (:meth:`Dimension.turned`)."""
+        each = (d.turned() if d.name in names else d for d in self.dimensions)
+        return replace(self, dimensions=tuple(each))
 
     def clip(self, native: ArrayLike) -> Array:
         """Native vectors ``(..., D)`` clipped to the limits."""

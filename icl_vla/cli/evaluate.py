@@ -50,7 +50,7 @@ def run(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Let the policy act: retrieve, condition, act, track with MPC."""
-    from ..evaluation.running import run_in_scenes, understand
+    from ..evaluation.running import numbers_other_way, run_in_scenes, understand
     from ..paths import home
     from . import output
     from .instructions import confirm
@@ -59,6 +59,12 @@ def run(
     if meant not in bank.instructions:
         output.errors.print(
             "  nothing like this was shown: it acts on what it remembers of training"
+        )
+    other_way = numbers_other_way(bank, meant)
+    if other_way:
+        output.errors.print(
+            f"  {', '.join(other_way)}: the demonstrations show that these numbers run the other"
+            " way than the action space says; they are read so (icl-vla demos lint)"
         )
     changes = confirm(instruction, meant, ask=not as_json and sys.stdin.isatty())
     with output.progress(f"running {scene or meant}", episodes, quiet=as_json) as advance:

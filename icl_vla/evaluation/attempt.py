@@ -284,11 +284,11 @@ class Spoken:
                 e: s.gripper for e, s in observation.effectors.items() if s.gripper is not None
             },
         )
-        effectors = list(chunk.motions)
-        if effectors or chunk.native is None:
+        if chunk.native is None:
             native = self.told.clip(self.told.encode(chunk.targets, state, self.model))
-        else:  # from a method that deals in the numbers themselves
-            native, effectors = self.told.clip(chunk.native), list(self.true.effectors)
+        else:  # what it says itself counts: it may have read another meaning from demonstrations
+            native = self.true.clip(chunk.native)
+        effectors = list(chunk.motions) or list(self.true.effectors)
         heard = self.true.decode(native, state, self.model)
         poses = {e: np.stack([t.poses[e] for t in heard]) for e in effectors}
         return ActionChunk.from_poses(

@@ -13,11 +13,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from icl_vla_embodiments import ActionSpace, SpaceState, TaskTarget, se3
+from icl_vla_embodiments import ActionSpace, TaskTarget, se3
 from icl_vla_embodiments.robot_model import RobotModel
 from icl_vla_embodiments.types import Array
 from icl_vla_retrieval import CameraTrack, Demonstration
-from icl_vla_retrieval.demonstration import decode_commands
+from icl_vla_retrieval.demonstration import measured_state
+from icl_vla_retrieval.signs import read_as
 
 from .artifacts import greyscale
 
@@ -124,20 +125,14 @@ def respoken(
     actions = []
     last: TaskTarget | None = None
     for t in range(len(d)):
-        state = SpaceState(
-            poses={e: T[t] for e, T in d.poses.items()},
-            q=d.q[t],
-            grippers={e: float(x[t]) for e, x in d.grippers.items()},
-            commanded=last,
-        )
+        state = measured_state(d, t, last)
         last = TaskTarget(
             poses={e: T[t] for e, T in d.commands.items()},
             grippers={e: float(x[t]) for e, x in d.gripper_commands.items()},
         )
         actions.append(true.encode([last], state, model)[0])
-    spoken = replace(d, actions=np.stack(actions), action_space=told)
-    commands, openings = decode_commands(spoken, model)
-    return replace(spoken, commands=commands, gripper_commands={**d.gripper_commands, **openings})
+    spoken = replace(d, actions=np.stack(actions), commands={})
+    return read_as(told, spoken, model)
 
 
 def at_rate(d: Demonstration, rate: float) -> Demonstration:

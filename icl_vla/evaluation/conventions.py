@@ -44,10 +44,9 @@ def _small_units(d: Dimension) -> Dimension:
 
 def _mirrored(d: Dimension) -> Dimension:
     """The other sign, where a sign of its own makes sense."""
-    angular = d.kind in (Kind.EE_ROTATION, Kind.BASE_ROTATION)
-    if d.kind is Kind.GRIPPER or (angular and d.rotation not in (Rotation.ROTVEC,)):
+    if d.kind is Kind.GRIPPER or (d.turns and d.rotation is not Rotation.ROTVEC):
         return d
-    return replace(d, sign=-d.sign, lower=-d.upper, upper=-d.lower)
+    return d.turned()
 
 
 REWRITTEN: Mapping[str, Change] = {

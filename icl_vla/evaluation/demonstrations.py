@@ -15,7 +15,7 @@ from icl_vla_retrieval import BankCollection, CameraSpec, DemoBank, Demonstratio
 from icl_vla_retrieval.spec import BankSpec
 
 from ..perception.encoders import DEFAULT
-from ..policy.context import index_episodes
+from ..policy.context import copy_tokens, index_episodes
 from ..runtime.station import Station
 from ..sim.foreign import ForeignCell
 from ..sim.recording import OPERATOR_SEED, record_in
@@ -199,11 +199,14 @@ def hand_over(home: Path, handed: Handed, encoder: str = DEFAULT) -> None:
             bank.append_copy(source, i)
             continue
         d = source[i]
+        as_seen = context.change is None and true.rate == d.action_space.rate
         if not plain:
             d = respoken(d, true, told, cell.model)
         if context.change is not None:
             d = context.change(d, np.random.default_rng([i, len(d)]))
-        bank.append(d if convention.kinematics else without_kinematics(d))
+        episode = bank.append(d if convention.kinematics else without_kinematics(d))
+        if convention.kinematics and as_seen:  # other numbers, but the same things to see
+            copy_tokens(source, i, bank, episode, cell.encoder)
     if convention.kinematics:
         index_episodes(bank, cell.encoder, cell.effector, range(len(bank)))
     partial.replace(path)

@@ -20,9 +20,19 @@ _AS_BEFORE = 0.1  # of an opening
 def words(account: Account, step: int) -> list[str]:
     """One look in sentences."""
     look = account.looks[step]
-    parts = (_led, _remembered, _weighed, _moved, _grip, _ended, _sure)
+    parts = (_other_way, _led, _remembered, _weighed, _moved, _grip, _ended, _sure)
     said = [sentence for part in parts if (sentence := part(account, step, look))]
     return said or ["The policy tells nothing about this look."]
+
+
+def _other_way(account: Account, step: int, look: Look) -> str:
+    names = look.chunk.trace.get("other_way", ())
+    if step or not names:
+        return ""
+    return (
+        f"The demonstrations show that {_list(list(names))} run the other way than described;"
+        " they are read so."
+    )
 
 
 def _led(account: Account, step: int, look: Look) -> str:

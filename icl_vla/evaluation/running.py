@@ -19,6 +19,7 @@ from icl_vla_retrieval import (
     InstructionError,
     choose_instruction,
 )
+from icl_vla_retrieval.signs import turned_numbers
 
 from ..paths import bank_path, run_path
 from ..perception.encoders import DEFAULT, schema_of
@@ -103,6 +104,12 @@ def understand(base: Path, embodiment: str, asked: str, method: str) -> tuple[De
         raise
     except InstructionError:
         return bank, asked
+
+
+def numbers_other_way(bank: DemoBank, instruction: str) -> tuple[str, ...]:
+    """Dimensions of a bank's action space that run the other way, as its demonstrations show."""
+    space = bank.action_space.with_joints(bank.spec.joints)
+    return turned_numbers(space, [bank[i] for i in bank.select(instruction)])
 
 
 def _nothing_shown(base: Path, embodiment: str) -> DemoBank:

@@ -158,46 +158,64 @@ def read_context(
     Raises:
         InstructionError: The bank knows no such instruction; the known ones are listed.
     """
-    return read_hands(bank, instruction, encoder, (effector,), limit)[effector]
+    return read_hands(find_shown(bank, instruction, encoder, limit), encoder, (effector,))[effector]
 
 
-def read_hands(
-    bank: DemoBank | Sequence[Demonstration],
-    instruction: str,
-    encoder: Encoder,
-    effectors: Sequence[str],
-    limit: int = 20,
-) -> dict[str, list[DemoContext]]:
-    """The same for each of several effectors that moved in all of the demonstrations.
+@dataclass(frozen=True)
+class Shown:
+    """A demonstration that was chosen.
+
+    Attributes:
+        demonstration: The same.
+        episode: Index in the bank.
+        cache: Where its tokens are kept; None where there is no bank on disk.
+    """
+
+    demonstration: Demonstration
+    episode: int
+    cache: Path | None
+
+
+def find_shown(
+    bank: DemoBank | Sequence[Demonstration], instruction: str, encoder: Encoder, limit: int = 20
+) -> list[Shown]:
+    """The demonstrations of an instruction, the first ones; other words for it are understood.
 
     Raises:
         InstructionError: The bank knows no such instruction; the known ones are listed.
-        ReportedError: No effector moved in all of them.
     """
     if isinstance(bank, DemoBank):
-        episodes = bank.select(choose_instruction(instruction, bank.instructions))
-        caches: list[Path | None] = [_cached(bank, i, encoder) for i in episodes]
-    else:
-        meant = choose_instruction(instruction, list(dict.fromkeys(d.instruction for d in bank)))
-        episodes = [i for i, d in enumerate(bank) if d.instruction == meant]
-        caches = [None] * len(episodes)
-    chosen = list(zip(episodes, caches, strict=True))[:limit]
-    shown = [bank[i] for i, _ in chosen]
-    moved = [e for e in effectors if all(e in d.commands for d in shown)]
+        episodes = bank.select(choose_instruction(instruction, bank.instructions))[:limit]
+        return [Shown(bank[i], i, _cached(bank, i, encoder)) for i in episodes]
+    meant = choose_instruction(instruction, list(dict.fromkeys(d.instruction for d in bank)))
+    chosen = [i for i, d in enumerate(bank) if d.instruction == meant][:limit]
+    return [Shown(bank[i], i, None) for i in chosen]
+
+
+def read_hands(
+    shown: Sequence[Shown], encoder: Encoder, effectors: Sequence[str]
+) -> dict[str, list[DemoContext]]:
+    """Demonstrations as each of several effectors saw them that moved in all of them.
+
+    Raises:
+        ReportedError: No effector moved in all of them.
+    """
+    each = [s.demonstration for s in shown]
+    moved = [e for e in effectors if all(e in d.commands for d in each)]
     if shown and not moved:
         raise ReportedError(
             "the demonstrations have no hand in common that the robot has",
-            where=instruction,
-            value=sorted({e for d in shown for e in d.commands}),
+            where=each[0].instruction,
+            value=sorted({e for d in each for e in d.commands}),
             valid=effectors,
         )
     hands: dict[str, list[DemoContext]] = {e: [] for e in moved}
-    for demonstration, (i, cache) in zip(shown, chosen, strict=True):
-        tokens = _tokens(demonstration, encoder, cache)
+    for d, s in zip(each, shown, strict=True):
+        tokens = _tokens(d, encoder, s.cache)
         for e in moved:
-            others = [demonstration.poses[o][:, :3, 3] for o in moved if o != e]
+            others = [d.poses[o][:, :3, 3] for o in moved if o != e]
             seen = np.stack(others, axis=1) if others else None
-            hands[e].append(_context(demonstration, i, e, tokens, seen))
+            hands[e].append(_context(d, s.episode, e, tokens, seen))
     return hands
 
 
@@ -266,6 +284,13 @@ def index_episodes(bank: DemoBank, encoder: Encoder, effector: str, episodes: Se
     for i in fresh:
         _tokens(bank[i], encoder, _cached(bank, i, encoder))
     return len(fresh)
+
+
+def copy_tokens(source: DemoBank, i: int, target: DemoBank, episode: int, encoder: Encoder) -> None:
+    """Take over the tokens of a demonstration that shows the same in both banks, where known."""
+    known, wanted = _cached(source, i, encoder), _cached(target, episode, encoder)
+    if known.exists() and known.parent.name == wanted.parent.name:  # of the same depth
+        write_atomically(wanted, known.read_bytes())
 
 
 def _npz(arrays: dict[str, Array]) -> bytes:

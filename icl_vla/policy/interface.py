@@ -30,6 +30,8 @@ class Trace(TypedDict, total=False):
             be than the demonstrations left it [m]; from more than 0 it begins again.
         clause: Which part of the instruction is being done, where nothing was shown: then the
             neighbours are demonstrations remembered from training.
+        other_way: Dimensions of the action space that run the other way than they are described, as
+            the demonstrations show; they are read so.
     """
 
     tokens: Array
@@ -42,6 +44,7 @@ class Trace(TypedDict, total=False):
     done: float
     missed: float
     clause: str
+    other_way: tuple[str, ...]
 
 
 class Episode(Protocol):

@@ -23,13 +23,22 @@ from icl_vla_embodiments.robot_model import RobotModel
 from icl_vla_embodiments.types import Array
 from icl_vla_retrieval import DemoBank, Demonstration
 from icl_vla_retrieval.phase import PhaseTracker
+from icl_vla_retrieval.signs import read_as, turned_numbers
 
 from ..perception.memory import SceneMemory, TrackedTokens
 from ..perception.tokens import Encoder
 from ..runtime.mobile import BASE, drivable, slides
 from .agreement import ENOUGH
 from .alignment import Alignment
-from .context import OPEN, DemoContext, Demonstrations, measures_depth, read_hands
+from .context import (
+    OPEN,
+    DemoContext,
+    Demonstrations,
+    Shown,
+    find_shown,
+    measures_depth,
+    read_hands,
+)
 from .doing import LATELY, Doing, Past, Standing
 from .ends import foreseen
 from .forms import Form
@@ -94,7 +103,10 @@ class RetrievalPolicy:
         action_space: ActionSpace,
     ) -> Episode:
         """Read the demonstrations of ``instruction`` and begin."""
-        hands = read_hands(bank, instruction, self.encoder, action_space.effectors)
+        shown, action_space, other_way = self._as_shown(
+            find_shown(bank, instruction, self.encoder), action_space
+        )
+        hands = read_hands(shown, self.encoder, action_space.effectors)
         if self.model is None:  # nobody has left the robot out of the pictures
             hands = {e: [c.without_robot() for c in contexts] for e, contexts in hands.items()}
         episodes = [
@@ -102,7 +114,24 @@ class RetrievalPolicy:
         ]
         for episode in episodes:
             episode.colours_alone = not measures_depth(bank)
+            episode.other_way = other_way
         return episodes[0] if len(episodes) == 1 else HandsEpisode(episodes)
+
+    def _as_shown(
+        self, shown: Sequence[Shown], space: ActionSpace
+    ) -> tuple[Sequence[Shown], ActionSpace, tuple[str, ...]]:
+        """What was shown and what numbers mean, where these run the other way than described."""
+        names = turned_numbers(space, [s.demonstration for s in shown])
+        if not names:
+            return shown, space, names
+        meant = space.turned(names)
+        again = [
+            replace(s, demonstration=read_as(meant, s.demonstration, self.model))
+            if s.demonstration.action_space.dimensions == space.dimensions
+            else s
+            for s in shown
+        ]
+        return again, meant, names
 
 
 class RetrievalEpisode(ABC):
@@ -112,6 +141,7 @@ class RetrievalEpisode(ABC):
         hands: All hands that act together, this one among them.
         ends: Where things will have been brought; None where that has to be asked again.
         others: The same demonstrations as the robot's other hands saw them, if they took part.
+        other_way: Dimensions that run the other way than described, as demonstrations show.
         stuck: Whether this hand stands still for longer than any demonstration does.
         colours_alone: Whether depth is guessed on the robot even where it is measured, because it
             was for the demonstrations: what is wrong in both alike does no harm.
@@ -128,6 +158,7 @@ class RetrievalEpisode(ABC):
         self.contexts = Demonstrations(contexts)
         self.others: dict[str, list[DemoContext]] = {}
         self.colours_alone = False
+        self.other_way: tuple[str, ...] = ()
         beforehand(self.contexts, policy.config.radius)
         self.distance = DistanceToDemonstrations.between(self.contexts, policy.config.radius)
         self.action_space = action_space
@@ -404,7 +435,7 @@ class RetrievalEpisode(ABC):
             spread={} if spread is None else {self.effector: spread},
             confidence=np.full(len(gripper), confidence),
             neighbours=neighbours,
-            trace={**self._things(pointers), **trace},
+            trace={**self._things(pointers), "other_way": self.other_way, **trace},
             done=done,
         )
         self._last = chunk

@@ -114,11 +114,9 @@ def _space(
     flips = rng.choice([-1, 1], len(motion))
     flips[int(rng.integers(len(motion)))] = -1
     if factors["signs"] == "mirrored":
-        # a quaternion's or a matrix's coordinates have no sign of their own
-        free = [d.rotation in (Rotation.ROTVEC, Rotation.EULER_XYZ) for d in motion]
         motion = [
-            _flipped(d) if flip < 0 and ok else d
-            for d, flip, ok in zip(motion, flips, free, strict=True)
+            d.turned() if flip < 0 and d.has_sign else d
+            for d, flip in zip(motion, flips, strict=True)
         ]
     grip = _gripper(effector, factors["gripper"])
     dimensions = [*motion, grip]
@@ -189,11 +187,6 @@ def _angle(d: Dimension, unit: str) -> Dimension:
     if unit == "rad":
         return d
     return replace(d, unit="deg", lower=math.degrees(d.lower), upper=math.degrees(d.upper))
-
-
-def _flipped(d: Dimension) -> Dimension:
-    """The same quantity with the other sign."""
-    return replace(d, sign=-d.sign, lower=-d.upper, upper=-d.lower)
 
 
 def _gripper(effector: str, way: str) -> Dimension:

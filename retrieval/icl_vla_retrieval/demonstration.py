@@ -241,16 +241,24 @@ def decode_commands(
     d = demonstration
     targets: list[TaskTarget] = []
     for t in range(len(d)):
-        state = SpaceState(
-            poses={e: T[t] for e, T in d.poses.items()},
-            q=d.q[t],
-            grippers={e: float(x[t]) for e, x in d.grippers.items()},
-            commanded=targets[-1] if targets else None,
-        )
+        state = measured_state(d, t, targets[-1] if targets else None)
         targets += d.action_space.decode(d.actions[t], state, model)
     poses = {e: np.stack([t.poses[e] for t in targets]) for e in targets[0].poses}
     grippers = {e: np.array([t.grippers[e] for t in targets]) for e in targets[0].grippers}
     return poses, grippers
+
+
+def measured_state(
+    demonstration: Demonstration, t: int, commanded: TaskTarget | None = None
+) -> SpaceState:
+    """What deltas of frame ``t`` count from: what was measured, and ``commanded`` before."""
+    d = demonstration
+    return SpaceState(
+        poses={e: T[t] for e, T in d.poses.items()},
+        q=d.q[t],
+        grippers={e: float(x[t]) for e, x in d.grippers.items()},
+        commanded=commanded,
+    )
 
 
 def _same(array: NDArray) -> NDArray:

@@ -24,6 +24,7 @@ from .motion import Motion
 from .order import check_order
 from .passive import check_passive
 from .report import read_report, write_report
+from .signs import check_signs
 from .timing import check_dropped, check_duplicated
 from .units import check_units
 
@@ -31,6 +32,7 @@ CHECKS: tuple[Callable[[Motion], Iterator[Finding]], ...] = (
     check_units,
     check_order,
     check_gripper,
+    check_signs,
     check_passive,
     check_limits,
     check_jumps,
@@ -42,6 +44,7 @@ KINDS = (
     "units",
     "swapped-joints",
     "inverted-gripper",
+    "inverted-sign",
     "action-equals-state",
     "limits",
     "jump",
@@ -55,7 +58,15 @@ KINDS = (
 )
 # a column that means something else explains what else looks wrong in it
 CAUSES = {"units", "swapped-joints"}
-EXPLAINED = {"limits", "jump", "dropped", "swapped-joints", "calibration", "outlier"}
+EXPLAINED = {
+    "limits",
+    "jump",
+    "dropped",
+    "swapped-joints",
+    "inverted-sign",
+    "calibration",
+    "outlier",
+}
 
 __all__ = ["KINDS", "Finding", "Motion", "cut", "fix", "lint", "read_report", "write_report"]
 
