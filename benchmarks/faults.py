@@ -204,6 +204,24 @@ def turned_gripper(rng: np.random.Generator, s: Set, k: int) -> Faulty:
     return [rebuilt(replace(d, actions=actions), s.model)]
 
 
+def turned_sign(rng: np.random.Generator, s: Set, k: int) -> Faulty:
+    """One to three commands of an arm with the other sign, of those that span 0.1 rad or 50 mm."""
+    d = s.demos[k]
+    dimensions = d.action_space.dimensions
+    numbers = [dim.to_si(d.actions[:, i]) for i, dim in enumerate(dimensions)]
+    free = [
+        i
+        for i, (dim, x) in enumerate(zip(dimensions, numbers, strict=True))
+        if dim.has_sign and not dim.turns and np.ptp(x) > (0.1 if dim.joint else 0.05)
+    ]
+    if s.real or not free:
+        return None
+    some = rng.permutation(free)[: int(rng.integers(1, 4))]
+    actions = d.actions.copy()
+    actions[:, some] *= -1
+    return [rebuilt(replace(d, actions=actions), s.model)]
+
+
 def moved_camera(rng: np.random.Generator, s: Set, k: int, *, turn: bool = False) -> Faulty:
     """A camera 10 mm beside where its calibration says."""
     d = s.demos[k]
@@ -290,6 +308,7 @@ FAULTS: dict[str, tuple[str, Injection]] = {
     "units": ("units", wrong_units),
     "swapped joints": ("swapped-joints", exchanged),
     "inverted gripper": ("inverted-gripper", turned_gripper),
+    "inverted sign": ("inverted-sign", turned_sign),
     "outlier: half": ("outlier", half),
     "too few": ("too-few", too_few),
     "all alike": ("all-alike", all_alike),

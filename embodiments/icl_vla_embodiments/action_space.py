@@ -197,18 +197,13 @@ class Dimension:
 
     @property
     def has_sign(self) -> bool:
-        """Whether :meth:`turned` is another number; coordinates of a matrix have no sign."""
-        signed = self.rotation in (Rotation.ROTVEC, Rotation.EULER_XYZ)
-        return self.kind is not Kind.IGNORED and (signed or not self.turns)
+        """Whether :meth:`turned` makes sense: not of openings, nor of a matrix's coordinates."""
+        signed = not self.turns or self.rotation in (Rotation.ROTVEC, Rotation.EULER_XYZ)
+        return signed and self.kind not in (Kind.GRIPPER, Kind.IGNORED)
 
     def turned(self) -> Dimension:
-        """Numbers that run the other way, of the same quantity within the same limits.
-
-        An opening of 0 becomes one of 1 and the other way round; everything else is negated.
-        """
-        opening = self.kind is Kind.GRIPPER and self.reference is Reference.ABSOLUTE
-        whole = self.sign / UNITS[self.unit] if opening else 0.0
-        other = replace(self, sign=-self.sign, offset=self.offset - whole)
+        """The numbers that run the other way, of the same quantity within the same limits."""
+        other = replace(self, sign=-self.sign)
         limits = sorted(other.to_native(self.to_si([self.lower, self.upper])).tolist())
         return replace(other, lower=limits[0], upper=limits[1])
 

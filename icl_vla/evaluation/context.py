@@ -131,8 +131,7 @@ def respoken(
             grippers={e: float(x[t]) for e, x in d.gripper_commands.items()},
         )
         actions.append(true.encode([last], state, model)[0])
-    spoken = replace(d, actions=np.stack(actions), commands={})
-    return read_as(told, spoken, model)
+    return read_as(told, replace(d, actions=np.stack(actions), action_space=told), model)
 
 
 def at_rate(d: Demonstration, rate: float) -> Demonstration:

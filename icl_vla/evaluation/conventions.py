@@ -44,9 +44,8 @@ def _small_units(d: Dimension) -> Dimension:
 
 def _mirrored(d: Dimension) -> Dimension:
     """The other sign, where a sign of its own makes sense."""
-    if d.kind is Kind.GRIPPER or (d.turns and d.rotation is not Rotation.ROTVEC):
-        return d
-    return d.turned()
+    free = d.has_sign and (not d.turns or d.rotation is Rotation.ROTVEC)
+    return d.turned() if free else d
 
 
 REWRITTEN: Mapping[str, Change] = {

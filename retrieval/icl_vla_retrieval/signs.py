@@ -1,9 +1,9 @@
 """Which way numbers run, as demonstrations show it: a robot goes where it is told to.
 
 A description may have the sign of a number wrong, or leave it open: a joint that counts the other
-way, an axis that points the other way, a gripper whose 1 is closed. For every frame it is asked
-what the numbers would have been, had the robot been told what it did next. A number that is much
-nearer to that when it is turned round runs the other way.
+way, an axis that points the other way. For every frame it is asked what the numbers would have
+been, had the robot been told what it did next. A number that is much nearer to that with the other
+sign runs the other way. Of a gripper it could as well be the measured opening (see lint).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from icl_vla_embodiments import ActionSpace, Kind, Reference, TaskTarget, se3
+from icl_vla_embodiments import ActionSpace, TaskTarget, se3
 from icl_vla_embodiments.types import Array
 
 from .demonstration import Demonstration, decode_commands, measured_state
@@ -27,7 +27,7 @@ _FRAMES = 60  # of a demonstration that are looked at, at most
 _LAGS = (1, 2, 4)  # frames by which a robot may follow what it is told
 _CLEAR = 0.5  # share of the distance that turning a number must leave at most
 _ALIKE = 1.2  # times the least distance: no worse, if fewer numbers are turned
-_LEAST = 1e-3  # [m], [rad] or of an opening, on average: what is not nearer anyway is not looked at
+_LEAST = 1e-3  # [m] or [rad] on average: what is not nearer anyway is not looked at
 
 
 def turned_numbers(space: ActionSpace, demonstrations: Sequence[Demonstration]) -> tuple[str, ...]:
@@ -108,10 +108,7 @@ def _off(
     """How far off numbers are on average if some of them are turned, at the best lag."""
     said = told[:, indices].copy()
     dimensions = [space.dimensions[i] for i in indices]
-    for k in choice:
-        opening = dimensions[k].kind is Kind.GRIPPER
-        absolute = dimensions[k].reference is Reference.ABSOLUTE
-        said[:, k] = float(opening and absolute) - said[:, k]
+    said[:, list(choice)] *= -1
     meant = done[..., indices]
     if dimensions[0].turns:
         R = dimensions[0].rotation.matrix(said)

@@ -144,6 +144,12 @@ def exchanged(d: Demonstration, model: RobotModel) -> Demonstration:
     return rebuilt(d, model, q=q)
 
 
+def mirrored(d: Demonstration, model: RobotModel) -> Demonstration:
+    return rebuilt(
+        d, model, actions=d.actions * np.where(np.arange(d.actions.shape[1]) == 1, -1, 1)
+    )
+
+
 def turned(d: Demonstration, model: RobotModel) -> Demonstration:
     return replace(d, grippers={HAND: 1.0 - d.grippers[HAND]})
 
@@ -168,6 +174,7 @@ def turned_commands(d: Demonstration, model: RobotModel) -> Demonstration:
         (degrees, "units", None),
         (degrees_commanded, "units", None),
         (exchanged, "swapped-joints", None),
+        (mirrored, "inverted-sign", None),
         (turned, "inverted-gripper", None),
         (turned_commands, "inverted-gripper", None),
     ],

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from icl_vla_embodiments import Kind
-
 from ..signs import turned_numbers
 from .finding import Finding
 from .motion import Motion
@@ -15,8 +13,7 @@ def check_signs(motion: Motion) -> Iterator[Finding]:
     """Commands that lead away from where the robot went, unless their sign is turned."""
     d = motion.d
     space = d.action_space.with_joints(motion.robot.joints)
-    grips = {dim.name for dim in space.dimensions if dim.kind is Kind.GRIPPER}  # see check_gripper
-    names = [name for name in turned_numbers(space, [d]) if name not in grips]
+    names = turned_numbers(space, [d])
     if names:
         yield Finding(
             "inverted-sign",
