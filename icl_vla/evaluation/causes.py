@@ -65,9 +65,7 @@ class Evidence:
         if self._cell is None or self._task is None or self._count % _EVERY:
             return
         world, driver = self._cell.driver.world, self._cell.driver
-        q = driver.observe(cameras=False).q
-        assert q is not None
-        T = driver.model.embodiment.mount.matrix @ driver.model.poses(q)[self._cell.effector]
+        T = driver.model.embodiment.mount.matrix @ driver.tool(self._cell.effector)
         for name in world.bodies:
             at = world.pose(name)[:3, 3]
             away = float(np.linalg.norm((T[:3, 3] - at)[:2]))

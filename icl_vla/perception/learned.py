@@ -117,9 +117,8 @@ class LearnedEncoder:
         for label in range(labels.max(initial=-1) + 1):
             mine = np.flatnonzero(labels == label)
             coarse = _PIXELS * float(np.median(pixel[mine]))
-            for part, cell in flat_and_upright(P[mine], coarse, _SCRAP / each):
+            for part, pieces in flat_and_upright(P[mine], coarse, _SCRAP / each):
                 some = mine[part]
-                pieces = in_pieces(P[some], cell)
                 sizes = each * np.bincount(pieces)
                 least = max(min(_SCRAP, _CRUMB * sizes.max(initial=0)), self.min_pixels)
                 for piece in np.flatnonzero(sizes >= least):
@@ -238,7 +237,7 @@ def above_ground(points: NDArray[np.float32]) -> NDArray[np.bool_]:
 
 def flat_and_upright(
     points: NDArray[np.float32], coarse: float, least: float
-) -> list[tuple[NDArray[np.int64], float]]:
+) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Rows of points ``(P, 3)`` painted flat, and of those that stand on it; or all of a thing's.
 
     Small things on a mark are one with it in a picture.
@@ -249,24 +248,42 @@ def flat_and_upright(
         least: Points that what is painted has at least.
 
     Returns:
-        Rows, and edge of the cells in which they hang together (:func:`in_pieces`).
+        Rows, and which of them hang together (:func:`in_pieces`).
     """
-    whole = [(np.flatnonzero(above_ground(points)), max(_CELL, coarse))]
+
+    def hanging(
+        some: NDArray[np.bool_], cell: float
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        rows = np.flatnonzero(some)
+        return rows, in_pieces(points[rows], max(cell, coarse))
+
+    flat = painted(points, least)
+    if flat.any():
+        upright, pieces = hanging(~flat, _NARROW)
+        wide = np.ptp(box_of(points[flat, :2]), axis=0).max()
+        each = (points[upright[pieces == n], :2] for n in range(pieces.max(initial=-1) + 1))
+        # something wider is a rim, as of a bowl
+        if all(np.ptp(box_of(piece), axis=0).max() <= _SMALLER * wide for piece in each):
+            return [hanging(flat, _CELL), (upright, pieces)]
+    return [hanging(above_ground(points), _CELL)]
+
+
+def painted(points: NDArray[np.float32], least: float) -> NDArray[np.bool_]:
+    """Which of points ``(P, 3)`` may be paint that others stand on; none if too few or all are.
+
+    Args:
+        points: Taken for one thing [m].
+        least: Points that what is painted has at least.
+    """
+    none = np.zeros(len(points), dtype=bool)
     if not len(points):
-        return whole
+        return none
     z = points[:, 2]
     low, high = box_of(points[:, 2:])[:, 0]
     flat = z <= low + 2 * _RIM
     enough = max(least, _PAINTED * (~flat).sum())
-    if high - low <= 3 * _RIM or flat.sum() < enough or np.median(z[flat]) > low + _RIM:
-        return whole
-    upright, cell = np.flatnonzero(~flat), max(_NARROW, coarse)
-    wide = np.ptp(box_of(points[flat, :2]), axis=0).max()
-    pieces = in_pieces(points[upright], cell)
-    for piece in range(pieces.max(initial=-1) + 1):
-        if np.ptp(box_of(points[upright[pieces == piece], :2]), axis=0).max() > _SMALLER * wide:
-            return whole  # a rim, as of a bowl
-    return [(np.flatnonzero(flat), max(_CELL, coarse)), (upright, cell)]
+    stood_on = high - low > 3 * _RIM and flat.sum() >= enough
+    return flat if stood_on and np.median(z[flat]) <= low + _RIM else none
 
 
 def in_pieces(points: NDArray[np.float32], cell: float) -> NDArray[np.int64]:

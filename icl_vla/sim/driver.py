@@ -227,6 +227,12 @@ class PyBulletDriver:
             },
         )
 
+    def tool(self, effector: str) -> Array:
+        """Measured ``T_base_ee`` ``(4, 4)`` of a hand, or of a base that moves."""
+        q = self.observe(cameras=False).q
+        assert q is not None
+        return self.model.poses(q)[effector]
+
     def _opening(
         self,
         joints: tuple[str, ...],

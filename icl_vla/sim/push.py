@@ -115,9 +115,7 @@ class Push:
 
             def goal(driver: PyBulletDriver) -> Array:
                 if not held:
-                    q = driver.observe(cameras=False).q
-                    assert q is not None
-                    p = driver.model.poses(q)[workspace.effector]
+                    p = driver.tool(workspace.effector)
                     held.append(at(p[:2, 3] - distance * heading[0], height))
                 return held[0]
 

@@ -111,9 +111,7 @@ class _Push:
 
     def here(self, driver: PyBulletDriver) -> Array:
         """``(2,)`` the hand [m]."""
-        q = driver.observe(cameras=False).q
-        assert q is not None
-        return np.asarray(driver.model.poses(q)[self.hand.workspace.effector][:2, 3])
+        return np.asarray(driver.tool(self.hand.workspace.effector)[:2, 3])
 
     def before(self, height: float) -> Goal:
         def goal(driver: PyBulletDriver) -> Array:

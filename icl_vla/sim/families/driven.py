@@ -138,9 +138,7 @@ def on_floor(driver: PyBulletDriver) -> Where:
 
 def base_place(driver: PyBulletDriver) -> Array:
     """``(3,)`` x, y and heading of the base now."""
-    q = driver.observe(cameras=False).q
-    assert q is not None
-    return se2.planar(driver.model.poses(q)[BASE])
+    return se2.planar(driver.tool(BASE))
 
 
 def is_at(driver: PyBulletDriver, place: Array) -> bool:

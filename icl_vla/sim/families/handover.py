@@ -215,7 +215,7 @@ class _Pass:
 
         def goal(driver: PyBulletDriver) -> Array:
             if key not in self._first:
-                self._first[key] = tool(driver, effector)
+                self._first[key] = driver.tool(effector)
             T = self._first[key].copy()
             T[2, 3] += above
             return T
@@ -255,7 +255,7 @@ class _Pass:
 
         def goal(driver: PyBulletDriver) -> Array:
             assert self.taker.meeting is not None
-            hand, T = tool(driver, self.taker.effector), driver.world.pose(self.bar)
+            hand, T = driver.tool(self.taker.effector), driver.world.pose(self.bar)
             line = driver.world.pose(self.line)
             upright = self.taker.meeting[:3, :3]
             held = upright @ hand[:3, :3].T  # from the world's axes to the upright hand's
@@ -281,10 +281,3 @@ class _Pass:
     def _turn(then: Array, now: Array) -> float:
         """Angle [rad] about the vertical from one horizontal direction to another."""
         return float(np.arctan2(now[1], now[0]) - np.arctan2(then[1], then[0]))
-
-
-def tool(driver: PyBulletDriver, effector: str) -> Array:
-    """``T_base_ee`` ``(4, 4)`` as measured."""
-    q = driver.observe(cameras=False).q
-    assert q is not None
-    return driver.model.poses(q)[effector]

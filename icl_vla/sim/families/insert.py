@@ -135,9 +135,7 @@ class _Fit:
             left = (block - peg)[:2, 3]
             if np.linalg.norm(left) < 0.01:
                 self.trim = np.clip(self.trim + 0.2 * left, -0.02, 0.02)
-            q = driver.observe(cameras=False).q
-            assert q is not None
-            R = driver.model.poses(q)[self.workspace.effector][:3, :3]
+            R = driver.tool(self.workspace.effector)[:3, :3]
             turned = nearest_quarter(
                 upright_yaw(R @ self.workspace.grasp.T) - upright_yaw(peg[:3, :3])
             )

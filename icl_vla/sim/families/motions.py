@@ -66,9 +66,7 @@ class Hand:
 
         def goal(driver: PyBulletDriver) -> Array:
             if key not in self._held:
-                q = driver.observe(cameras=False).q
-                assert q is not None
-                self._held[key] = driver.model.poses(q)[self.workspace.effector][:2, 3].copy()
+                self._held[key] = driver.tool(self.workspace.effector)[:2, 3].copy()
             return self.at(self._held[key], height)
 
         return goal
@@ -128,9 +126,7 @@ def press(hand: Hand, name: str, height: float, above: float) -> list[Stage]:
 def below(driver: PyBulletDriver, effector: str) -> float:
     """How far the fingers reach below the tool centre point now [m]; the tool points down."""
     client, table = driver.world.client, driver.world.table
-    q = driver.observe(cameras=False).q
-    assert q is not None
-    tool = driver.model.poses(q)[effector][:3, 3]
+    tool = driver.tool(effector)[:3, 3]
     gaps = [
         contact[8]
         for finger in driver.fingers
@@ -184,9 +180,7 @@ def push_along(
 
     def push(driver: PyBulletDriver) -> Array:
         # along a fixed line: a hand that follows the thing sideways would drag it sideways
-        q = driver.observe(cameras=False).q
-        assert q is not None
-        here = driver.model.poses(q)[space.effector][:2, 3]
+        here = driver.tool(space.effector)[:2, 3]
         further = max(float(left(driver) @ heading), 0.0)
         return hand.at(end + ((here - end) @ heading + further) * heading, down(driver))
 

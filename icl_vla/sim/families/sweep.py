@@ -129,9 +129,7 @@ class _Sweep:
                 farthest = max(out, key=lambda n: out[n])
                 self.name = farthest if out[farthest] > 0.0 else "none"
             if self.name == "none":
-                q = driver.observe(cameras=False).q
-                assert q is not None
-                return driver.model.poses(q)[self.hand.workspace.effector].copy()
+                return driver.tool(self.hand.workspace.effector)
             return goal(driver)
 
         return checked
@@ -164,9 +162,7 @@ class _Sweep:
 
         def goal(driver: PyBulletDriver) -> Array:
             if not held:
-                q = driver.observe(cameras=False).q
-                assert q is not None
-                here = driver.model.poses(q)[self.hand.workspace.effector][:2, 3]
+                here = driver.tool(self.hand.workspace.effector)[:2, 3]
                 held.append(here - 0.02 * self.way)
             return self.hand.at(held[0], height)
 

@@ -167,9 +167,7 @@ class _Plan:
 
         def goal(driver: PyBulletDriver) -> Array:
             thing, mark = (driver.world.pose(n)[:2, 3] for n in ("thing", "mark"))
-            q = driver.observe(cameras=False).q
-            assert q is not None
-            here = driver.model.poses(q)[self.hand.workspace.effector][:2, 3]
+            here = driver.tool(self.hand.workspace.effector)[:2, 3]
             if not line:
                 line.append(here.copy())
             back = float((here - line[0]) @ self.way) - float((thing - mark) @ self.way)
