@@ -144,7 +144,7 @@ def measure(encoder: Encoder, pairs: list[tuple[Shown, Shown]]) -> Count:
             count.add("found", sum(t > 0 for t in times), len(times))
             count.add("doubled", sum(t > 1 for t in times), len(times))
             count.add("tokens on nothing", names.count(""), len(names))
-        rows, columns = match(seen[0].features, seen[1].features, None, None)
+        rows, columns = match(seen[0].features, seen[1].features)
         to = {on[0][i]: on[1][j] for i, j in zip(rows, columns, strict=True) if on[0][i]}
         for name in pair[0].referents & set(pair[0].surfaces) & set(pair[1].surfaces):
             hard = name in pair[0].copied | pair[1].copied

@@ -190,23 +190,39 @@ def tracked_tokens(demonstration: Demonstration, encoder: Encoder) -> dict[str, 
     }
 
 
-def match(
-    features_a: Array, features_b: Array, positions_a: Array | None, positions_b: Array | None
-) -> tuple[Array, Array]:
-    """Pairs of rows that are most likely the same thing (Hungarian method).
+def match(features_a: Array, features_b: Array) -> tuple[Array, Array]:
+    """Pairs of rows that are most likely the same thing by their looks (Hungarian method).
 
     Returns:
         Indices into a and into b, of equal length; pairs too different are left out.
     """
-    if not len(features_a) or not len(features_b):
-        return np.zeros(0, dtype=int), np.zeros(0, dtype=int)
+    cost = _unlike(features_a, features_b)
+    return _pairs(cost, np.full(cost.shape, 10.0))
+
+
+def match_in_place(
+    features_a: Array, features_b: Array, positions_a: Array, positions_b: Array
+) -> tuple[Array, Array]:
+    """The same by looks and by where things are ``(M, 3)`` [m].
+
+    What looks alike where one is expected is that one, and two that look alike have no reason to
+    have changed places.
+    """
+    cost = _unlike(features_a, features_b)
+    way = np.linalg.norm(positions_a[:, None] - positions_b[None], axis=-1)
+    there = np.exp(-0.5 * (way / _THERE) ** 2)
+    return _pairs(cost + way / _FAR - there, 1 + way / _FAR)
+
+
+def _unlike(features_a: Array, features_b: Array) -> Array:
+    """``(A, B)``: from 1 on, they are different things; infinite then."""
     cost = np.linalg.norm(features_a[:, None] - features_b[None], axis=-1) / SAME
-    possible = cost < 1
-    another = np.full(cost.shape, 10.0)
-    if positions_a is not None and positions_b is not None:
-        way = np.linalg.norm(positions_a[:, None] - positions_b[None], axis=-1)
-        cost = cost + way / _FAR - np.exp(-0.5 * (way / _THERE) ** 2)
-        another = 1 + way / _FAR  # no reason for two that look alike to have changed places
+    return np.where(cost < 1, cost, np.inf)
+
+
+def _pairs(cost: Array, another: Array) -> tuple[Array, Array]:
+    """Pairs at least cost in all, where ``another`` is paid for each that would be infinite."""
+    possible = np.isfinite(cost)
     rows, columns = linear_sum_assignment(np.where(possible, cost, another))
     keep = possible[rows, columns]
     return rows[keep], columns[keep]
@@ -223,7 +239,7 @@ def _parts(
         features: ``(M, F)`` what they looked like first.
         tokens: Of what is seen.
     """
-    matched = match(features, tokens.features, expected, tokens.positions)
+    matched = match_in_place(features, tokens.features, expected, tokens.positions)
     parts = {i: [j] for i, j in zip(*(x.tolist() for x in matched), strict=True)}
     for j in np.setdiff1d(np.arange(len(tokens)), matched[1]).tolist():
         alike = np.linalg.norm(features - tokens.features[j], axis=-1) < SAME

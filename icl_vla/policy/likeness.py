@@ -236,7 +236,7 @@ def matched_tokens(features: Array, contexts: Sequence[DemoContext]) -> NDArray[
     """Each demonstration's token that looks like each of these: ``(K, M)``, -1 for none."""
     index = np.full((len(contexts), len(features)), -1)
     for row, context in zip(index, contexts, strict=True):
-        mine, theirs = match(features, context.features, None, None)
+        mine, theirs = match(features, context.features)
         row[mine] = theirs
     return index
 

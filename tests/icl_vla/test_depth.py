@@ -12,7 +12,7 @@ import torch
 from icl_vla.evaluation.context import depthless
 from icl_vla.perception.depth import DepthFromColour, at_height, depth_from_colour, rays_of
 from icl_vla.perception.encoders import encoder_of
-from icl_vla.perception.memory import match
+from icl_vla.perception.memory import match_in_place
 from icl_vla.perception.sight import cameras_and_links, points_in_base
 from icl_vla.perception.tokens import SceneTokens
 from icl_vla.policy.vote import VotePolicy
@@ -60,7 +60,9 @@ def test_guessed_depth_puts_things_where_they_are_and_the_robot_on_itself(cell, 
         assert hulls.mask(Q[mine], links, 0.012).mean() > 0.99
     tokens = there.components.encode(observation)
     again = there.components.encode(colours_alone(observation))
-    rows, columns = match(tokens.features, again.features, tokens.positions, again.positions)
+    rows, columns = match_in_place(
+        tokens.features, again.features, tokens.positions, again.positions
+    )
     assert len(rows) == len(tokens)
     apart = np.linalg.norm(tokens.positions[rows] - again.positions[columns], axis=1)
     assert np.median(apart) < 0.025
@@ -105,7 +107,7 @@ def test_large_pictures_show_the_same_things_in_the_same_places(cell, measured):
         observation, large = colours_alone(observation), colours_alone(large)
     small, again = (not_scraps(encoder.encode(each)) for each in (observation, large))
     assert len(small) == len(again) > 1
-    rows, columns = match(small.features, again.features, small.positions, again.positions)
+    rows, columns = match_in_place(small.features, again.features, small.positions, again.positions)
     apart = np.linalg.norm(small.positions[rows] - again.positions[columns], axis=1)
     assert len(rows) == len(small) and apart.max() < 0.012
 

@@ -278,7 +278,7 @@ def test_matching_is_the_assignment_of_least_cost():
         a, b = rng.uniform(0, 0.3, (4, 3)), rng.uniform(0, 0.3, (4, 3))
         cost = np.linalg.norm(a[:, None] - b[None], axis=-1)
         best = min(permutations(range(4)), key=lambda p: sum(cost[i, j] for i, j in enumerate(p)))
-        rows, columns = match(a, b, None, None)
+        rows, columns = match(a, b)
         np.testing.assert_array_equal(columns[np.argsort(rows)], best)
 
 

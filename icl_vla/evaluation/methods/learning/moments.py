@@ -129,7 +129,7 @@ def things(
     if reference is None:
         order[:M] = np.arange(M)
     else:
-        rows, columns = match(reference, features, None, None)
+        rows, columns = match(reference, features)
         order[rows] = columns
     # the last row is for places that nothing takes
     last = ((0, 0), (0, 1), (0, 0))
