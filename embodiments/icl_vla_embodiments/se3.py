@@ -106,6 +106,14 @@ def yaw(angle: ArrayLike) -> Array:
     return exp3(angle[..., None] * np.array([0.0, 0.0, 1.0]))
 
 
+def between(A: Array, B: Array, share: ArrayLike) -> Array:
+    """Poses ``(..., 4, 4)`` a share ``(...)`` of the way from A to B, places and turns apart."""
+    share = np.asarray(share, dtype=float)[..., None]
+    turn = log3(A[..., :3, :3].swapaxes(-1, -2) @ B[..., :3, :3])
+    p = A[..., :3, 3] + share * (B[..., :3, 3] - A[..., :3, 3])
+    return pose(A[..., :3, :3] @ exp3(share * turn), p)
+
+
 def euler_xyz(R: ArrayLike) -> Array:
     """Roll, pitch, yaw [rad] about fixed axes (``R = Rz @ Ry @ Rx``, the URDF's ``rpy``).
 

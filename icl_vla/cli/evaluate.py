@@ -50,6 +50,8 @@ def run(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Let the policy act: retrieve, condition, act, track with MPC."""
+    from icl_vla_retrieval.manner import pace_between
+
     from ..evaluation.running import numbers_other_way, run_in_scenes, understand
     from ..paths import home
     from . import output
@@ -67,11 +69,14 @@ def run(
             " way than the action space says; they are read so (icl-vla demos lint)"
         )
     changes = confirm(instruction, meant, ask=not as_json and sys.stdin.isatty())
+    pace = pace_between(instruction, meant)
+    if pace != 1.0:
+        output.errors.print(f"  at {pace:.2g} times the pace that was shown")
     with output.progress(f"running {scene or meant}", episodes, quiet=as_json) as advance:
         report = run_in_scenes(
             home(),
             embodiment,
-            meant,
+            instruction,
             driver=driver,
             driver_options=driver_options or (),
             scene=scene,

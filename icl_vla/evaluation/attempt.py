@@ -114,7 +114,7 @@ def run_trial(
         demonstrations = open_handed(home, setting.handed) if setting else _open(bank)
         try:
             station = _known(cell, method, setting)
-            asked = _asked(cell, setting)
+            asked = trial.said or _asked(cell, setting)
             episode = method.start(station, demonstrations, asked, trial.seed)
             if setting is not None:
                 true, told = spaces(cell, setting.handed)
@@ -217,7 +217,8 @@ def _asked(cell: Place, setting: Setting | None) -> str:
     if context.shows_other:
         return NEUTRAL
     others = getattr(task, "paraphrases", ())
-    return str(others[0]) if context.paraphrased and others else task.instruction
+    what = str(others[0]) if context.paraphrased and others else task.instruction
+    return f"{context.manner} {what}".strip()
 
 
 def verdict(cell: Place) -> tuple[bool, bool | None]:

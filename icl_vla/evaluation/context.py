@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from icl_vla_embodiments import ActionSpace, TaskTarget, se3
 from icl_vla_embodiments.robot_model import RobotModel
-from icl_vla_embodiments.types import Array
 from icl_vla_retrieval import CameraTrack, Demonstration
 from icl_vla_retrieval.demonstration import measured_state
 from icl_vla_retrieval.signs import read_as
@@ -42,6 +41,7 @@ class Context:
         misdescribed: The robot's action space is described wrongly.
         colourless: The robot's pictures have no colours either.
         depthless: Cameras measure no depth, neither in what is shown nor on the robot.
+        manner: A word that is said before the instruction.
     """
 
     summary: str
@@ -54,6 +54,7 @@ class Context:
     misdescribed: bool = False
     colourless: bool = False
     depthless: bool = False
+    manner: str = ""
 
 
 def shuffled_observations(d: Demonstration, rng: np.random.Generator) -> Demonstration:
@@ -157,19 +158,12 @@ def at_rate(d: Demonstration, rate: float) -> Demonstration:
         action_space=replace(d.action_space, rate=rate),
         grippers={e: x[rows] for e, x in d.grippers.items()},
         poses={e: T[rows] for e, T in d.poses.items()},
-        commands={e: _between(T[low], T[high], share) for e, T in d.commands.items()},
+        commands={e: se3.between(T[low], T[high], share) for e, T in d.commands.items()},
         gripper_commands={
             e: x[np.where(share > 0.5, high, low)] for e, x in d.gripper_commands.items()
         },
         cameras={n: _reordered(track, rows) for n, track in d.cameras.items()},
     )
-
-
-def _between(A: Array, B: Array, share: Array) -> Array:
-    """Poses ``(T, 4, 4)`` a share ``(T,)`` of the way from A to B."""
-    turn = se3.log3(A[:, :3, :3].swapaxes(-1, -2) @ B[:, :3, :3])
-    R = A[:, :3, :3] @ se3.exp3(share[:, None] * turn)
-    return se3.pose(R, A[:, :3, 3] + share[:, None] * (B[:, :3, 3] - A[:, :3, 3]))
 
 
 def without_kinematics(d: Demonstration) -> Demonstration:
@@ -192,6 +186,8 @@ CONTEXTS: Mapping[str, Context] = {
     "without colours": Context("no colours, neither shown nor seen", colourless, colourless=True),
     "without depth": Context("colours alone, shown and seen", depthless, depthless=True),
     "misdescribed": Context("a wrong description of the action space", misdescribed=True),
+    "slowly": Context("asked to do it slowly", manner="slowly"),
+    "quickly": Context("asked to do it quickly", manner="quickly"),
     "mixed": Context(
         "many tasks and bodies in one bank, told apart by the instruction", mixed=True
     ),

@@ -19,6 +19,7 @@ from icl_vla_retrieval import (
     InstructionError,
     choose_instruction,
 )
+from icl_vla_retrieval.manner import pace_between
 from icl_vla_retrieval.signs import turned_numbers
 
 from ..paths import bank_path, run_path
@@ -143,8 +144,13 @@ def run_in_scenes(
     progress: Callable[[Result], None] | None = None,
     note: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
-    """One method in new scenes, with pictures; or, with a plugin's driver, on that robot."""
-    bank, instruction = understand(base, embodiment, instruction, method)
+    """One method in new scenes, with pictures; or, with a plugin's driver, on that robot.
+
+    The instruction is understood first (:func:`understand`); its manner is the method's to follow.
+    """
+    asked = instruction
+    bank, instruction = understand(base, embodiment, asked, method)
+    said = instruction if pace_between(asked, instruction) == 1.0 else asked
     check_weights(weights, method, bank, instruction)
     if driver != "pybullet":
         find_driver(driver)
@@ -156,7 +162,7 @@ def run_in_scenes(
             base,
             EmbodimentStore(base).get(embodiment),
             bank,
-            instruction,
+            said,
             driver=driver,
             method=method,
             seeds=seeds,
@@ -173,12 +179,10 @@ def run_in_scenes(
             remedy="leave out --driver-option, or name a plugin's driver",
         )
     if scene is not None and Path(scene).suffix in (".yaml", ".yml"):
-        return _run_in_file(
-            base, embodiment, instruction, Path(scene), method, bank, weights, encoder
-        )
+        return _run_in_file(base, embodiment, said, Path(scene), method, bank, weights, encoder)
     task = task_for(instruction, scene)
     folder = run_path(base, embodiment) / folder_name(task.name, method, weights, encoder)
-    context = context_of(bank, instruction, encoder)
+    context = context_of(bank, instruction, encoder, said)
     trials = [
         Trial(
             embodiment,
@@ -190,16 +194,18 @@ def run_in_scenes(
             film=i < films,
             weights=weights,
             encoder=encoder,
+            said=said,
         )
         for i, seed in enumerate(seeds)
     ]
     results = _run(base, bank, trials, workers, restart, progress)
     sheet = folder / "contact_sheet.png"
     looks = [(f"seed {r.seed}", r.success, folder / f"seed_{r.seed}") for r in results]
-    contact_sheet(instruction, looks).save(sheet)
+    contact_sheet(said, looks).save(sheet)
     report = {
         "embodiment": embodiment,
         "instruction": instruction,
+        "said": said,
         "weights": weights,
         "encoder": schema_of(encoder),
         "folder": str(folder),
@@ -235,11 +241,15 @@ def _run(
     return [log.results[t.key] for t in trials]
 
 
-def context_of(bank: DemoBank, instruction: str, encoder: str = DEFAULT) -> str:
-    """Fingerprint of what a result depends on besides the scene."""
+def context_of(
+    bank: DemoBank, instruction: str, encoder: str = DEFAULT, said: str | None = None
+) -> str:
+    """Fingerprint of what a result depends on besides the scene; ``said``: in which manner."""
     from .. import __version__
 
     facts = [__version__, bank.spec.urdf_sha256, bank.digest(instruction), schema_of(encoder)]
+    if said is not None and said != instruction:
+        facts.append(said)
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
 

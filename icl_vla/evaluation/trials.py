@@ -38,6 +38,7 @@ class Trial:
         setting: Where it is one of a benchmark's: the cell and what is handed over in it.
         weights: Where task weights come from.
         encoder: What looks at the pictures, by name.
+        said: What the method is told to do, in which manner, too; empty for the task's instruction.
     """
 
     embodiment: str
@@ -50,6 +51,7 @@ class Trial:
     setting: Setting | None = None
     weights: Weights = "equal"
     encoder: str = DEFAULT
+    said: str = ""
 
     @property
     def key(self) -> Key:

@@ -15,6 +15,7 @@ from scipy.optimize import linear_sum_assignment
 
 from icl_vla_embodiments import ActionChunk, ActionSpace, Observation, ReportedError
 from icl_vla_embodiments.types import Array
+from icl_vla_retrieval.manner import manner_of
 
 from ..perception.backbone import SceneBackbone
 from ..perception.learned import LearnedEncoder
@@ -61,20 +62,26 @@ class ByWords:
                 remedy="give the robot's URDF, or show the task",
             )
         hand = Hand.of(model, effector, hulls)
+        what, pace = manner_of(instruction)
         clauses = [
             replace(recalled, motions=tuple(hand.repeats(m) for m in recalled.motions))
-            for recalled in self.remembered.recall(instruction)
+            for recalled in self.remembered.recall(what)
         ]
-        return WordsEpisode(self, clauses, action_space)
+        return WordsEpisode(self, clauses, action_space, pace)
 
 
 class WordsEpisode:
     """One attempt at all clauses of an instruction, one after the other."""
 
     def __init__(
-        self, by_words: ByWords, clauses: Sequence[Recalled], action_space: ActionSpace
+        self,
+        by_words: ByWords,
+        clauses: Sequence[Recalled],
+        action_space: ActionSpace,
+        pace: float = 1.0,
     ) -> None:
         self.by_words, self.clauses, self.action_space = by_words, list(clauses), action_space
+        self.pace = pace
         self.episodes: list[Episode] | None = None
 
     def act(self, observation: Observation) -> ActionChunk:
@@ -92,7 +99,9 @@ class WordsEpisode:
     def _episode(self, tokens: SceneTokens, recalled: Recalled) -> Episode:
         motions = cast_as(recalled, tokens, self.by_words.backbone)
         policy, effector = self.by_words.policy, self.action_space.effectors[0]
-        return policy.episode_type(policy, motions, self.action_space, effector)
+        episode = policy.episode_type(policy, motions, self.action_space, effector)
+        episode.pace = self.pace
+        return episode
 
 
 def cast_as(recalled: Recalled, tokens: SceneTokens, backbone: SceneBackbone) -> list[DemoContext]:

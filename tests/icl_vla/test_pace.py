@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from icl_vla.policy.manner import at_pace
 from icl_vla.policy.pace import STEPS, steps_behind
+from icl_vla_embodiments import se3
 
 SPEED = 0.01  # [m] a step
 
@@ -63,3 +65,20 @@ def test_none_is_moved_past_where_its_hand_turned_back():
     assert steps_behind(still, np.ones(1), hands[:, ::-1], place).tolist() == [-1]
     beyond = along[STEPS == 2][0] + [SPEED, 0.0, 0.0]
     assert steps_behind(still, np.ones(1), hands, beyond).tolist() == [2]
+
+
+@pytest.mark.parametrize("pace", [0.3, 0.5, 0.8, 1.0, 1.3, 2.0, 9.0])
+def test_another_pace_is_the_same_way(pace: float) -> None:
+    """On a screw motion at even speed: places, turns and gripper of the step on the way."""
+    twist = np.array([0.02, -0.01, 0.03, 0.0, 0.0, 0.2])
+
+    def at(step: float) -> np.ndarray:
+        return se3.pose(se3.exp3(step * twist[3:]), 0.1 + step * twist[:3])
+
+    poses = np.stack([at(k) for k in range(1, 9)])
+    slower, towards = at_pace(at(0), poses, pace)
+    assert len(slower) == len(towards) == max(1, min(8, int(8 / pace)))
+    for k, (T, step) in enumerate(zip(slower, towards, strict=True), 1):
+        reached = min(pace * k, 8)
+        np.testing.assert_allclose(T, at(reached), atol=1e-9)
+        assert step == np.ceil(reached - 1e-9) - 1

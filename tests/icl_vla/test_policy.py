@@ -19,7 +19,7 @@ from icl_vla.policy.nearest import NearestPolicy
 from icl_vla.policy.retrieval import RetrievalConfig, demonstrated
 from icl_vla.policy.vote import VotePolicy, consensus
 from icl_vla.runtime.loop import run_episode
-from icl_vla_embodiments import ReportedError, SpaceState, se3
+from icl_vla_embodiments import ActionChunk, Observation, ReportedError, SpaceState, se3
 from icl_vla_retrieval import Familiarity, RetrievalError
 from icl_vla_retrieval.phase import PhaseTracker
 from icl_vla_retrieval.tightness import PRIOR, Tightness
@@ -480,6 +480,36 @@ def test_an_episode_in_physics(cell, bank, instructions):
     assert min(phases) > 0.9
     assert cell.judge()
     assert cell.audit.violations == 0
+
+
+@pytest.mark.parametrize(("manner", "pace"), [("slowly", 0.5), ("very gently", 0.35)])
+def test_a_manner_changes_the_pace_and_nothing_else(cell, bank, instructions, manner, pace):
+    at_task = cell("pick-place")
+
+    def run(words: str) -> tuple[float, float, bool]:
+        fastest, last = 0.0, None
+
+        def watch(observation: Observation, chunk: ActionChunk) -> None:
+            nonlocal fastest, last
+            place = at_task.model.poses(observation.q)[at_task.effector][:3, 3]
+            if last is not None:
+                way = np.linalg.norm(place - last[1]) / (observation.time - last[0])
+                fastest = max(fastest, float(way))
+            last = observation.time, place
+
+        at_task.reset(1)
+        policy = VotePolicy(at_task.model, at_task.encoder)
+        episode = policy.start(bank, words, bank.action_space)
+        outcome = run_episode(
+            at_task.driver, at_task.controller, episode, seconds=60.0, watch=watch
+        )
+        return outcome.seconds, fastest, at_task.judge()
+
+    usual, fast, _ = run(instructions["pick-place"])
+    longer, slow, done = run(f"{manner} {instructions['pick-place']}")
+    assert done
+    assert usual / longer == pytest.approx(pace, rel=0.2)
+    assert slow < 1.5 * pace * fast  # nor does it go in jerks
 
 
 def test_one_policy_serves_two_episodes_at_once(cell, bank, instructions):
