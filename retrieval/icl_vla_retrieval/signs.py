@@ -38,14 +38,21 @@ def turned_numbers(space: ActionSpace, demonstrations: Sequence[Demonstration]) 
         demonstrations: What was recorded.
     """
     telling = [d for d in demonstrations if d.action_space.dimensions == space.dimensions]
-    each = [told for d in telling if (told := _told(space, d)) is not None]
+    some = [
+        i
+        for i, dim in enumerate(space.dimensions)
+        if dim.has_sign and (dim.joint or all(dim.effector in d.poses for d in telling))
+    ]
+    asked = replace(space, dimensions=tuple(space.dimensions[i] for i in some))
+    long = [d for d in telling if len(d) > max(_LAGS) + 1]
+    each = [_told(asked, d, d.actions[:, some]) for d in long]
     if not each:
         return ()
     found: list[str] = []
-    for indices in _units(space):
-        names = [space.dimensions[i].name for i in indices]
+    for indices in _units(asked):
+        names = [asked.dimensions[i].name for i in indices]
         choices = [c for n in range(len(names) + 1) for c in combinations(range(len(names)), n)]
-        off = np.array([[_off(space, indices, c, *told) for c in choices] for told in each])
+        off = np.array([[_off(asked, indices, c, *told) for c in choices] for told in each])
         share = np.median(np.log((off + 1e-9) / (off[:, :1] + 1e-9)), axis=0)
         best = int(np.argmax(share < share.min() + np.log(_ALIKE)))
         if share[best] < np.log(_CLEAR) and np.median(off[:, 0]) > _LEAST:
@@ -64,17 +71,12 @@ def read_as(space: ActionSpace, d: Demonstration, model: RobotModel | None) -> D
     )
 
 
-def _told(space: ActionSpace, d: Demonstration) -> tuple[Array, Array] | None:
-    """What was told ``(N, D)``, and what would have told what was done then ``(L, N, D)``, SI.
-
-    None where a demonstration is too short.
-    """
+def _told(space: ActionSpace, d: Demonstration, native: Array) -> tuple[Array, Array]:
+    """What was told ``(N, D)``, and what would have told what was done then ``(L, N, D)``, SI."""
     last = len(d) - max(_LAGS)
-    if last < 2:
-        return None
     frames = np.unique(np.linspace(0, last - 1, _FRAMES).astype(int))
     done = np.array([[_telling(space, d, t, t + k) for t in frames] for k in _LAGS])
-    return _si(space, d.actions[frames]), _si(space, done)
+    return _si(space, native[frames]), _si(space, done)
 
 
 def _telling(space: ActionSpace, d: Demonstration, t: int, then: int) -> Array:
@@ -95,9 +97,9 @@ def _si(space: ActionSpace, native: Array) -> Array:
 
 def _units(space: ActionSpace) -> Iterator[list[int]]:
     """Dimensions that can be turned on their own; coordinates of one rotation go together."""
-    own = [(i, d) for i, d in enumerate(space.dimensions) if d.has_sign]
-    yield from ([i] for i, d in own if not d.turns)
-    turning = sorted((d.effector, d.component, i) for i, d in own if d.turns)
+    dimensions = list(enumerate(space.dimensions))
+    yield from ([i] for i, d in dimensions if not d.turns)
+    turning = sorted((d.effector, d.component, i) for i, d in dimensions if d.turns)
     for _, group in groupby(turning, key=lambda one: one[0]):
         yield [i for _, _, i in group]
 

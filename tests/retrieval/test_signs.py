@@ -128,6 +128,18 @@ def test_what_demonstrations_do_not_show_stays_as_described(
     assert turned_numbers(told, []) == ()
 
 
+def test_a_hand_that_nobody_measured_is_left_out(robot: Embodiment, model: RobotModel) -> None:
+    told = SPACES["poses, Euler angles"](robot)
+    other = tuple(replace(d, name=f"other_{d.name}", effector="other") for d in told.dimensions)
+    both = replace(told, dimensions=other + told.dimensions)
+    recorded = [shown(robot, model, told.turned(["y"]), seed) for seed in range(2)]
+    demos = [
+        replace(d, actions=np.hstack([0 * d.actions, d.actions]), action_space=both)
+        for d in recorded
+    ]
+    assert turned_numbers(both, demos) == ("y",)
+
+
 def test_one_that_failed_does_not_outvote_the_others(robot: Embodiment, model: RobotModel) -> None:
     told = SPACES["joint positions"](robot).with_joints(robot.joints)
     demos = [shown(robot, model, told, seed) for seed in range(5)]
