@@ -17,8 +17,9 @@ from icl_vla_embodiments.types import Array
 
 from ..perception.memory import TrackedTokens
 from .agreement import ENOUGH
+from .aim import few, near, turned_by
 from .context import DemoContext
-from .frames import Correspondence, End, frames_at_first
+from .frames import Correspondence, End, frames_at_first, thing_of
 
 _MOVED = 0.03  # [m] from its first place in half of the demonstrations, or it has no end
 _NOISE = 0.006  # [m] of ends that agree
@@ -32,7 +33,7 @@ def foreseen(
 ) -> list[End]:
     """Where shared things will have been brought, of those that demonstrations moved.
 
-    Fewer than :data:`.agreement.ENOUGH` demonstrations of a thing agree on an end by chance.
+    Too few demonstrations of a thing agree on an end by chance; then what is near it counts.
 
     Args:
         contexts: ``K`` demonstrations.
@@ -41,11 +42,12 @@ def foreseen(
     """
     frames = list(frames_at_first(contexts, tokens, correspondence))
     X = np.stack([f.X for f in frames])
+    guess = few(len(contexts))
     ends = []
     for m in correspondence.shared():
         rows = list(zip(contexts, correspondence.index[:, m], strict=True))
         known = np.array([j >= 0 for _, j in rows])
-        if known.sum() < ENOUGH:
+        if known.sum() < min(ENOUGH, len(contexts)):
             continue
         then = np.stack([c.tokens[-1, j] if j >= 0 else np.zeros(3) for c, j in rows])
         first = np.stack([c.first[j] if j >= 0 else np.zeros(3) for c, j in rows])
@@ -54,12 +56,19 @@ def foreseen(
         have = np.stack([f.valid & known for f in frames])  # (F, K)
         count = have.sum(axis=1)
         votes = np.where(have[..., None], se3.act(X, then[:, None])[:, :, 0], np.nan)
-        votes, have, count = votes[count > 0], have[count > 0], count[count > 0]
+        have_any = count > 0
+        votes, have, count = votes[have_any], have[have_any], count[have_any]
         # some have failed, of some the end was hidden or its marks were moved: medians
         places = np.nanmedian(votes, axis=1)  # (F, 3)
         off = np.linalg.norm((votes - places[:, None])[..., :2], axis=-1)
         variance = (np.nanmedian(off, axis=1) / _MEDIAN) ** 2
         share = count * (variance + _NOISE**2) ** -_SHARPNESS
+        if guess:
+            likely = [
+                near(f.then, then, f.valid) * turned_by(f.turn) * (thing_of(f.name) != m)
+                for f in frames
+            ]
+            share *= np.array(likely)[have_any] ** guess
         share = share / share.sum()
         blur = float(np.sqrt(share @ (variance / count)))
         here = share @ places

@@ -30,7 +30,8 @@ from .likeness import matched_tokens, shared_tokens
 
 _EVERY = 3  # points of what is seen now that are looked for in what was seen
 _HEADING = 0.04  # [m] two tokens nearer than this have no direction between them
-_SEEN = "turned"  # as a thing itself is seen to be
+SEEN, ALONG = "turned", "along its way"
+"""Names of turns: as a thing itself is seen to be turned, and as the way that it goes."""
 _ASIDE = 0.015  # [m] at most that a hand goes beside the line that things have to go along
 _WAY = 0.01  # [m] left to go that still has a direction
 _HELD = 0.05  # weight of what goes with the hand: relative to that, motions agree however wrong
@@ -52,6 +53,9 @@ class FrameVotes:
         blur: How unsure it is where the frame is now [m].
         turns: Whether it turns with what it hangs on, as that itself is seen to be turned.
         exact: Whether it is known as well where it is as how high things are.
+        then: ``(K, 3)`` where its origin was in the demonstrations [m]; None where it hangs on
+            nothing that can be near.
+        turn: What it is turned by; empty for nothing.
     """
 
     name: str
@@ -62,6 +66,8 @@ class FrameVotes:
     blur: float = 0.0
     turns: bool = False
     exact: bool = False
+    then: Array | None = None
+    turn: str = ""
 
 
 @dataclass(frozen=True)
@@ -250,9 +256,9 @@ def _turns(
     then = correspondence.then[:, m]
     told = np.isfinite(then[:, 0])
     if told.any():  # others are turned by how they look, which says less
-        yield _Turn(_SEEN, correspondence.yaw[:, m], told, np.nan_to_num(then))
+        yield _Turn(SEEN, correspondence.yaw[:, m], told, np.nan_to_num(then))
     else:
-        yield _Turn(_SEEN, correspondence.yaw[:, m], known)
+        yield _Turn(SEEN, correspondence.yaw[:, m], known)
     for other in correspondence.shared():
         if other != m:
             for when in whens:
@@ -265,8 +271,16 @@ def _about(name: str, here: Array, then: Array, turn: _Turn) -> FrameVotes:
     exact = turn.then is not None
     there = then if turn.then is None else then + turn.then
     X = se3.pose(R, here - np.einsum("kij,kj->ki", R, there))
-    turns = turn.name == _SEEN and not exact
-    return FrameVotes(f"{name} {turn.name}".strip(), X, turn.known, turns=turns, exact=exact)
+    turns = turn.name == SEEN and not exact
+    return FrameVotes(
+        f"{name} {turn.name}".strip(),
+        X,
+        turn.known,
+        turns=turns,
+        exact=exact,
+        then=there,
+        turn=turn.name,
+    )
 
 
 def _towards(
@@ -364,7 +378,7 @@ def _along(end: End, here: Array, then: Array, least: float) -> _Turn:
     known = end.known & (np.linalg.norm(ways, axis=1) > _HEADING)
     known &= bool(np.linalg.norm(way) > least)
     yaw = np.arctan2(way[1], way[0]) - np.arctan2(ways[:, 1], ways[:, 0])
-    return _Turn("along its way", se2.wrap(yaw), known)
+    return _Turn(ALONG, se2.wrap(yaw), known)
 
 
 def _moving(
@@ -399,7 +413,7 @@ def hand_frames(
     for how, yaw in (("", np.zeros(len(contexts))), (" turned", turned)):
         R = se3.yaw(yaw)
         X = se3.pose(R, tcp[:3, 3] - np.einsum("kij,kj->ki", R, then[:, :3, 3]))
-        yield FrameVotes(f"{name}{how}", X, everyone)
+        yield FrameVotes(f"{name}{how}", X, everyone, then=then[:, :3, 3], turn=how.strip())
 
 
 def _heading(
