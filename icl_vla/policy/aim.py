@@ -1,19 +1,21 @@
 """What a hand is about to act on: a guess where demonstrations are too few to agree.
 
 One demonstration agrees with itself in every frame. But hands act on what is near: where fingers
-close, open, or where a thing begins or ceases to move, the nearest thing is likely to be the one
-that the motion hangs on until then. What is carried hangs on nothing but the hand. Where a thing is
-pushed, the hand's place follows from the way that the thing has to go; otherwise from how the thing
-is turned.
+move, where a hand has come down and stands still, where a thing begins or ceases to move, the
+nearest thing is likely to be the one that the motion hangs on. Between two such places a motion
+leaves the one and goes to the other. What is carried hangs on nothing but the hand. Where a thing
+is pushed, the hand's place follows from the way that the thing has to go; otherwise from how the
+thing is turned.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.signal import find_peaks
 
 from icl_vla_embodiments.types import Array
 
@@ -21,42 +23,47 @@ from .agreement import ENOUGH
 from .context import DemoContext
 from .frames import ALONG, SEEN, FrameVotes, thing_of
 
+UNLIKELY = 0.03  # what there is no reason for
 _NEAR = 0.02  # [m] from what is acted on
 _FAR = 0.15  # [m] that everything is from a frame that hangs on nothing
-_UNLIKELY = 0.03  # of what there is no reason for
 _UNTURNED = 0.5  # of no turn, where a thing is seen to be turned
 _CHANGE = 0.3  # of an opening, between two frames' commands
 _AROUND = 2  # frames before and after,
 _MOVES = 0.01  # [m] between which a thing is on its way
-_SOON = 5  # frames between fingers that close and a thing that begins to move
+_HOLDS = 0.03  # [m] from where fingers have closed: what moves there is held
+_DEEP = 0.03  # [m] that a hand comes down to do something
+_LEVEL = 0.005  # [m] that it stays as low
+_STILL = 0.002  # [m] in a frame of a hand that stands
 
 
 def aimed(
-    frames: Iterable[FrameVotes],
+    frames: Sequence[FrameVotes],
     contexts: Sequence[DemoContext],
     pointers: NDArray[np.int64],
     index: NDArray[np.int64],
-) -> Iterator[FrameVotes]:
+    horizon: int,
+) -> list[FrameVotes]:
     """Frames with the weight that is left to guess where ``K`` demonstrations are too few.
 
     Args:
-        frames: Of all that a motion may hang on.
+        frames: ``F`` of all that a motion may hang on.
         contexts: ``K`` demonstrations.
         pointers: ``(K,)`` present frames.
         index: ``(K, M)`` their tokens for things now, -1 for none.
+        horizon: ``H`` steps that weights ``(H,)`` are for.
     """
     guess = few(len(contexts))
     if not guess:
-        yield from frames
-        return
-    aim = Aim.of(contexts, pointers)
-    for frame in frames:
-        likely = near(frame.then, aim.places, frame.valid) * aim.turn(frame.turn)
-        m = thing_of(frame.name)
-        goes = m is not None and frame.name.split()[2] == "now"
-        if goes and aim.moves(contexts, pointers, index[:, m]):
-            likely *= _UNLIKELY
-        yield replace(frame, weight=frame.weight * likely**guess)
+        return list(frames)
+    rows = zip(contexts, pointers.tolist(), strict=True)
+    ways = [_Way.of(c, np.minimum(np.arange(t, t + horizon), len(c) - 1)) for c, t in rows]
+    gone = np.mean([w.gone for w in ways], axis=0)  # (H,)
+    likely = sum(
+        share * _likely(frames, contexts, ways, index, which)
+        for which, share in ((0, 1 - gone), (1, gone))
+    )
+    assert not isinstance(likely, int)
+    return [replace(f, weight=f.weight * row**guess) for f, row in zip(frames, likely, strict=True)]
 
 
 def few(count: int) -> float:
@@ -64,85 +71,129 @@ def few(count: int) -> float:
     return max(0.0, (ENOUGH - count) / (ENOUGH - 1))
 
 
-def near(then: Array | None, places: Array, known: NDArray[np.bool_]) -> float:
-    """How likely it is that what is done at places ``(K, 3)`` hangs on what was at ``then``.
+def near(then: Array | None, places: Array, known: NDArray[np.bool_]) -> Array:
+    """How likely it is that what is done at places ``(K, ..., 3)`` hangs on what was at ``then``.
 
     Args:
         then: ``(K, 3)`` of a frame's origin [m]; None where it hangs on nothing in sight.
         places: [m].
         known: ``(K,)`` demonstrations that have the frame.
     """
-    away = _FAR
+    away = np.full(places.shape[1:-1], _FAR)
     if then is not None and known.any():
-        away = float(np.linalg.norm((then - places)[known, :2], axis=-1).mean())
-    return float((1 + (away / _NEAR) ** 2) ** -2)
-
-
-def turned_by(name: str) -> float:
-    """How likely it is that places turn so with what they are near."""
-    return {SEEN: 1.0, "": _UNTURNED}.get(name, _UNLIKELY)
+        between = np.moveaxis(places, 0, -2) - then
+        away = np.linalg.norm(between[..., known, :2], axis=-1).mean(axis=-1)
+    return np.asarray((1 + (away / _NEAR) ** 2) ** -2)
 
 
 @dataclass(frozen=True)
-class Aim:
-    """What demonstrations do next, from their present frames on.
+class _Way:
+    """Between what a demonstration does before and after each of ``H`` frames.
 
     Attributes:
-        places: ``(K, 3)`` of the hand then [m].
-        then: ``(K,)`` when.
-        pushes: Whether most of them are on the way to a push, or to the end of one.
+        times: ``(H,)`` the frames.
+        when: ``(2, H)`` frames of what is done before and after; the same at first and at last.
+        places: ``(2, H, 3)`` of the hand then [m].
+        pushed: ``(2, H)`` whether a thing is pushed then.
+        gone: ``(H,)`` share of the way over the table, 0 to 1.
     """
 
+    times: NDArray[np.int64]
+    when: NDArray[np.int64]
     places: Array
-    then: NDArray[np.int64]
-    pushes: bool
+    pushed: NDArray[np.bool_]
+    gone: Array
 
     @classmethod
-    def of(cls, contexts: Sequence[DemoContext], pointers: NDArray[np.int64]) -> Aim:
-        """The next time that fingers move, or a thing begins or ceases to."""
-        told = [_next(c, int(t)) for c, t in zip(contexts, pointers, strict=True)]
-        then = np.array([t for t, _ in told])
-        places = np.stack([c.tcp[t, :3, 3] for c, t in zip(contexts, then, strict=True)])
-        return cls(places, then, bool(np.mean([pushed for _, pushed in told]) > 0.5))
+    def of(cls, context: DemoContext, times: NDArray[np.int64]) -> _Way:
+        """From all that the demonstration does."""
+        acts = _acts(context)
+        when = np.array([t for t, _ in acts])
+        pushed = np.array([push for _, push in acts])
+        after = np.searchsorted(when, times)
+        pair = np.stack([after - 1, after]).clip(0, len(when) - 1)
+        pair[0] = np.where(after == 0, pair[1], pair[0])
+        pair[1] = np.where(after == len(when), pair[0], pair[1])
+        places = context.tcp[:, :3, 3]
+        steps = np.linalg.norm(np.diff(places[:, :2], axis=0), axis=-1)
+        length = np.concatenate([[0.0], np.cumsum(steps)])
+        begin, end = length[when[pair]]
+        gone = np.where(end - begin > _MOVES, (length[times] - begin) / (end - begin + 1e-9), 1.0)
+        return cls(times, when[pair], places[when[pair]], pushed[pair], gone.clip(0, 1))
 
-    def turn(self, name: str) -> float:
-        """How likely a turn of that name is."""
-        if self.pushes:
-            return 1.0 if name == ALONG else _UNLIKELY
-        return turned_by(name)
-
-    def moves(
-        self,
-        contexts: Sequence[DemoContext],
-        pointers: NDArray[np.int64],
-        tokens: NDArray[np.int64],
-    ) -> bool:
-        """Whether a thing, tokens ``(K,)``, is moved until then in most demonstrations."""
-        rows = zip(contexts, pointers, self.then, tokens, strict=True)
-        ways = [np.linalg.norm(c.tokens[e, j] - c.tokens[t, j]) for c, t, e, j in rows if j >= 0]
-        return bool(ways) and bool(np.mean(np.array(ways) > _MOVES) > 0.5)
+    def moves(self, context: DemoContext, token: int, which: int) -> NDArray[np.bool_]:
+        """Whether a thing is moved between each frame and what is done before or after ``(H,)``."""
+        track = context.tokens[:, token]
+        way = track[self.when[which]] - track[self.times]
+        return np.asarray(np.linalg.norm(way, axis=-1) > _MOVES)
 
 
-def _next(context: DemoContext, t: int) -> tuple[int, bool]:
-    """When something happens next, and whether it is a push that begins or ends."""
-    fingers = np.flatnonzero(np.abs(np.diff(context.gripper)) > _CHANGE) + 1
-    begins, ends = _motions(context)
-    pushed = [not np.any(np.abs(fingers - begin) <= _SOON) for begin in begins]
-    events = [(int(f), False) for f in fingers]
-    events += [(begin, push) for begin, push in zip(begins, pushed, strict=True)]
-    events += [(end, push) for end, push in zip(ends, pushed, strict=True)]
-    last = len(context) - 1
-    return min((e for e in events if e[0] >= t), default=(last, False))
+def _likely(
+    frames: Sequence[FrameVotes],
+    contexts: Sequence[DemoContext],
+    ways: Sequence[_Way],
+    index: NDArray[np.int64],
+    which: int,
+) -> Array:
+    """Share ``(F, H)`` of each frame in what is done before (0) or after (1) each step."""
+    places = np.stack([w.places[which] for w in ways])  # (K, H, 3)
+    pushes = np.mean([w.pushed[which] for w in ways], axis=0) > 0.5  # (H,)
+    rows = []
+    for frame in frames:
+        pushing = 1.0 if frame.turn == ALONG else UNLIKELY
+        turned = {SEEN: 1.0, "": _UNTURNED}.get(frame.turn, UNLIKELY)
+        row = near(frame.then, places, frame.valid) * np.where(pushes, pushing, turned)
+        m = thing_of(frame.name)
+        if m is not None and frame.name.split()[2] == "now":
+            seen = zip(contexts, ways, index[:, m].tolist(), strict=True)
+            moves = [w.moves(c, j, which) for c, w, j in seen if j >= 0]
+            carried = np.mean(moves, axis=0) > 0.5 if moves else np.zeros_like(pushes)
+            row = row * np.where(carried, UNLIKELY, 1.0)
+        rows.append(row)
+    likely = np.stack(rows)
+    return np.asarray(likely / likely.sum(axis=0))
 
 
-def _motions(context: DemoContext) -> tuple[list[int], list[int]]:
+def _acts(context: DemoContext) -> list[tuple[int, bool]]:
+    """When a demonstration does something, in order, and whether that is a push."""
+    places, opening = context.tcp[:, :3, 3], context.gripper
+    fingers = np.flatnonzero(np.abs(np.diff(opening)) > _CHANGE) + 1
+    acts = [(int(f), False) for f in fingers]
+    for begin, end in _motions(context):
+        before = fingers[fingers <= begin + _AROUND].tolist()[-1:]
+        closed = [f for f in before if opening[f] < opening[f - 1]]
+        held = any(np.linalg.norm(places[begin] - places[f]) < _HOLDS for f in closed)
+        acts += [(begin, not held), (end, not held)]
+    known = np.array([when for when, _ in acts])
+    still = np.linalg.norm(np.gradient(places, axis=0), axis=-1) < _STILL
+    for first, last in _low(places[:, 2]):
+        if not np.any((known >= first) & (known <= last)):
+            stands = first + np.flatnonzero(still[first : last + 1])
+            acts += [(when, False) for when in sorted({first, last, *stands.tolist()})]
+    return sorted(acts) or [(len(context) - 1, False)]
+
+
+def _low(heights: Array) -> list[tuple[int, int]]:
+    """First and last frames of stretches in which a hand is lower than before and after."""
+    above = np.concatenate([heights, [np.inf]])
+    lows = find_peaks(-above, prominence=_DEEP)[0]
+    stretches = []
+    for low in lows.tolist():
+        higher = np.flatnonzero(above > above[low] + _LEVEL)
+        before, after = higher[higher < low], higher[higher > low]
+        stretches.append((int(before.max(initial=-1)) + 1, int(after.min()) - 1))
+    return stretches
+
+
+def _motions(context: DemoContext) -> list[tuple[int, int]]:
     """First and last frames of stretches in which some thing is on its way."""
     T = len(context)
+    if not context.tokens.shape[1]:
+        return []
     before = np.maximum(np.arange(T) - _AROUND, 0)
     after = np.minimum(np.arange(T) + _AROUND, T - 1)
-    if not context.tokens.shape[1]:
-        return [], []
     way = np.linalg.norm(context.tokens[after] - context.tokens[before], axis=-1)  # (T, M)
     moves = np.concatenate([[False], (way > _MOVES).any(axis=1), [False]])
     edges = np.flatnonzero(np.diff(moves.astype(int)))
-    return (edges[::2] + _AROUND).clip(max=T - 1).tolist(), (edges[1::2] - 1).tolist()
+    begins, ends = (edges[::2] + _AROUND).clip(max=T - 1), edges[1::2] - 1
+    return list(zip(begins.tolist(), ends.tolist(), strict=True))

@@ -17,12 +17,13 @@ from icl_vla_embodiments.types import Array
 
 from ..perception.memory import TrackedTokens
 from .agreement import ENOUGH
-from .aim import few, near, turned_by
+from .aim import UNLIKELY, few, near
 from .context import DemoContext
-from .frames import Correspondence, End, frames_at_first, thing_of
+from .frames import SEEN, Correspondence, End, frames_at_first, thing_of
 
 _MOVED = 0.03  # [m] from its first place in half of the demonstrations, or it has no end
 _NOISE = 0.006  # [m] of ends that agree
+_LIKELY = {"": 1.0, SEEN: 0.5}  # turns: what is left of a thing need not be left of it as it turns
 _SHARPNESS = 6.0  # exponent on the inverse variance
 _ASTRAY = (0.02, 4.0)  # [m], or times the median, from where most ends are
 _MEDIAN = 1.18  # of distances in a plane, where their standard deviation along an axis is 1
@@ -65,7 +66,9 @@ def foreseen(
         share = count * (variance + _NOISE**2) ** -_SHARPNESS
         if guess:
             likely = [
-                near(f.then, then, f.valid) * turned_by(f.turn) * (thing_of(f.name) != m)
+                near(f.then, then, f.valid)
+                * _LIKELY.get(f.turn, UNLIKELY)
+                * (thing_of(f.name) != m)
                 for f in frames
             ]
             share *= np.array(likely)[have_any] ** guess

@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
 from typing import ClassVar
 
 import numpy as np
@@ -31,7 +30,6 @@ from ..perception.memory import SceneMemory, TrackedTokens
 from ..perception.tokens import Encoder
 from ..runtime.mobile import BASE, drivable, slides
 from .agreement import ENOUGH
-from .aim import aimed
 from .alignment import Alignment
 from .context import (
     OPEN,
@@ -330,16 +328,11 @@ class RetrievalEpisode(ABC):
     def frames(self, pointers: NDArray[np.int64], tcp: Array) -> Iterator[FrameVotes]:
         """All candidate frames now; the other hands are frames, too."""
         assert self.tokens is not None and self.correspondence is not None
-        frames = chain(
-            frames_now(
-                self.contexts, pointers, tcp, self.tokens, self.correspondence, self._ends()
-            ),
-            *(
-                hand_frames(name, contexts, pointers, self._poses[name])
-                for name, contexts in self.others.items()
-            ),
+        yield from frames_now(
+            self.contexts, pointers, tcp, self.tokens, self.correspondence, self._ends()
         )
-        yield from aimed(frames, self.contexts, pointers, self.correspondence.index)
+        for name, contexts in self.others.items():
+            yield from hand_frames(name, contexts, pointers, self._poses[name])
 
     def _ends(self) -> Sequence[End]:
         assert self.tokens is not None and self.correspondence is not None

@@ -20,6 +20,7 @@ from icl_vla_embodiments.types import Array
 from icl_vla_retrieval import tightness
 
 from .agreement import about_origins, explained
+from .aim import aimed
 from .frames import FrameVotes
 from .interface import Trace
 from .likeness import surprise
@@ -53,12 +54,12 @@ class VoteEpisode(RetrievalEpisode):
         steps = config.horizon + _BEHIND
         commands, gripper = demonstrated(self.contexts, pointers, steps)
         frames = list(self.frames(pointers, tcp))
-        over = carried_over(frames, commands, weights, config)
+        over = carried_over(self._aimed(frames, pointers, steps), commands, weights, config)
         hands = se3.act(over.first, hands_around(self.contexts, pointers))
         behind = steps_behind(over.motions, weights * over.going, hands, tcp[:3, 3])
         in_step = np.maximum(pointers + behind, 0)
         commands, gripper = demonstrated(self.contexts, in_step, steps)
-        agreed = consensus(frames, commands, weights, tcp, config)
+        agreed = consensus(self._aimed(frames, in_step, steps), commands, weights, tcp, config)
         openings = weighted_median(gripper, weights)  # a gripper is never averaged
         begin = begun(agreed.poses, openings, tcp)
         ahead = slice(begin, begin + config.horizon)
@@ -70,6 +71,12 @@ class VoteEpisode(RetrievalEpisode):
         return self._answer(
             observation, tcp, opening, agreed.poses, openings, pointers, weights, trace, spread
         )
+
+    def _aimed(
+        self, frames: Sequence[FrameVotes], pointers: NDArray[np.int64], steps: int
+    ) -> list[FrameVotes]:
+        assert self.correspondence is not None
+        return aimed(frames, self.contexts, pointers, self.correspondence.index, steps)
 
 
 class VotePolicy(RetrievalPolicy):
@@ -104,7 +111,7 @@ class CarriedOver:
     Attributes:
         p: ``(F, K, H, 3)`` as each frame has them [m].
         share: ``(F, K)`` of the demonstrations that have the frame.
-        prior: ``(F,)`` weight of the frames.
+        prior: ``(F, H)`` weight of the frames.
         alpha: ``(F, H)`` how much of all that each frame explains.
         motions: ``(K, H, 3)`` carried over by all frames but the hand's own together [m].
         going: ``(K,)`` how much each demonstration goes the way that most go, 0 to 1.
@@ -167,7 +174,8 @@ def carried_over(
     share = weights * np.stack([f.valid for f in frames])  # (F, K)
     known = share.sum(axis=1)
     share = share / np.maximum(known, 1e-9)[:, None]
-    prior = np.array([f.weight for f in frames]) * known
+    steps = commands.shape[1]
+    prior = np.stack([np.broadcast_to(f.weight, steps) for f in frames]) * known[:, None]
 
     p = se3.act(X, commands[..., :3, 3])  # (F, K, H, 3)
     turning = np.array([f.turns for f in frames])
@@ -175,7 +183,7 @@ def carried_over(
     blur = np.array([f.blur for f in frames])
     exact = np.array([f.exact for f in frames])
     noise = np.hypot(np.where(exact, config.level_noise, config.noise), blur)
-    alpha = prior[:, None] * explained(p[..., :2], share, noise, config.sharpness)
+    alpha = prior * explained(p[..., :2], share, noise, config.sharpness)
     alpha /= alpha.sum(axis=0)
     trust = alpha[:, None] * np.array([f.valid & f.outside for f in frames])[..., None]  # (F, K, H)
     trust /= np.maximum(trust.sum(axis=0), 1e-9)
@@ -219,9 +227,7 @@ def consensus(
     rises = [np.append(f.X[:, 2, 3], f.valid).tobytes() for f in frames]
     some = np.unique(rises, return_index=True)[1]
     level_noise = np.hypot(config.level_noise, [frames[i].blur for i in some])
-    upright = prior[some, None] * explained(
-        p[some, ..., 2:], share[some], level_noise, config.sharpness
-    )
+    upright = prior[some] * explained(p[some, ..., 2:], share[some], level_noise, config.sharpness)
     upright /= upright.sum(axis=0)
     position[:, 2] = np.einsum("fh,fk,fkh->h", upright, one_way[some], p[some, ..., 2])
 
@@ -232,7 +238,7 @@ def consensus(
     X = np.stack([frames[i].X for i in one])
     R, say = X[:, :, None, :3, :3] @ commands[..., :3, :3], share[one]
     turned, evidence, shown = _one_mode(R, say, tcp[:3, :3], config.turn_noise)
-    beta = _most(prior, counted)[:, None] * evidence
+    beta = _most(prior, counted) * evidence
     lead = np.argmax(beta, axis=0)  # (H,)
     surest = shown[lead, np.arange(len(lead))]
     rotation = _leading(_nearest(turned, surest, tcp[:3, :3]), beta, lead)
@@ -240,7 +246,7 @@ def consensus(
     everyone = np.broadcast_to(share[hung, :, None], p[hung].shape[:-1])
     spread = tightness.joint(
         tightness.spread(p[hung], everyone, alpha[hung], config.noise),
-        _turn_spread(R, say, turned, _most(prior * hung, counted), config),
+        _turn_spread(R, say, turned, _most(prior * hung[:, None], counted), config),
     )
     return Consensus(se3.pose(rotation, position), spread, alpha.mean(axis=1))
 
@@ -257,13 +263,13 @@ def _turn_spread(
         R: Votes ``(F, K, H, 3, 3)``.
         share: ``(F, K)`` of the demonstrations.
         turned: ``(F, H, 3, 3)`` best supported rotations.
-        prior: ``(F,)`` of the frames.
+        prior: ``(F, H)`` of the frames.
         config: Constants.
     """
     turns = se3.log3(R @ np.swapaxes(turned, -1, -2)[:, None])  # (F, K, H, 3)
     alike = share[..., None] * (np.linalg.norm(turns, axis=-1) < ANOTHER_GRASP)
     supported = alike.sum(axis=1)  # (F, H)
-    beta = prior[:, None] * (1 - supported + config.turn_noise**2) ** -config.sharpness
+    beta = prior * (1 - supported + config.turn_noise**2) ** -config.sharpness
     alike = alike / np.maximum(supported, 1e-9)[:, None]
     return tightness.spread(turns, alike, beta, config.turn_noise)
 
@@ -348,8 +354,8 @@ def _one_way(motions: Array, weights: Array) -> Array:
 
 
 def _most(prior: Array, counted: NDArray[np.bool_]) -> Array:
-    """Weight ``(U,)`` of what several of the frames ``(F,)`` say: that of one, ``(F, U)``."""
-    return np.asarray((prior[:, None] * counted).max(axis=0))
+    """Weight ``(U, H)`` of what several of the frames ``(F, H)`` say: that of one, ``(F, U)``."""
+    return np.asarray((prior[:, None] * counted[..., None]).max(axis=0))
 
 
 def _leading(turned: Array, beta: Array, lead: NDArray[np.int64]) -> Array:
