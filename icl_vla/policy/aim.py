@@ -57,12 +57,17 @@ def aimed(
         return list(frames)
     rows = zip(contexts, pointers.tolist(), strict=True)
     ways = [_Way.of(c, np.minimum(np.arange(t, t + horizon), len(c) - 1)) for c, t in rows]
-    gone = np.mean([w.gone for w in ways], axis=0)  # (H,)
-    likely = sum(
-        share * _likely(frames, contexts, ways, index, which)
-        for which, share in ((0, 1 - gone), (1, gone))
-    )
-    assert not isinstance(likely, int)
+    close = np.stack([_close(frames, ways, which) for which in (0, 1)])  # (2, F, H)
+    nearest = np.array([-1 if (m := thing_of(f.name)) is None else m for f in frames])[
+        close.argmax(axis=1)
+    ]
+    between = nearest[0] != nearest[1]  # (H,)
+    likely = np.zeros(close.shape[1:])
+    for which, near_by in enumerate(close):
+        row = near_by * _turned(frames, ways, which, between)
+        row *= _left(frames, contexts, ways, index, which)
+        gone = np.mean([w.gone for w in ways], axis=0)  # (H,)
+        likely += (gone if which else 1 - gone) * row / row.sum(axis=0)
     return [replace(f, weight=f.weight * row**guess) for f, row in zip(frames, likely, strict=True)]
 
 
@@ -83,6 +88,10 @@ def near(then: Array | None, places: Array, known: NDArray[np.bool_]) -> Array:
     if then is not None and known.any():
         between = np.moveaxis(places, 0, -2) - then
         away = np.linalg.norm(between[..., known, :2], axis=-1).mean(axis=-1)
+    return _kernel(away)
+
+
+def _kernel(away: Array) -> Array:
     return np.asarray((1 + (away / _NEAR) ** 2) ** -2)
 
 
@@ -95,13 +104,15 @@ class _Way:
         when: ``(2, H)`` frames of what is done before and after; the same at first and at last.
         places: ``(2, H, 3)`` of the hand then [m].
         pushed: ``(2, H)`` whether a thing is pushed then.
-        gone: ``(H,)`` share of the way over the table, 0 to 1.
+        close: ``(2, H)`` how near the hand is told to be to those places, 0 to 1.
+        gone: ``(H,)`` share of the way over the table that it is told, 0 to 1.
     """
 
     times: NDArray[np.int64]
     when: NDArray[np.int64]
     places: Array
     pushed: NDArray[np.bool_]
+    close: Array
     gone: Array
 
     @classmethod
@@ -115,11 +126,14 @@ class _Way:
         pair[0] = np.where(after == 0, pair[1], pair[0])
         pair[1] = np.where(after == len(when), pair[0], pair[1])
         places = context.tcp[:, :3, 3]
-        steps = np.linalg.norm(np.diff(places[:, :2], axis=0), axis=-1)
+        told = context.commands[:, :3, 3]
+        steps = np.linalg.norm(np.diff(told[:, :2], axis=0), axis=-1)
         length = np.concatenate([[0.0], np.cumsum(steps)])
         begin, end = length[when[pair]]
         gone = np.where(end - begin > _MOVES, (length[times] - begin) / (end - begin + 1e-9), 1.0)
-        return cls(times, when[pair], places[when[pair]], pushed[pair], gone.clip(0, 1))
+        acts = places[when[pair]]
+        close = _kernel(2 * np.linalg.norm((acts - told[times])[..., :2], axis=-1))
+        return cls(times, when[pair], acts, pushed[pair], close, gone.clip(0, 1))
 
     def moves(self, context: DemoContext, token: int, which: int) -> NDArray[np.bool_]:
         """Whether a thing is moved between each frame and what is done before or after ``(H,)``."""
@@ -128,30 +142,47 @@ class _Way:
         return np.asarray(np.linalg.norm(way, axis=-1) > _MOVES)
 
 
-def _likely(
+def _close(frames: Sequence[FrameVotes], ways: Sequence[_Way], which: int) -> Array:
+    """How near each frame is to what is done before (0) or after (1) each step ``(F, H)``."""
+    places = np.stack([w.places[which] for w in ways])  # (K, H, 3)
+    return np.stack([near(f.then, places, f.valid) for f in frames])
+
+
+def _turned(
+    frames: Sequence[FrameVotes], ways: Sequence[_Way], which: int, between: NDArray[np.bool_]
+) -> Array:
+    """How likely the turns of frames are ``(F, H)``.
+
+    Between two things nothing is turned but the ends of the way.
+    """
+    pushes = np.mean([w.pushed[which] for w in ways], axis=0) > 0.5  # (H,)
+    ended = np.mean([w.close[which] for w in ways], axis=0)
+    seen = np.where(between, np.maximum(ended, UNLIKELY), 1.0)
+    rows = []
+    for frame in frames:
+        pushing = 1.0 if frame.turn == ALONG else UNLIKELY
+        turned = {SEEN: seen, "": _UNTURNED}.get(frame.turn, UNLIKELY)
+        rows.append(np.where(pushes, pushing, turned))
+    return np.stack(rows)
+
+
+def _left(
     frames: Sequence[FrameVotes],
     contexts: Sequence[DemoContext],
     ways: Sequence[_Way],
     index: NDArray[np.int64],
     which: int,
 ) -> Array:
-    """Share ``(F, H)`` of each frame in what is done before (0) or after (1) each step."""
-    places = np.stack([w.places[which] for w in ways])  # (K, H, 3)
-    pushes = np.mean([w.pushed[which] for w in ways], axis=0) > 0.5  # (H,)
-    rows = []
-    for frame in frames:
-        pushing = 1.0 if frame.turn == ALONG else UNLIKELY
-        turned = {SEEN: 1.0, "": _UNTURNED}.get(frame.turn, UNLIKELY)
-        row = near(frame.then, places, frame.valid) * np.where(pushes, pushing, turned)
+    """How likely frames are ``(F, H)`` as things are left where they are, or are moved."""
+    rows = np.ones((len(frames), len(ways[0].times)))
+    for row, frame in zip(rows, frames, strict=True):
         m = thing_of(frame.name)
         if m is not None and frame.name.split()[2] == "now":
             seen = zip(contexts, ways, index[:, m].tolist(), strict=True)
             moves = [w.moves(c, j, which) for c, w, j in seen if j >= 0]
-            carried = np.mean(moves, axis=0) > 0.5 if moves else np.zeros_like(pushes)
-            row = row * np.where(carried, UNLIKELY, 1.0)
-        rows.append(row)
-    likely = np.stack(rows)
-    return np.asarray(likely / likely.sum(axis=0))
+            if moves:
+                row[np.mean(moves, axis=0) > 0.5] = UNLIKELY
+    return rows
 
 
 def _acts(context: DemoContext) -> list[tuple[int, bool]]:
