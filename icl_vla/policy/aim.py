@@ -50,7 +50,7 @@ def aimed(
         contexts: ``K`` demonstrations.
         pointers: ``(K,)`` present frames.
         index: ``(K, M)`` their tokens for things now, -1 for none.
-        horizon: ``H`` steps that weights ``(H,)`` are for.
+        horizon: ``H`` steps that weights ``(K, H)`` are for.
     """
     guess = few(len(contexts))
     if not guess:
@@ -62,18 +62,18 @@ def aimed(
         close.argmax(axis=1)
     ]
     between = nearest[0] != nearest[1]  # (H,)
-    likely = np.zeros(close.shape[1:])
+    gone = np.stack([w.gone for w in ways])  # (K, H)
+    likely = np.zeros((len(frames), *gone.shape))
     for which, near_by in enumerate(close):
         row = near_by * _turned(frames, ways, which, between)
         row *= _left(frames, contexts, ways, index, which)
-        gone = np.mean([w.gone for w in ways], axis=0)  # (H,)
-        likely += (gone if which else 1 - gone) * row / row.sum(axis=0)
+        likely += (gone if which else 1 - gone) * (row / row.sum(axis=0))[:, None]
     return [replace(f, weight=f.weight * row**guess) for f, row in zip(frames, likely, strict=True)]
 
 
 def few(count: int) -> float:
     """1 for one demonstration, 0 for so many that their agreement tells all."""
-    return max(0.0, (ENOUGH - count) / (ENOUGH - 1))
+    return (max(0.0, ENOUGH - count) / (ENOUGH - 1)) ** 2
 
 
 def near(then: Array | None, places: Array, known: NDArray[np.bool_]) -> Array:

@@ -47,8 +47,8 @@ class FrameVotes:
         name: What the frame hangs on, for explanations.
         X: ``(K, 4, 4)`` carries each demonstration's motion to now.
         valid: ``(K,)`` demonstrations that have the frame.
-        weight: Prior weight, ``(H,)`` where steps differ: motions relative to the end effector
-            agree however wrong they are.
+        weight: Prior weight, ``(K, H)`` where demonstrations and steps differ: motions relative to
+            the end effector agree however wrong they are.
         outside: Whether it hangs on something else than the hand itself and what that moves. Only
             there does agreement say where the hand has to be.
         blur: How unsure it is where the frame is now [m].

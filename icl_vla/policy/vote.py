@@ -111,6 +111,7 @@ class CarriedOver:
     Attributes:
         p: ``(F, K, H, 3)`` as each frame has them [m].
         share: ``(F, K)`` of the demonstrations that have the frame.
+        say: ``(F, K, H)`` the same at each step.
         prior: ``(F, H)`` weight of the frames.
         alpha: ``(F, H)`` how much of all that each frame explains.
         motions: ``(K, H, 3)`` carried over by all frames but the hand's own together [m].
@@ -120,6 +121,7 @@ class CarriedOver:
 
     p: Array
     share: Array
+    say: Array
     prior: Array
     alpha: Array
     motions: Array
@@ -174,8 +176,9 @@ def carried_over(
     share = weights * np.stack([f.valid for f in frames])  # (F, K)
     known = share.sum(axis=1)
     share = share / np.maximum(known, 1e-9)[:, None]
-    steps = commands.shape[1]
-    prior = np.stack([np.broadcast_to(f.weight, steps) for f in frames]) * known[:, None]
+    prior, say = _priors(frames, share, commands.shape[1])
+    prior = prior * known[:, None]
+    say = share[..., None] * say
 
     p = se3.act(X, commands[..., :3, 3])  # (F, K, H, 3)
     turning = np.array([f.turns for f in frames])
@@ -190,7 +193,18 @@ def carried_over(
     motions = np.einsum("fkh,fkhi->khi", trust, p)
     going = _one_way(motions, weights)
     by_all = np.einsum("fk,fkij->kij", trust[..., 0], X)
-    return CarriedOver(p, share, prior, alpha, motions, going, by_all)
+    return CarriedOver(p, share, say, prior, alpha, motions, going, by_all)
+
+
+def _priors(frames: Sequence[FrameVotes], share: Array, steps: int) -> tuple[Array, Array]:
+    """Weight of each frame ``(F, H)``, and of each demonstration in it ``(F, K, H)``."""
+    like = (share.shape[1], steps)
+    if not any(isinstance(f.weight, np.ndarray) for f in frames):
+        prior = np.stack([np.broadcast_to(f.weight, steps) for f in frames])
+        return prior, np.ones((len(frames), *like))
+    each = np.stack([np.broadcast_to(f.weight, like) for f in frames])
+    prior = np.einsum("fk,fkh->fh", share, each)
+    return prior, each / np.maximum(prior, 1e-12)[:, None]
 
 
 def consensus(
@@ -220,16 +234,16 @@ def consensus(
     """
     over = carried_over(frames, commands, weights, config)
     p, share, prior, alpha = over.p, over.share, over.prior, over.alpha
-    one_way = share * over.going
-    one_way /= np.maximum(one_way.sum(axis=1), 1e-9)[:, None]
-    position = np.einsum("fh,fk,fkhi->hi", alpha, one_way, p)
+    one_way = over.say * over.going[:, None]
+    one_way /= np.maximum(one_way.sum(axis=1), 1e-9)[:, None]  # (F, K, H)
+    position = np.einsum("fh,fkh,fkhi->hi", alpha, one_way, p)
     # frames that differ in nothing but a turn about the vertical are one where heights are asked
     rises = [np.append(f.X[:, 2, 3], f.valid).tobytes() for f in frames]
     some = np.unique(rises, return_index=True)[1]
     level_noise = np.hypot(config.level_noise, [frames[i].blur for i in some])
     upright = prior[some] * explained(p[some, ..., 2:], share[some], level_noise, config.sharpness)
     upright /= upright.sum(axis=0)
-    position[:, 2] = np.einsum("fh,fk,fkh->h", upright, one_way[some], p[some, ..., 2])
+    position[:, 2] = np.einsum("fh,fkh,fkh->h", upright, one_way[some], p[some, ..., 2])
 
     # where a thing is and where it was first it turns alike: rotations are asked once for both
     turns = [np.append(f.X[:, :3, :3], f.valid).tobytes() for f in frames]
