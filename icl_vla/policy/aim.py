@@ -15,10 +15,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import find_peaks
 
 from icl_vla_embodiments.types import Array
 
+from .acts import acts_of
 from .agreement import ENOUGH
 from .context import DemoContext
 from .frames import ALONG, SEEN, FrameVotes, thing_of
@@ -27,13 +27,8 @@ UNLIKELY = 0.03  # what there is no reason for
 _NEAR = 0.02  # [m] from what is acted on
 _FAR = 0.15  # [m] that everything is from a frame that hangs on nothing
 _UNTURNED = 0.5  # of no turn, where a thing is seen to be turned
-_CHANGE = 0.3  # of an opening, between two frames' commands
-_AROUND = 2  # frames before and after,
-_MOVES = 0.01  # [m] between which a thing is on its way
-_HOLDS = 0.03  # [m] from where fingers have closed: what moves there is held
-_DEEP = 0.03  # [m] that a hand comes down to do something
-_LEVEL = 0.005  # [m] that it stays as low
-_STILL = 0.002  # [m] in a frame of a hand that stands
+_LEAD = 5  # frames at most that commands are ahead of a hand
+_MOVES = 0.01  # [m] at least of a way, and of a thing that is moved
 
 
 def aimed(
@@ -56,7 +51,7 @@ def aimed(
     if not guess:
         return list(frames)
     rows = zip(contexts, pointers.tolist(), strict=True)
-    ways = [_Way.of(c, np.minimum(np.arange(t, t + horizon), len(c) - 1)) for c, t in rows]
+    ways = [_Way.of(c, np.arange(t, t + horizon)) for c, t in rows]
     close = np.stack([_close(frames, ways, which) for which in (0, 1)])  # (2, F, H)
     nearest = np.array([-1 if (m := thing_of(f.name)) is None else m for f in frames])[
         close.argmax(axis=1)
@@ -97,15 +92,15 @@ def _kernel(away: Array) -> Array:
 
 @dataclass(frozen=True)
 class _Way:
-    """Between what a demonstration does before and after each of ``H`` frames.
+    """Between what a demonstration does before and after each of ``H`` commands.
 
     Attributes:
-        times: ``(H,)`` the frames.
+        times: ``(H,)`` frames in which the hand is where it was told to be.
         when: ``(2, H)`` frames of what is done before and after; the same at first and at last.
         places: ``(2, H, 3)`` of the hand then [m].
         pushed: ``(2, H)`` whether a thing is pushed then.
-        close: ``(2, H)`` how near the hand is told to be to those places, 0 to 1.
-        gone: ``(H,)`` share of the way over the table that it is told, 0 to 1.
+        close: ``(2, H)`` how near the hand is then to those places, 0 to 1.
+        gone: ``(H,)`` share of the way over the table, 0 to 1.
     """
 
     times: NDArray[np.int64]
@@ -116,30 +111,38 @@ class _Way:
     gone: Array
 
     @classmethod
-    def of(cls, context: DemoContext, times: NDArray[np.int64]) -> _Way:
-        """From all that the demonstration does."""
-        acts = _acts(context)
-        when = np.array([t for t, _ in acts])
-        pushed = np.array([push for _, push in acts])
+    def of(cls, context: DemoContext, commands: NDArray[np.int64]) -> _Way:
+        """From all that the demonstration does, for commands of those frames."""
+        times = np.minimum(commands + _lead(context), len(context) - 1)
+        acts = acts_of(context)
+        when = np.array([act.frame for act in acts])
+        pushed = np.array([act.push for act in acts])
         after = np.searchsorted(when, times)
         pair = np.stack([after - 1, after]).clip(0, len(when) - 1)
         pair[0] = np.where(after == 0, pair[1], pair[0])
         pair[1] = np.where(after == len(when), pair[0], pair[1])
         places = context.tcp[:, :3, 3]
-        told = context.commands[:, :3, 3]
-        steps = np.linalg.norm(np.diff(told[:, :2], axis=0), axis=-1)
+        steps = np.linalg.norm(np.diff(places[:, :2], axis=0), axis=-1)
         length = np.concatenate([[0.0], np.cumsum(steps)])
         begin, end = length[when[pair]]
         gone = np.where(end - begin > _MOVES, (length[times] - begin) / (end - begin + 1e-9), 1.0)
-        acts = places[when[pair]]
-        close = _kernel(2 * np.linalg.norm((acts - told[times])[..., :2], axis=-1))
-        return cls(times, when[pair], acts, pushed[pair], close, gone.clip(0, 1))
+        done = places[when[pair]]
+        close = _kernel(2 * np.linalg.norm((done - places[times])[..., :2], axis=-1))
+        return cls(times, when[pair], done, pushed[pair], close, gone.clip(0, 1))
 
     def moves(self, context: DemoContext, token: int, which: int) -> NDArray[np.bool_]:
         """Whether a thing is moved between each frame and what is done before or after ``(H,)``."""
         track = context.tokens[:, token]
         way = track[self.when[which]] - track[self.times]
         return np.asarray(np.linalg.norm(way, axis=-1) > _MOVES)
+
+
+def _lead(context: DemoContext) -> int:
+    """Frames that a hand is behind its commands, as it mostly is."""
+    told, places = context.commands[:, :3, 3], context.tcp[:, :3, 3]
+    behind = range(min(_LEAD, len(context) - 1) + 1)
+    off = [np.linalg.norm(told[: len(told) - n] - places[n:], axis=-1).mean() for n in behind]
+    return int(np.argmin(off))
 
 
 def _close(frames: Sequence[FrameVotes], ways: Sequence[_Way], which: int) -> Array:
@@ -158,11 +161,12 @@ def _turned(
     pushes = np.mean([w.pushed[which] for w in ways], axis=0) > 0.5  # (H,)
     ended = np.mean([w.close[which] for w in ways], axis=0)
     seen = np.where(between, np.maximum(ended, UNLIKELY), 1.0)
+    turns = {SEEN: seen, "": np.full_like(seen, _UNTURNED)}
+    unlikely = np.full_like(seen, UNLIKELY)
     rows = []
     for frame in frames:
         pushing = 1.0 if frame.turn == ALONG else UNLIKELY
-        turned = {SEEN: seen, "": _UNTURNED}.get(frame.turn, UNLIKELY)
-        rows.append(np.where(pushes, pushing, turned))
+        rows.append(np.where(pushes, pushing, turns.get(frame.turn, unlikely)))
     return np.stack(rows)
 
 
@@ -183,48 +187,3 @@ def _left(
             if moves:
                 row[np.mean(moves, axis=0) > 0.5] = UNLIKELY
     return rows
-
-
-def _acts(context: DemoContext) -> list[tuple[int, bool]]:
-    """When a demonstration does something, in order, and whether that is a push."""
-    places, opening = context.tcp[:, :3, 3], context.gripper
-    fingers = np.flatnonzero(np.abs(np.diff(opening)) > _CHANGE) + 1
-    acts = [(int(f), False) for f in fingers]
-    for begin, end in _motions(context):
-        before = fingers[fingers <= begin + _AROUND].tolist()[-1:]
-        closed = [f for f in before if opening[f] < opening[f - 1]]
-        held = any(np.linalg.norm(places[begin] - places[f]) < _HOLDS for f in closed)
-        acts += [(begin, not held), (end, not held)]
-    known = np.array([when for when, _ in acts])
-    still = np.linalg.norm(np.gradient(places, axis=0), axis=-1) < _STILL
-    for first, last in _low(places[:, 2]):
-        if not np.any((known >= first) & (known <= last)):
-            stands = first + np.flatnonzero(still[first : last + 1])
-            acts += [(when, False) for when in sorted({first, last, *stands.tolist()})]
-    return sorted(acts) or [(len(context) - 1, False)]
-
-
-def _low(heights: Array) -> list[tuple[int, int]]:
-    """First and last frames of stretches in which a hand is lower than before and after."""
-    above = np.concatenate([heights, [np.inf]])
-    lows = find_peaks(-above, prominence=_DEEP)[0]
-    stretches = []
-    for low in lows.tolist():
-        higher = np.flatnonzero(above > above[low] + _LEVEL)
-        before, after = higher[higher < low], higher[higher > low]
-        stretches.append((int(before.max(initial=-1)) + 1, int(after.min()) - 1))
-    return stretches
-
-
-def _motions(context: DemoContext) -> list[tuple[int, int]]:
-    """First and last frames of stretches in which some thing is on its way."""
-    T = len(context)
-    if not context.tokens.shape[1]:
-        return []
-    before = np.maximum(np.arange(T) - _AROUND, 0)
-    after = np.minimum(np.arange(T) + _AROUND, T - 1)
-    way = np.linalg.norm(context.tokens[after] - context.tokens[before], axis=-1)  # (T, M)
-    moves = np.concatenate([[False], (way > _MOVES).any(axis=1), [False]])
-    edges = np.flatnonzero(np.diff(moves.astype(int)))
-    begins, ends = (edges[::2] + _AROUND).clip(max=T - 1), edges[1::2] - 1
-    return list(zip(begins.tolist(), ends.tolist(), strict=True))
