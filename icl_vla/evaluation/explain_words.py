@@ -20,7 +20,7 @@ _AS_BEFORE = 0.1  # of an opening
 def words(account: Account, step: int) -> list[str]:
     """One look in sentences."""
     look = account.looks[step]
-    parts = (_other_way, _led, _remembered, _weighed, _moved, _grip, _ended, _sure)
+    parts = (_other_way, _knocked, _led, _remembered, _weighed, _moved, _grip, _ended, _sure)
     said = [sentence for part in parts if (sentence := part(account, step, look))]
     return said or ["The policy tells nothing about this look."]
 
@@ -32,6 +32,20 @@ def _other_way(account: Account, step: int, look: Look) -> str:
     return (
         f"The demonstrations show that {_list(list(names))} run the other way than described;"
         " they are read so."
+    )
+
+
+def _knocked(account: Account, step: int, look: Look) -> str:
+    cameras = look.chunk.trace.get("knocked", {})
+    if step or not cameras:
+        return ""
+    where = [
+        f"{name} is {1e3 * shift:.0f} mm and {np.degrees(turn):.1f} degrees"
+        for name, (shift, turn) in cameras.items()
+    ]
+    return (
+        f"Camera {_list(where)} from where it was calibrated, as the robot and the table show;"
+        " pictures are taken to be from there."
     )
 
 

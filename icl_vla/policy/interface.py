@@ -32,6 +32,8 @@ class Trace(TypedDict, total=False):
             neighbours are demonstrations remembered from training.
         other_way: Dimensions of the action space that run the other way than they are described, as
             the demonstrations show; they are read so.
+        knocked: Camera -> how far it is from where it was calibrated [m], and by how much turned
+            [rad], as the robot and the table show; it is looked through from there.
     """
 
     tokens: Array
@@ -45,6 +47,7 @@ class Trace(TypedDict, total=False):
     missed: float
     clause: str
     other_way: tuple[str, ...]
+    knocked: dict[str, tuple[float, float]]
 
 
 class Episode(Protocol):

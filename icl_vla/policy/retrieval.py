@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
@@ -22,10 +23,12 @@ from icl_vla_embodiments import (
 from icl_vla_embodiments.robot_model import RobotModel
 from icl_vla_embodiments.types import Array
 from icl_vla_retrieval import DemoBank, Demonstration
+from icl_vla_retrieval.calibration import Body
 from icl_vla_retrieval.manner import pace_between
 from icl_vla_retrieval.phase import PhaseTracker
 from icl_vla_retrieval.signs import read_as, turned_numbers
 
+from ..perception.cameras import CameraCheck
 from ..perception.memory import SceneMemory, TrackedTokens
 from ..perception.tokens import Encoder
 from ..runtime.mobile import BASE, drivable, slides
@@ -118,7 +121,14 @@ class RetrievalPolicy:
             episode.colours_alone = not measures_depth(bank)
             episode.other_way = other_way
             episode.pace = pace_between(instruction, shown[0].demonstration.instruction)
+        if self._body is not None:
+            episodes[0].cameras = CameraCheck(self._body, table_height(episodes[0].contexts))
         return episodes[0] if len(episodes) == 1 else HandsEpisode(episodes)
+
+    @cached_property
+    def _body(self) -> Body | None:
+        model = self.model
+        return None if model is None else Body(model, np.asarray(model.neutral)[None])
 
     def _as_shown(
         self, shown: Sequence[Shown], space: ActionSpace
@@ -147,6 +157,7 @@ class RetrievalEpisode(ABC):
         pace: In terms of the demonstrated one, as words ask for; times are told by a clock that
             goes so much faster.
         other_way: Dimensions that run the other way than described, as demonstrations show.
+        cameras: Tells where cameras are that were knocked; None where nobody can.
         stuck: Whether this hand stands still for longer than any demonstration does.
         colours_alone: Whether depth is guessed on the robot even where it is measured, because it
             was for the demonstrations: what is wrong in both alike does no harm.
@@ -165,6 +176,7 @@ class RetrievalEpisode(ABC):
         self.colours_alone = False
         self.other_way: tuple[str, ...] = ()
         self.pace = 1.0
+        self.cameras: CameraCheck | None = None
         beforehand(self.contexts, policy.config.radius)
         self.distance = DistanceToDemonstrations.between(self.contexts, policy.config.radius)
         self.action_space = action_space
@@ -256,6 +268,8 @@ class RetrievalEpisode(ABC):
         if self.colours_alone:
             cameras = {n: replace(c, depth=None) for n, c in observation.cameras.items()}
             observation = replace(observation, cameras=cameras)
+        elif self.cameras is not None:
+            observation = self.cameras(observation)
         return self.memory.look(self.policy.encoder, observation)
 
     def check(self, observation: Observation) -> None:
@@ -384,6 +398,11 @@ class RetrievalEpisode(ABC):
         places = np.column_stack([x, y, z])
         return Doing.along(times, places, openings, commanded).at(slice(-1, None))
 
+    def _knocked(self) -> dict[str, tuple[float, float]]:
+        """Camera -> how far it is from where it was calibrated [m], and by how much turned."""
+        moved = {} if self.cameras is None else self.cameras.moved
+        return {name: (camera.shift, camera.turn) for name, camera in moved.items()}
+
     def _measured(self, observation: Observation) -> dict[str, Array]:
         if self.policy.model is None:
             return dict(observation.poses)
@@ -450,7 +469,12 @@ class RetrievalEpisode(ABC):
             spread={} if spread is None else {self.effector: spread},
             confidence=np.full(len(gripper), confidence),
             neighbours=neighbours,
-            trace={**self._things(pointers), "other_way": self.other_way, **trace},
+            trace={
+                **self._things(pointers),
+                "other_way": self.other_way,
+                "knocked": self._knocked(),
+                **trace,
+            },
             done=done,
         )
         self._last = chunk
@@ -587,6 +611,12 @@ class HandsEpisode:
 def grips(space: ActionSpace, effector: str) -> bool:
     """Whether actions open and close a gripper there."""
     return any(d.kind is Kind.GRIPPER and d.effector == effector for d in space.dimensions)
+
+
+def table_height(contexts: Sequence[DemoContext]) -> float | None:
+    """Where things stood in demonstrations, in the base frame [m]; None where there were none."""
+    lowest = [np.quantile(c.clouds[..., 2].min(axis=1), 0.25) for c in contexts if c.clouds.size]
+    return float(np.median(lowest)) if lowest else None
 
 
 def demonstrated(

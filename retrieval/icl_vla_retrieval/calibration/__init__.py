@@ -1,5 +1,6 @@
 """Calibration of a camera from the robot's own motion: FK says where it is, pictures where seen."""
 
+from .body import Body
 from .calibrate import Calibration, CalibrationCheck, calibrate_camera, calibration_error
 from .errors import CalibrationError
 from .overlay import overlay
@@ -7,6 +8,7 @@ from .pinhole import Pinhole
 from .store import calibrated, store_calibration
 
 __all__ = [
+    "Body",
     "Calibration",
     "CalibrationCheck",
     "CalibrationError",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,15 +50,27 @@ class Body:
     def __init__(self, model: RobotModel, q: Array) -> None:
         robot = model.embodiment
         by_link, _ = hulls_of_tree(tree_of_text(robot.urdf, robot.urdf_path), "visual")
-        each = [model.link_poses(x) for x in q]
-        named = [(link, h) for link, hs in by_link.items() if link in each[0] for h in hs]
+        known = model.link_poses(q[0])
+        named = [(link, h) for link, hs in by_link.items() if link in known for h in hs]
         self.hulls: list[Hull] = [h for _, h in named]
-        self.poses = np.array([[p[link] for link, _ in named] for p in each])
+        self._links = [link for link, _ in named]
+        # a hull's own offsets hold what its simplification cut off, so they stand off its faces
+        self._offsets = [(h.normals @ h.vertices.T).max(axis=1) for h in self.hulls]
+        self._model = model
+        self._pose(q)
+
+    def posed(self, q: Array) -> Body:
+        """The same robot in other postures ``(F, n)``."""
+        other = copy(self)
+        other._pose(q)
+        return other
+
+    def _pose(self, q: Array) -> None:
+        each = [self._model.link_poses(x) for x in q]
+        self.poses = np.array([[p[link] for link in self._links] for p in each])
         corners = [se3.act(self.poses[:, k], h.vertices) for k, h in enumerate(self.hulls)]
         self.moving = np.array([np.ptp(c, axis=0).max() > _STILL for c in corners], dtype=bool)
         self._vertices = corners  # (F, V, 3) each
-        # a hull's own offsets hold what its simplification cut off, so they stand off its faces
-        self._offsets = [(h.normals @ h.vertices.T).max(axis=1) for h in self.hulls]
 
     def surface(self, count: int, rng: np.random.Generator) -> Array:
         """``(F, count, 3)`` points spread over the moving hulls, in the base frame."""
@@ -120,6 +133,11 @@ class Body:
         beyond = np.round(u + 2.0 * n).astype(int) + _PAD
         free = mask[beyond[:, 1], beyond[:, 0]] == 0
         return Outline(X[free], u[free], n[free])
+
+    def box(self, frame: int) -> tuple[Array, Array]:
+        """Lower and upper corner ``(3,)`` of the robot in a posture."""
+        corners = np.concatenate([v[frame] for v in self._vertices])
+        return corners.min(axis=0), corners.max(axis=0)
 
     def distance(self, frame: int, points: Array) -> tuple[Array, Array]:
         """Of points ``(N, 3)`` from the nearest hull [m], and its outward normals there.
