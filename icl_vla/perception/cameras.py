@@ -18,7 +18,7 @@ from icl_vla_embodiments.types import Array
 from icl_vla_retrieval.calibration import Body, Pinhole
 
 _SOME = 500  # points of the robot, and of the table
-_LEAST = 40  # points of the robot that a pose can be told by
+_LEAST = 40  # points of the robot, and of the table, that a pose can be told by
 _FAR = 0.12  # [m] from where the robot or the table should be: something else
 _ABOVE = 0.06  # [m] over the table, so that the robot is not taken for it
 _RANGE = (0.05, 3.0)  # [m] of sound returns
@@ -55,13 +55,13 @@ class CameraCheck:
 
     Args:
         body: The robot's visible shapes.
-        table: Height of the table in the base frame [m]; None where it is not known.
+        table: Height of the table in the base frame [m].
 
     Attributes:
         moved: Camera -> what became of it, of those that are not where they were said to be.
     """
 
-    def __init__(self, body: Body, table: float | None) -> None:
+    def __init__(self, body: Body, table: float) -> None:
         self._body = body
         self._table = table
         self._known: set[str] = set()
@@ -87,7 +87,7 @@ class CameraCheck:
         return replace(observation, cameras=cameras)
 
 
-def knocked(image: CameraImage, body: Body, table: float | None) -> Moved | None:
+def knocked(image: CameraImage, body: Body, table: float) -> Moved | None:
     """Where a fixed camera is; None if it may well be where it is said to be.
 
     Args:
@@ -143,7 +143,7 @@ class _View:
     table: float
 
     @classmethod
-    def of(cls, image: CameraImage, camera: Pinhole, body: Body, table: float | None) -> _View:
+    def of(cls, image: CameraImage, camera: Pinhole, body: Body, table: float) -> _View:
         """What lies near to either."""
         assert image.depth is not None
         depth = np.asarray(image.depth, dtype=float)
@@ -152,13 +152,11 @@ class _View:
         points = se3.act(camera.T_base_camera, seen)
         lower, upper = body.box(0)
         by = ((points > lower - _FAR) & (points < upper + _FAR)).all(axis=1)
-        if table is not None:
-            by &= points[:, 2] > table + _ABOVE
-        robot = _some(seen[by], 4 * _SOME)
+        robot = _some(seen[by & (points[:, 2] > table + _ABOVE)], 4 * _SOME)
         distance, _ = body.distance(0, se3.act(camera.T_base_camera, robot))
-        flat = seen[np.abs(points[:, 2] - table) < _FAR] if table is not None else seen[:0]
+        flat = seen[np.abs(points[:, 2] - table) < _FAR]
         near = robot[np.abs(distance) < _FAR]
-        return cls(depth, _some(near, _SOME), _some(flat, _SOME), body, table or 0.0)
+        return cls(depth, _some(near, _SOME), _some(flat, _SOME), body, table)
 
     def explained(self, camera: Pinhole) -> tuple[float, float]:
         """Share of what should show the robot, and of the table's points, that do.
@@ -171,7 +169,7 @@ class _View:
         seen = (camera.rays(pixels.astype(float)) * depth[:, None])[depth > _RANGE[0]]
         robot, _ = self.body.distance(0, se3.act(camera.T_base_camera, seen))
         flat = se3.act(camera.T_base_camera, self.flat)[:, 2]
-        level = np.abs(flat - np.median(flat)) < _EXPLAINED if len(flat) else np.ones(1)
+        level = np.abs(flat - np.median(flat)) < _EXPLAINED if len(flat) >= _LEAST else np.zeros(1)
         known = np.abs(robot) < _EXPLAINED if len(seen) >= _LEAST else np.zeros(1)
         return float(known.mean()), float(level.mean())
 

@@ -121,8 +121,9 @@ class RetrievalPolicy:
             episode.colours_alone = not measures_depth(bank)
             episode.other_way = other_way
             episode.pace = pace_between(instruction, shown[0].demonstration.instruction)
-        if self._body is not None:
-            episodes[0].cameras = CameraCheck(self._body, table_height(episodes[0].contexts))
+        table = table_height(episodes[0].contexts)
+        if self._body is not None and table is not None:
+            episodes[0].cameras = CameraCheck(self._body, table)
         return episodes[0] if len(episodes) == 1 else HandsEpisode(episodes)
 
     @cached_property
