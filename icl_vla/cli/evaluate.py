@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -97,6 +98,12 @@ def run(
         output.results_table(report["results"])
     else:
         output.console.print("  nobody judges this: " + report["ended"])
+    for camera, off in report.get("knocked_cameras", {}).items():
+        output.errors.print(
+            f"  camera {camera} is {1e3 * off['shift']:.0f} mm and"
+            f" {math.degrees(off['turn']):.1f} degrees from where it was calibrated, as the robot"
+            " and the table show; pictures were taken to be from there (icl-vla demos calibrate)"
+        )
     for path in report["pictures"]:
         output.console.print(f"  {path}", soft_wrap=True)
 

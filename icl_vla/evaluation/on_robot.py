@@ -50,11 +50,12 @@ def run_on_robot(
     folder = run_path(base, robot.name) / folder_name(driver, method, weights, encoder)
     episodes: list[dict[str, Any]] = []
     films = []
+    knocked: dict[str, tuple[float, float]] = {}
     for seed in seeds:
         seen: list[Picture] = []
         try:
             _see(seen, station.reset(seed))
-            outcome = way.run(station, bank, instruction, seed, _watcher(seen), weights)
+            outcome = way.run(station, bank, instruction, seed, _watcher(seen, knocked), weights)
         except BaseException:  # an interrupt, too, must not leave it moving
             with suppress(PluginError):
                 station.driver.stop()
@@ -84,14 +85,24 @@ def run_on_robot(
         "judged": False,
         "ended": ", ".join(e["ended"] for e in episodes),
         "episodes": episodes,
+        "knocked_cameras": {
+            name: {"shift": round(shift, 4), "turn": round(turn, 4)}
+            for name, (shift, turn) in knocked.items()
+        },
         "pictures": [str(film) for film in films],
     }
     write_atomically(folder / "run.json", json.dumps(report, indent=2) + "\n")
     return report
 
 
-def _watcher(seen: list[Picture]) -> Callable[[Observation, ActionChunk], None]:
-    return lambda observation, _: _see(seen, observation)
+def _watcher(
+    seen: list[Picture], knocked: dict[str, tuple[float, float]]
+) -> Callable[[Observation, ActionChunk], None]:
+    def watch(observation: Observation, chunk: ActionChunk) -> None:
+        _see(seen, observation)
+        knocked.update(chunk.trace.get("knocked", {}))
+
+    return watch
 
 
 def _see(seen: list[Picture], observation: Observation) -> None:

@@ -21,9 +21,10 @@ SENTENCE = "put the red cube in the blue bowl"
 # A "real" robot: PyBullet behind five methods, with a table that only it knows.
 PLUGIN = """
 import json, os
+from dataclasses import replace
 from pathlib import Path
 import numpy as np
-from icl_vla_embodiments import hookimpl
+from icl_vla_embodiments import hookimpl, se3
 from icl_vla_embodiments.plugins import registered_drivers
 
 
@@ -45,10 +46,20 @@ class Bench:
 
     def reset(self, seed=None):
         self._note("reset")
-        return self.inner.reset(seed)
+        return self._told(self.inner.reset(seed))
 
     def observe(self, *, cameras=True):
-        return self.inner.observe(cameras=cameras)
+        return self._told(self.inner.observe(cameras=cameras))
+
+    def _told(self, observation):
+        if self.fault != "camera":
+            return observation
+        off = se3.pose(se3.exp3(np.array([0.03, -0.04, 0.02])), [0.01, 0.0, 0.01])
+        cameras = {
+            name: replace(camera, T_mount_camera=camera.T_mount_camera @ off)
+            for name, camera in observation.cameras.items()
+        }
+        return replace(observation, cameras=cameras)
 
     def command(self, command, duration):
         self._note("command")
@@ -109,6 +120,7 @@ def test_a_plugins_driver_does_the_task(bench):
     (episode,) = report["episodes"]
     assert not report["judged"] and report["driver"] == "bench" and episode["seed"] == 90
     assert episode["limit_violations"] == 0
+    assert report["knocked_cameras"] == {}
     simulated, _ = bench("pybullet", "--films", "0")
     (result,) = json.loads(simulated.stdout)["results"]
     (same,) = json.loads(simulated.stdout)["episodes"]
@@ -119,6 +131,16 @@ def test_a_plugins_driver_does_the_task(bench):
     (film,) = report["pictures"]
     frames = read_video(Path(film))
     assert len(frames) > 5 and abs(frames[0].astype(float) - frames[-1]).mean() > 1
+
+
+def test_a_camera_that_was_knocked_is_named(bench):
+    """It sees from elsewhere than the driver says; 54 mrad is 3 degrees."""
+    done, seen = bench("bench", "--driver-option", "fault=camera")
+    assert done.returncode == 0, done.stderr
+    (knocked,) = json.loads(done.stdout)["knocked_cameras"].values()
+    assert knocked["turn"] == pytest.approx(0.054, abs=0.004)
+    assert knocked["shift"] == pytest.approx(0.014, abs=0.006)
+    assert seen["succeeded"]
 
 
 @pytest.fixture
