@@ -15,8 +15,9 @@ import numpy as np
 
 from icl_vla_embodiments import CameraImage, Observation, se3
 from icl_vla_embodiments.types import Array
-from icl_vla_retrieval.calibration import Body, Pinhole
+from icl_vla_retrieval.calibration import Body, Pinhole, normal_equations
 
+_PIXELS = 20_000  # that are looked at
 _SOME = 500  # points of the robot, and of the table
 _LEAST = 40  # points of the robot, and of the table, that a pose can be told by
 _FAR = 0.12  # [m] from where the robot or the table should be: something else
@@ -148,7 +149,8 @@ class _View:
         assert image.depth is not None
         depth = np.asarray(image.depth, dtype=float)
         v, u = np.nonzero((depth > _RANGE[0]) & (depth < _RANGE[1]))
-        seen = camera.rays(np.stack([u, v], axis=1).astype(float)) * depth[v, u][:, None]
+        pixels = _some(np.stack([u, v], axis=1), _PIXELS)
+        seen = camera.rays(pixels.astype(float)) * depth[pixels[:, 1], pixels[:, 0]][:, None]
         points = se3.act(camera.T_base_camera, seen)
         lower, upper = body.box(0)
         by = ((points > lower - _FAR) & (points < upper + _FAR)).all(axis=1)
@@ -191,8 +193,8 @@ class _View:
             ):
                 n = n @ R.T
                 J = np.concatenate([-n, -np.cross(seen, n), np.full((len(n), 1), rise)], axis=1)
-                weights = _biweight(off) / _ALIKE
-                H, g = H + J.T @ (weights[:, None] * J), g + J.T @ (weights * off)
+                H_part, g_part = normal_equations(off, J, _METRE)
+                H, g = H + H_part / _ALIKE, g + g_part / _ALIKE
             step = -np.linalg.solve(H, g)
             step *= min(1.0, _LONGEST / max(float(np.abs(step).max()), 1e-12))
             camera, level = camera.moved(np.append(step[:6], 0.0)), level + step[6]
@@ -202,12 +204,3 @@ class _View:
 def _some(points: Array, count: int) -> Array:
     """At most so many, evenly chosen."""
     return points[:: max(1, -(-len(points) // count))]
-
-
-def _biweight(errors: Array) -> Array:
-    """Tukey's weights [1/m^2], by the errors' median."""
-    if not len(errors):
-        return np.zeros(0)
-    sigma = max(1.4826 * float(np.median(np.abs(errors))), _METRE)
-    x = errors / (4.685 * sigma)
-    return np.asarray(np.where(np.abs(x) < 1, (1 - x**2) ** 2, 0.0) / sigma**2)

@@ -5,6 +5,7 @@ from .calibrate import Calibration, CalibrationCheck, calibrate_camera, calibrat
 from .errors import CalibrationError
 from .overlay import overlay
 from .pinhole import Pinhole
+from .refine import normal_equations
 from .store import calibrated, store_calibration
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "calibrate_camera",
     "calibrated",
     "calibration_error",
+    "normal_equations",
     "overlay",
     "store_calibration",
 ]

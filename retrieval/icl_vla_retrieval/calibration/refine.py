@@ -70,9 +70,9 @@ def refine(
         borders = find_borders(camera, contrasts, body, reach)
         if len(borders.points) < LEAST:
             return None
-        H, g = _normal_equations(*borders.rows(camera), _PIXEL)
+        H, g = normal_equations(*borders.rows(camera), _PIXEL)
         if pictures.depth is not None:
-            H_depth, g_depth = _normal_equations(*surface_rows(camera, pictures, body), _METRE)
+            H_depth, g_depth = normal_equations(*surface_rows(camera, pictures, body), _METRE)
             H, g = H + H_depth / _ALIKE, g + g_depth / _ALIKE
         camera = camera.moved(_step(H, g, 7 if zoom else 6))
     errors, _ = borders.rows(camera)
@@ -86,7 +86,7 @@ def refine(
     )
 
 
-def _normal_equations(errors: Array, J: Array, least: float) -> tuple[Array, Array]:
+def normal_equations(errors: Array, J: Array, least: float) -> tuple[Array, Array]:
     """``H`` ``(7, 7)`` and ``g`` ``(7,)`` of residuals under Tukey's biweight.
 
     The scale is the residuals' median absolute deviation, at least ``least``.
