@@ -45,9 +45,9 @@ def turned_numbers(space: ActionSpace, demonstrations: Sequence[Demonstration]) 
     ]
     asked = replace(space, dimensions=tuple(space.dimensions[i] for i in some))
     long = [d for d in telling if len(d) > max(_LAGS) + 1]
-    each = [_told(asked, d, d.actions[:, some]) for d in long]
-    if not each:
+    if not long or not some:
         return ()
+    each = [_told(asked, d, d.actions[:, some]) for d in long]
     found: list[str] = []
     for indices in _units(asked):
         names = [asked.dimensions[i].name for i in indices]

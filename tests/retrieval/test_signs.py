@@ -138,6 +138,9 @@ def test_a_hand_that_nobody_measured_is_left_out(robot: Embodiment, model: Robot
         for d in recorded
     ]
     assert turned_numbers(both, demos) == ("y",)
+    alone = replace(told, dimensions=other)
+    blind = [replace(d, actions=0 * d.actions, action_space=alone) for d in recorded]
+    assert turned_numbers(alone, blind) == ()
 
 
 def test_one_that_failed_does_not_outvote_the_others(robot: Embodiment, model: RobotModel) -> None:
