@@ -29,8 +29,9 @@ def answered(asked: str, answer: str):
 
 
 def test_the_same_words_need_no_answer():
-    done = answered("Put a red cube into the blue bowl!", "")
-    assert done.exit_code == 0 and done.stdout == "[]\n" and not done.stderr
+    for asked in ("Put a red cube into the blue bowl!", "put the red cube in the blue bowl slowly"):
+        done = answered(asked, "")
+        assert done.exit_code == 0 and done.stdout == "[]\n" and not done.stderr
 
 
 @pytest.mark.parametrize(
@@ -38,7 +39,7 @@ def test_the_same_words_need_no_answer():
     [
         ("put the red ball in the blue bowl", "'ball' taken for 'cube'"),
         ("put the red cube in the bowl", "'blue' was not said"),
-        ("put the red cube in the blue bowl slowly", "'slowly' is not there"),
+        ("put the red cube in the blue bowl twice", "'twice' is not there"),
         ("put the blue cube in the red bowl", "the same words in another order"),
     ],
 )
