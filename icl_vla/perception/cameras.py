@@ -89,7 +89,7 @@ class CameraCheck:
 
 
 def knocked(image: CameraImage, body: Body, table: float) -> Moved | None:
-    """Where a fixed camera is; None if it may well be where it is said to be.
+    """Where a fixed camera is; None if it may well be where it is said to be, or nobody can tell.
 
     Args:
         image: With depth, intrinsics and pose.
@@ -97,11 +97,14 @@ def knocked(image: CameraImage, body: Body, table: float) -> Moved | None:
         table: Height of the table in the base frame [m].
     """
     assert image.intrinsics is not None and image.T_mount_camera is not None
+    if not body.hulls:
+        return None
     told = Pinhole.of(image.intrinsics, np.asarray(image.T_mount_camera))
     view = _View.of(image, told, body, table)
-    if len(view.robot) < _LEAST or min(view.explained(told)) > _ENOUGH:
+    as_told = view.explained(told)
+    if len(view.robot) < _LEAST or min(as_told) > _ENOUGH:
         return None
-    before = float(np.mean(view.explained(told)))
+    before = np.mean(as_told)
     camera = view.fitted(told)
     if np.mean(view.explained(camera)) < before + _BETTER:
         return None

@@ -119,8 +119,6 @@ class _Way:
         pushed = np.array([act.push for act in acts])
         after = np.searchsorted(when, times)
         pair = np.stack([after - 1, after]).clip(0, len(when) - 1)
-        pair[0] = np.where(after == 0, pair[1], pair[0])
-        pair[1] = np.where(after == len(when), pair[0], pair[1])
         places = context.tcp[:, :3, 3]
         steps = np.linalg.norm(np.diff(places[:, :2], axis=0), axis=-1)
         length = np.concatenate([[0.0], np.cumsum(steps)])

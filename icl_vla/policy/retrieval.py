@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
@@ -122,14 +121,10 @@ class RetrievalPolicy:
             episode.other_way = other_way
             episode.pace = pace_between(instruction, shown[0].demonstration.instruction)
         table = table_height(episodes[0].contexts)
-        if self._body is not None and table is not None:
-            episodes[0].cameras = CameraCheck(self._body, table)
+        if self.model is not None and table is not None:
+            body = Body(self.model, np.asarray(self.model.neutral)[None])
+            episodes[0].cameras = CameraCheck(body, table)
         return episodes[0] if len(episodes) == 1 else HandsEpisode(episodes)
-
-    @cached_property
-    def _body(self) -> Body | None:
-        model = self.model
-        return None if model is None else Body(model, np.asarray(model.neutral)[None])
 
     def _as_shown(
         self, shown: Sequence[Shown], space: ActionSpace

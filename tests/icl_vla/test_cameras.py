@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -11,6 +13,8 @@ import pytest
 from icl_vla.evaluation.disturbances import MovedCamera
 from icl_vla.perception.cameras import CameraCheck, knocked
 from icl_vla_embodiments import Observation, se3
+from icl_vla_embodiments.robot_model import RobotModel
+from icl_vla_embodiments.urdf import embodiment_from_urdf
 from icl_vla_retrieval.calibration import Body
 
 SEEDS = range(40, 48)
@@ -99,3 +103,19 @@ def test_a_camera_that_sees_no_robot_tells_nothing(at_work) -> None:
     image = next(iter(observation.cameras.values()))
     far = replace(image, depth=np.full_like(image.depth, 2.5))
     assert knocked(far, body.posed(observation.q[None]), table) is None
+
+
+def test_a_robot_without_shapes_tells_nothing(at_work, tmp_path: Path) -> None:
+    at_task, _, table = at_work
+    tree = ElementTree.fromstring(at_task.embodiment.urdf)
+    for link in tree.iter("link"):
+        for shape in [*link.findall("visual"), *link.findall("collision")]:
+            link.remove(shape)
+    file = tmp_path / "bare.urdf"
+    file.write_text(ElementTree.tostring(tree, encoding="unicode"))
+    model = RobotModel(embodiment_from_urdf(file))
+    observation, _ = next(looks(at_task, 3))
+    check = CameraCheck(Body(model, model.neutral[None]), table)
+    seen = check(replace(observation, q=model.neutral))
+    assert not check.moved
+    assert seen.cameras.keys() == observation.cameras.keys()
