@@ -180,6 +180,13 @@ class LinkHulls:
         self.hulls = hulls_of_embodiment(embodiment, cache)
         self._balls: dict[str, tuple[Array, float]] = {}
 
+    @classmethod
+    def of(cls, hulls: Mapping[str, tuple[Hull, ...]]) -> LinkHulls:
+        """Hulls that are known already: link -> one or more."""
+        made = cls.__new__(cls)
+        made.hulls, made._balls = dict(hulls), {}
+        return made
+
     def ball(self, link: str) -> tuple[Array, float]:
         """Middle ``(3,)`` in a link's frame and radius [m] of a ball about its hulls."""
         if link not in self._balls:

@@ -31,6 +31,23 @@ def exp3(w: ArrayLike) -> Array:
     return np.eye(3) + a * S + b * (S @ S)
 
 
+def exp6(twist: ArrayLike) -> Array:
+    """Motion of a twist ``(v, w)`` in unit time. ``(..., 6) -> (..., 4, 4)``.
+
+    ``v`` [m] is the velocity of the point that is at the origin, ``w`` [rad] the angular one.
+    """
+    twist = np.asarray(twist, dtype=float)
+    v, w = twist[..., :3], twist[..., 3:]
+    angle = np.linalg.norm(w, axis=-1)[..., None, None]
+    S = skew(w)
+    b = 0.5 * np.sinc(angle / (2 * np.pi)) ** 2  # (1 - cos t)/t^2
+    small = angle < 1e-3
+    safe = np.where(small, 1.0, angle)
+    c = np.where(small, 1 / 6 - angle**2 / 120, (safe - np.sin(safe)) / safe**3)
+    V = np.eye(3) + b * S + c * (S @ S)
+    return pose(exp3(w), (V @ v[..., None])[..., 0])
+
+
 def quat_xyzw(R: ArrayLike) -> Array:
     """Unit quaternion ``(x, y, z, w)`` with ``w >= 0`` of a rotation matrix (Shepperd)."""
     R = np.asarray(R, dtype=float)
