@@ -33,7 +33,7 @@ from .seen_motion import SeenMotion, seen_motion
 
 _REACHES = (0.05, 0.1, 0.2, 0.35, 0.7, np.inf)  # [rad] or [m] of posture from the hand's frame
 _ROUNDS = 80
-_PRIOR = 1e-4  # weight of small twists: with 100 times that joints stay short, with less they stray
+_PRIOR = 1e-5, 1e-7  # weight of small twists, at first and at last
 _HAND_POINTS = 150
 _NEAREST = (0.04, 0.015)  # [m] that a point may be from what it lies on, at first and at last
 _SCALE = 0.004  # [m] of the residual's robust weight
@@ -185,7 +185,8 @@ class SeenJoints:
     def save(self, path: Path) -> None:
         """Write an ``.npz``."""
         buffer = io.BytesIO()
-        np.savez_compressed(buffer, allow_pickle=False, **self.__dict__ | {"version": 1})
+        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        np.savez_compressed(buffer, allow_pickle=False, **fields)
         write_atomically(path, buffer.getvalue())
 
     @classmethod
@@ -333,7 +334,7 @@ def fitted(motions: Sequence[SeenMotion], centre: Array, middle: Array) -> Array
         if count == 0:
             break
         flat = twists.ravel()
-        weigh = _PRIOR * np.eye(6 * m)
+        weigh = np.geomspace(*_PRIOR, _ROUNDS)[r] * np.eye(6 * m)
         twists = twists + np.linalg.solve(H / count + weigh, g / count - weigh @ flat).reshape(m, 6)
     return twists
 

@@ -2,7 +2,8 @@
 
 Nothing about the robot is known. A pixel shows something that moves where it is nearer than the far
 end of what it ever shows. The hand is what has come to the place where work begins: it is taken
-from the frame before the gripper first shuts or, where none does, when something is first lowest.
+from the frame before the gripper first shuts or, where none does, from the first where what has come does not go lower soon: later, things
+that were moved may lie lower.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ _HAND = 0.10  # [m] from its lowest point
 _LEAST = 20  # points of a hand
 _LOWEST = 20  # points: fewer may be noise
 _OPEN = 0.5  # opening that a gripper shuts through
-_SETTLED = 0.02  # [m] over the lowest: work has begun
+_SETTLED = 0.005  # [m] over the lowest that is soon to come: it has come down
+_MOSTLY = 0.5  # of what is there has come
+_SOON = 6  # th part of a demonstration
 
 
 @dataclass(frozen=True)
@@ -123,32 +126,37 @@ def _at_work(clouds: Sequence[Array], opening: Array | None) -> tuple[int, Array
     """The frame in which work begins, and the hand's points there; None where nothing is seen."""
     begun = cKDTree(clouds[0]) if len(clouds[0]) else None
 
-    def fresh(f: int) -> Array:
-        cloud = clouds[f]
-        if begun is None or not len(cloud):
-            return cloud
-        return cloud[begun.query(cloud)[0] > _FRESH]
+    def came(f: int) -> NDArray[np.bool_]:
+        if begun is None:
+            return np.ones(len(clouds[f]), dtype=bool)
+        return np.asarray(begun.query(clouds[f])[0] > _FRESH)
 
-    def hand(f: int) -> Array:
-        points = fresh(f)
-        if len(points) < _LEAST:
-            return points[:0]
+    def hand(f: int) -> tuple[Array, float]:
+        """Its points, and the height of the lowest; none where too much stood there before."""
+        none = np.zeros((0, 3)), np.inf
+        if len(clouds[f]) < _LEAST:
+            return none
+        fresh = came(f)
+        if fresh.sum() < _LEAST:
+            return none
+        points = clouds[f][fresh]
         low = points[np.argsort(points[:, 2])[:_LOWEST]]
-        return points[np.linalg.norm(points - np.median(low, axis=0), axis=1) < _HAND]
+        about = np.median(low, axis=0)
+        by = np.linalg.norm(clouds[f] - about, axis=1) < _HAND
+        if fresh[by].mean() < _MOSTLY:
+            return none
+        return clouds[f][by & fresh], float(about[2])
 
+    each = [hand(f) for f in range(len(clouds))]
     if opening is not None:
         shuts = np.flatnonzero((opening[:-1] > _OPEN) & (opening[1:] <= _OPEN))
         for f in shuts[:1]:
-            points = hand(int(f))
-            if len(points) >= _LEAST:
-                return int(f), points
-    heights = np.full(len(clouds), np.inf)
-    for f in range(len(clouds)):
-        points = fresh(f)
-        if len(points) >= _LEAST:
-            heights[f] = np.sort(points[:, 2])[_LOWEST // 2]
+            if len(each[f][0]) >= _LEAST:
+                return int(f), each[f][0]
+    heights = np.array([height for _, height in each])
     if not np.isfinite(heights).any():
         return None
-    f = int(np.argmax(heights < heights.min() + _SETTLED))
-    points = hand(f)
-    return (f, points) if len(points) >= _LEAST else None
+    coming = max(len(clouds) // _SOON, 1)
+    lowest = np.array([heights[f : f + coming + 1].min() for f in range(len(clouds))])
+    f = int(np.argmax(np.isfinite(heights) & (heights < lowest + _SETTLED)))
+    return f, each[f][0]
