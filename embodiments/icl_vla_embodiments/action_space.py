@@ -25,7 +25,7 @@ from .errors import ActionSpaceError
 from .types import Array, TaskTarget
 
 if TYPE_CHECKING:
-    from .robot_model import RobotModel
+    from .kinematics import Kinematics
 
 
 class Kind(StrEnum):
@@ -337,7 +337,7 @@ class ActionSpace:
         return np.clip(np.asarray(native, dtype=float), self.lower, self.upper)
 
     def decode(
-        self, native: ArrayLike, state: SpaceState, model: RobotModel | None = None
+        self, native: ArrayLike, state: SpaceState, model: Kinematics | None = None
     ) -> tuple[TaskTarget, ...]:
         """Native actions to task-frame targets.
 
@@ -370,7 +370,7 @@ class ActionSpace:
         return tuple(targets)
 
     def encode(
-        self, targets: Sequence[TaskTarget], state: SpaceState, model: RobotModel | None = None
+        self, targets: Sequence[TaskTarget], state: SpaceState, model: Kinematics | None = None
     ) -> Array:
         """Task-frame targets to native actions ``(H, D)``; inverse of :meth:`decode`.
 

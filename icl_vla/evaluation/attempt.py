@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import cache
 from pathlib import Path
 from typing import NoReturn, Protocol, cast
@@ -21,11 +21,13 @@ from icl_vla_embodiments import (
     SpaceState,
     TaskTarget,
 )
+from icl_vla_embodiments.kinematics import Kinematics
 from icl_vla_embodiments.robot_model import RobotModel
 from icl_vla_embodiments.store import EmbodimentStore
 from icl_vla_embodiments.types import Array
 from icl_vla_retrieval import DemoBank
 
+from ..perception.seen_joints import eyes_for
 from ..policy.interface import Episode
 from ..runtime.loop import Outcome, run_episode
 from ..runtime.station import Station
@@ -34,7 +36,7 @@ from ..sim.workcell import Workcell
 from .causes import Evidence
 from .context import CONTEXTS, NEUTRAL
 from .conventions import CONVENTIONS
-from .demonstrations import open_handed, spaces
+from .demonstrations import open_handed, seen_in, spaces
 from .disturbances import DisturbedDriver, disturbance
 from .film import Filmer
 from .methods import find_method
@@ -113,12 +115,14 @@ def run_trial(
         method = find_method(trial.method)
         demonstrations = open_handed(home, setting.handed) if setting else _open(bank)
         try:
-            station = _known(cell, method, setting)
+            station = _known(cell, method, trial, demonstrations)
             asked = trial.said or _asked(cell, setting)
             episode = method.start(station, demonstrations, asked, trial.seed)
             if setting is not None:
                 true, told = spaces(cell, setting.handed)
-                episode = Spoken(episode, cell.model, true if method.sees_truth else told, true)
+                episode = Spoken(
+                    episode, cell.model, true if method.sees_truth else told, true, station.model
+                )
             elif not method.kinematics:  # it deals in the numbers themselves
                 space = demonstrations.action_space
                 episode = Spoken(episode, cell.model, space, space)
@@ -185,19 +189,25 @@ def _check_code(setting: Setting) -> None:
         )
 
 
-def _known(cell: Place, method: Method, setting: Setting | None) -> Station:
-    """The robot as a method may know it.
+def _known(cell: Place, method: Method, trial: Trial, demonstrations: DemoBank) -> Station:
+    """The robot as a method may know it: as told, or as demonstrations show it.
 
     Raises:
-        ReportedError: The method needs kinematics that nobody tells it.
+        ReportedError: The method needs kinematics that neither tells.
     """
+    setting = trial.setting
     told = setting is None or CONVENTIONS[setting.cell.convention].kinematics
     if told or method.sees_truth:
         return cell
-    if method.kinematics:
-        raise ReportedError("the method needs the robot's kinematics, which nobody tells it")
     parts = {f.name: getattr(cell, f.name) for f in fields(Station) if f.init}
-    return Station(**parts | {"model": _Withheld(), "components": _Withheld()})
+    if not method.kinematics:
+        return Station(**parts | {"model": _Withheld(), "components": _Withheld()})
+    seen = seen_in(demonstrations)
+    if seen is None:
+        raise ReportedError("the method needs the robot's kinematics, which nobody tells or shows")
+    station = Station(**parts | {"model": seen, "components": eyes_for(seen)})
+    station.see_with(trial.encoder)
+    return station
 
 
 class _Withheld:
@@ -267,12 +277,19 @@ class Spoken:
         model: Kinematics.
         told: The action space as it was described.
         true: What the numbers mean to the robot.
+        known: Kinematics as they are known to who says where to go; None for the true ones.
     """
 
     def __init__(
-        self, inner: Episode, model: RobotModel, told: ActionSpace, true: ActionSpace
+        self,
+        inner: Episode,
+        model: RobotModel,
+        told: ActionSpace,
+        true: ActionSpace,
+        known: Kinematics | None = None,
     ) -> None:
         self.inner, self.model, self.told, self.true = inner, model, told, true
+        self.known = model if known is None else known
 
     def act(self, observation: Observation) -> ActionChunk:
         """What the robot understands of the inner episode's chunk."""
@@ -286,7 +303,8 @@ class Spoken:
             },
         )
         if chunk.native is None:
-            native = self.told.clip(self.told.encode(chunk.targets, state, self.model))
+            seen = replace(state, poses=self.known.poses(observation.q))
+            native = self.told.clip(self.told.encode(chunk.targets, seen, self.known))
         else:  # what it says itself counts: it may have read another meaning from demonstrations
             native = self.true.clip(chunk.native)
         effectors = list(chunk.motions) or list(self.true.effectors)

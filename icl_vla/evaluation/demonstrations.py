@@ -14,7 +14,8 @@ from icl_vla_embodiments import ActionSpace
 from icl_vla_retrieval import BankCollection, CameraSpec, DemoBank, Demonstration
 from icl_vla_retrieval.spec import BankSpec
 
-from ..perception.encoders import DEFAULT
+from ..perception.encoders import DEFAULT, encoder_of
+from ..perception.seen_joints import SeenJoints, eyes_for, told_by_seeing, with_poses
 from ..policy.context import copy_tokens, index_episodes
 from ..runtime.station import Station
 from ..sim.foreign import ForeignCell
@@ -27,6 +28,8 @@ from .provenance import PHYSICS, POLICIES, code_digest, fingerprint, library_ver
 from .rigs import RIGS, stored
 from .robots import find_robot
 from .workplace import Place, at_task, table_task
+
+SEEN = "seen_joints.npz"
 
 
 @dataclass(frozen=True)
@@ -194,7 +197,9 @@ def hand_over(home: Path, handed: Handed, encoder: str = DEFAULT) -> None:
     shutil.rmtree(partial, ignore_errors=True)
     bank = DemoBank.of_spec(partial, spec)
     plain = handed.convention == "plain" and not context.misdescribed
-    for i in range(0 if context.empty else min(handed.count, len(source))):
+    several = range(0 if context.empty else min(handed.count, len(source)))
+    unseen: list[Demonstration] = []
+    for i in several:
         if plain and context.change is None:
             bank.append_copy(source, i)
             continue
@@ -204,12 +209,26 @@ def hand_over(home: Path, handed: Handed, encoder: str = DEFAULT) -> None:
             d = respoken(d, true, told, cell.model)
         if context.change is not None:
             d = context.change(d, np.random.default_rng([i, len(d)]))
-        episode = bank.append(d if convention.kinematics else without_kinematics(d))
-        if convention.kinematics and as_seen:  # other numbers, but the same things to see
+        if not convention.kinematics:
+            unseen.append(without_kinematics(d))
+            continue
+        episode = bank.append(d)
+        if as_seen:  # other numbers, but the same things to see
             copy_tokens(source, i, bank, episode, cell.encoder)
-    if convention.kinematics:
-        index_episodes(bank, cell.encoder, cell.effector, range(len(bank)))
+    if unseen:
+        seen = told_by_seeing(unseen, source.spec.joints)
+        for d in unseen:
+            bank.append(with_poses(d, seen))
+        seen.save(partial / SEEN)
+    eyes = encoder_of(encoder, eyes_for(seen)) if unseen else cell.encoder
+    index_episodes(bank, eyes, cell.effector, range(len(bank)))
     partial.replace(path)
+
+
+def seen_in(bank: DemoBank) -> SeenJoints | None:
+    """The arm that a bank's demonstrations were seen to have, where nobody tells its kinematics."""
+    file = bank.path / SEEN
+    return SeenJoints.open(file) if file.exists() else None
 
 
 @lru_cache(maxsize=16)

@@ -17,7 +17,7 @@ from scipy.sparse.csgraph import connected_components
 
 from icl_vla_embodiments import CameraImage, Observation
 from icl_vla_embodiments.geometry import LinkHulls
-from icl_vla_embodiments.robot_model import RobotModel
+from icl_vla_embodiments.kinematics import Kinematics
 from icl_vla_embodiments.types import Array
 
 from .registration import box_of
@@ -43,7 +43,7 @@ class ComponentEncoder:
         min_pixels: Smaller regions are dropped.
     """
 
-    model: RobotModel | None
+    model: Kinematics | None
     hulls: LinkHulls | None
     reach: float
     robot_margin: float = 0.012

@@ -17,7 +17,7 @@ from scipy import ndimage
 
 from icl_vla_embodiments import CameraImage, Observation
 from icl_vla_embodiments.geometry import LinkHulls
-from icl_vla_embodiments.robot_model import RobotModel
+from icl_vla_embodiments.kinematics import Kinematics
 from icl_vla_embodiments.types import Array
 
 from .backbone import Backbone
@@ -60,7 +60,7 @@ class LearnedEncoder:
         min_pixels: Groups that are smaller in the camera's picture are dropped.
     """
 
-    model: RobotModel | None
+    model: Kinematics | None
     hulls: LinkHulls | None
     reach: float
     backbone: Backbone

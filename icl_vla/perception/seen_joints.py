@@ -29,11 +29,12 @@ from icl_vla_embodiments.types import Array
 from icl_vla_retrieval import Demonstration
 from icl_vla_retrieval.demonstration import decode_commands
 
-from .seen_motion import SeenMotion, seen_motion
+from .components import ComponentEncoder
+from .seen_motion import SeenMotion, View, seen_motion
 
 _REACHES = (0.05, 0.1, 0.2, 0.35, 0.7, np.inf)  # [rad] or [m] of posture from the hand's frame
 _ROUNDS = 80
-_PRIOR = 1e-5, 1e-7  # weight of small twists, at first and at last
+_PRIOR = 1e-7  # weight of small twists beside a mean of squares: with more joints stay short
 _HAND_POINTS = 150
 _NEAREST = (0.04, 0.015)  # [m] that a point may be from what it lies on, at first and at last
 _SCALE = 0.004  # [m] of the residual's robust weight
@@ -46,6 +47,8 @@ _SELDOM = 0.02  # of all frames in which a robot's point may be seen through
 _SEEN = 3  # frames in which it is
 _PART = 0.05  # [m]: links are not convex, but so much of one nearly is
 _BEYOND = 0.2  # of the demonstrated range that joints may go out of it
+_MARGIN = 0.02  # [m] about a link: shapes are seen less exactly than they are drawn
+_BESIDE = 1.3  # times the hand's reach: as far as things are looked at
 _STEPS = 20
 _MET = 1e-5  # [m] and [rad]
 _STEP = 0.3  # [rad] or [m] at a time
@@ -119,6 +122,12 @@ class SeenJoints:
             made[str(j)] = tuple(_part(p) for p in parts)
         return LinkHulls.of({link: parts for link, parts in made.items() if parts})
 
+    @property
+    def reach(self) -> float:
+        """Farthest from the base [m] that the hand was shown, over the ground."""
+        T = self.poses(self.shown)[self.effector]
+        return float(np.linalg.norm(T[:, :2, 3], axis=1).max())
+
     @cached_property
     def _limits(self) -> tuple[Array, Array]:
         """Of the joints: what was demonstrated, and a little more."""
@@ -133,9 +142,7 @@ class SeenJoints:
         T = self.poses(self.shown)[self.effector]
         return cKDTree(_flat(T)), self.shown[:, self.columns]
 
-    def inverse_kinematics(
-        self, targets: Mapping[str, Array], guess: ArrayLike, **_: object
-    ) -> Array:
+    def inverse_kinematics(self, targets: Mapping[str, Array], guess: ArrayLike) -> Array:
         """Joint positions ``(n,)`` that bring the hand to ``T_base_ee``, as near as they can.
 
         Damped least squares; what they leave free goes to the postures that were demonstrated
@@ -265,6 +272,11 @@ def with_poses(d: Demonstration, seen: SeenJoints) -> Demonstration:
     return replace(d, commands=commands, gripper_commands=openings)
 
 
+def eyes_for(seen: SeenJoints) -> ComponentEncoder:
+    """Looks with such an arm left out of pictures."""
+    return ComponentEncoder(seen, seen.hulls(), _BESIDE * seen.reach, robot_margin=_MARGIN)
+
+
 def _arm(d: Demonstration, joints: Sequence[str]) -> tuple[str, list[int]]:
     """Name and columns of the arm that actions move."""
     kinds = (Kind.JOINT_POSITION, Kind.JOINT_VELOCITY)
@@ -334,7 +346,7 @@ def fitted(motions: Sequence[SeenMotion], centre: Array, middle: Array) -> Array
         if count == 0:
             break
         flat = twists.ravel()
-        weigh = np.geomspace(*_PRIOR, _ROUNDS)[r] * np.eye(6 * m)
+        weigh = _PRIOR * np.eye(6 * m)
         twists = twists + np.linalg.solve(H / count + weigh, g / count - weigh @ flat).reshape(m, 6)
     return twists
 
@@ -392,12 +404,9 @@ def _carved(seen: SeenJoints, motions: Sequence[SeenMotion]) -> tuple[Array, NDA
 
 
 def _looked_at(
-    view: object, f: int, points: Array
+    view: View, f: int, points: Array
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
     """Which points ``(N, 3)`` a camera sees through, sees something moving at, and has in view."""
-    from .seen_motion import View
-
-    assert isinstance(view, View)
     x, y, z = se3.act(view.T_camera_base, points).T
     K = view.intrinsics
     height, width = view.depth.shape[1:]

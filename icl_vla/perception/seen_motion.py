@@ -2,8 +2,8 @@
 
 Nothing about the robot is known. A pixel shows something that moves where it is nearer than the far
 end of what it ever shows. The hand is what has come to the place where work begins: it is taken
-from the frame before the gripper first shuts or, where none does, from the first where what has come does not go lower soon: later, things
-that were moved may lie lower.
+from the frame before the gripper first shuts or, where none does, from the first where what has
+come does not go lower soon: later, things that were moved may lie lower.
 """
 
 from __future__ import annotations

@@ -7,14 +7,14 @@ from numpy.typing import NDArray
 
 from icl_vla_embodiments import CameraImage, Observation, ReportedError, se3
 from icl_vla_embodiments.geometry import LinkHulls
-from icl_vla_embodiments.robot_model import RobotModel
+from icl_vla_embodiments.kinematics import Kinematics
 from icl_vla_embodiments.types import Array
 
 from .depth import depth_from_colour
 
 
 def cameras_and_links(
-    observation: Observation, model: RobotModel | None, hulls: LinkHulls | None
+    observation: Observation, model: Kinematics | None, hulls: LinkHulls | None
 ) -> tuple[list[CameraImage], dict[str, Array]]:
     """Cameras with colour, depth and calibration; link -> its pose ``(4, 4)`` in the base frame.
 

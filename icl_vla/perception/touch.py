@@ -11,7 +11,7 @@ from scipy.spatial import ConvexHull
 
 from icl_vla_embodiments import Observation, se3
 from icl_vla_embodiments.geometry import LinkHulls
-from icl_vla_embodiments.robot_model import RobotModel
+from icl_vla_embodiments.kinematics import Kinematics
 from icl_vla_embodiments.types import Array
 
 from .registration import box_of
@@ -253,7 +253,7 @@ def _along(motion: Array, surface: Array, steps: int) -> Array:
 
 
 def body_of(
-    observation: Observation, model: RobotModel | None, hulls: LinkHulls | None
+    observation: Observation, model: Kinematics | None, hulls: LinkHulls | None
 ) -> Body | None:
     """The robot at an observation; None where its shape or posture is not known."""
     if model is None or hulls is None or not hulls.hulls or observation.q is None:

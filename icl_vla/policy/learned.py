@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from icl_vla_embodiments import ActionChunk, ActionSpace, Observation, ReportedError, se3
-from icl_vla_embodiments.robot_model import RobotModel
+from icl_vla_embodiments.kinematics import Kinematics
 from icl_vla_embodiments.types import Array
 from icl_vla_retrieval import (
     AmbiguousInstruction,
@@ -99,7 +99,7 @@ class LearnedPolicy(RetrievalPolicy):
 
     def __init__(
         self,
-        model: RobotModel | None,
+        model: Kinematics | None,
         encoder: Encoder,
         network: str | Path | IclVlaPolicy = "default",
     ) -> None:

@@ -19,6 +19,7 @@ from icl_vla_embodiments import (
     ReportedError,
     SpaceState,
 )
+from icl_vla_embodiments.kinematics import Kinematics
 from icl_vla_embodiments.robot_model import RobotModel
 from icl_vla_embodiments.types import Array
 from icl_vla_retrieval import DemoBank, Demonstration
@@ -94,7 +95,7 @@ class RetrievalPolicy:
     episode_type: ClassVar[type[RetrievalEpisode]]
 
     def __init__(
-        self, model: RobotModel | None, encoder: Encoder, config: RetrievalConfig | None = None
+        self, model: Kinematics | None, encoder: Encoder, config: RetrievalConfig | None = None
     ) -> None:
         self.model = model
         self.encoder = encoder
@@ -121,7 +122,7 @@ class RetrievalPolicy:
             episode.other_way = other_way
             episode.pace = pace_between(instruction, shown[0].demonstration.instruction)
         table = table_height(episodes[0].contexts)
-        if self.model is not None and table is not None:
+        if isinstance(self.model, RobotModel) and table is not None:
             body = Body(self.model, np.asarray(self.model.neutral)[None])
             episodes[0].cameras = CameraCheck(body, table)
         return episodes[0] if len(episodes) == 1 else HandsEpisode(episodes)

@@ -16,6 +16,7 @@ import numpy as np
 
 from icl_vla_embodiments import ActionSpace, Embodiment, Kind, ReportedError
 from icl_vla_embodiments.geometry import LinkHulls
+from icl_vla_embodiments.kinematics import Kinematics
 from icl_vla_embodiments.robot_model import RobotModel
 from icl_vla_retrieval import DemoBank, Demonstration, choose_instruction
 
@@ -41,7 +42,7 @@ def begin(
     encoder: str | None,
 ) -> Episode:
     """See :meth:`.relational.IclVlaPolicy.start`."""
-    model: RobotModel | None = None
+    model: Kinematics | None = None
     if embodiment is None:
         _check_space(action_space)
         bank = _shown(bank, instruction) if len(bank) else []

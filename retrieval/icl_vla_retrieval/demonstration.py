@@ -22,7 +22,7 @@ from icl_vla_embodiments.types import (
 from .errors import DemonstrationError
 
 if TYPE_CHECKING:
-    from icl_vla_embodiments.robot_model import RobotModel
+    from icl_vla_embodiments.kinematics import Kinematics
 
 Value = str | int | float | bool
 
@@ -176,7 +176,7 @@ class Demonstration:
         gripper_commands: Mapping[str, ArrayLike] | None = None,
         cameras: Mapping[str, CameraTrack] | None = None,
         provenance: Mapping[str, Value] | None = None,
-        model: RobotModel | None = None,
+        model: Kinematics | None = None,
     ) -> Demonstration:
         """Complete what was recorded by what follows from it.
 
@@ -231,7 +231,7 @@ class Demonstration:
 
 
 def decode_commands(
-    demonstration: Demonstration, model: RobotModel | None = None
+    demonstration: Demonstration, model: Kinematics | None = None
 ) -> tuple[dict[str, Array], dict[str, Array]]:
     """What each action asked for: effector -> ``(T, 4, 4)`` and effector -> ``(T,)``.
 

@@ -21,7 +21,7 @@ from icl_vla_embodiments.types import Array
 from .demonstration import Demonstration, decode_commands, measured_state
 
 if TYPE_CHECKING:
-    from icl_vla_embodiments.robot_model import RobotModel
+    from icl_vla_embodiments.kinematics import Kinematics
 
 _FRAMES = 60  # of a demonstration that are looked at, at most
 _LAGS = (1, 2, 4)  # frames by which a robot may follow what it is told
@@ -60,7 +60,7 @@ def turned_numbers(space: ActionSpace, demonstrations: Sequence[Demonstration]) 
     return tuple(found)
 
 
-def read_as(space: ActionSpace, d: Demonstration, model: RobotModel | None) -> Demonstration:
+def read_as(space: ActionSpace, d: Demonstration, model: Kinematics | None) -> Demonstration:
     """A demonstration whose numbers are taken to mean what a space says."""
     d = replace(d, action_space=space)
     commands, openings = decode_commands(d, model)
