@@ -34,7 +34,9 @@ from .seen_motion import SeenMotion, View, seen_motion
 
 _REACHES = (0.05, 0.1, 0.2, 0.35, 0.7, np.inf)  # [rad] or [m] of posture from the hand's frame
 _ROUNDS = 80
-_PRIOR = 1e-7  # weight of small twists beside a mean of squares: with more joints stay short
+_PRIORS = 3e-8, 1e-7, 3e-7, 1e-6
+"""Weights of small twists beside a mean of squares. With more, joints stay short, and with less they
+stray; which is right depends on what is shown, so that all are tried."""
 _HAND_POINTS = 150
 _NEAREST = (0.04, 0.015)  # [m] that a point may be from what it lies on, at first and at last
 _SCALE = 0.004  # [m] of the residual's robust weight
@@ -240,7 +242,8 @@ def told_by_seeing(demonstrations: Sequence[Demonstration], joints: Sequence[str
         joints: Names of the robot's joints, as their positions are ordered.
 
     Raises:
-        ReportedError: Actions do not move the joints of one arm, or no hand is seen.
+        ReportedError: Actions do not move the joints of one arm, no camera is fixed and measures
+            depth, or no hand is seen.
     """
     effector, columns = _arm(demonstrations[0], joints)
     each = [seen_motion(d, columns, effector) for d in demonstrations]
@@ -254,7 +257,8 @@ def told_by_seeing(demonstrations: Sequence[Demonstration], joints: Sequence[str
         )
     centre = np.median([m.q[m.at] for m in motions], axis=0)
     middle = np.median(np.concatenate([m.hand for m in motions]), axis=0)
-    twists = fitted(motions, centre, middle)
+    tries = [fitted(motions, centre, middle, prior) for prior in _PRIORS]
+    twists, _ = max(tries, key=lambda fit: fit[1])
     q = np.concatenate([d.q for d in demonstrations])
     nothing = np.zeros((0, 3)), np.zeros(0, dtype=np.int64)
     arm = np.asarray(columns, dtype=np.int64)
@@ -282,6 +286,14 @@ def _arm(d: Demonstration, joints: Sequence[str]) -> tuple[str, list[int]]:
     kinds = (Kind.JOINT_POSITION, Kind.JOINT_VELOCITY)
     moved = [x for x in d.action_space.dimensions if x.kind in kinds and x.role == "arm"]
     names = [x.joint for x in moved]
+    if d.q.shape[1] != len(joints):
+        raise ReportedError(
+            "a demonstration has joint positions that have no names",
+            where=repr(d.instruction),
+            value=d.q.shape[1],
+            valid=list(joints),
+            remedy="keep demonstrations in a bank, or give as many positions as actions move",
+        )
     unknown = sorted(set(names) - set(joints))
     effectors = sorted({x.effector for x in moved})
     if unknown or len(effectors) != 1:
@@ -295,8 +307,10 @@ def _arm(d: Demonstration, joints: Sequence[str]) -> tuple[str, list[int]]:
     return effectors[0], sorted(list(joints).index(name) for name in names)
 
 
-def fitted(motions: Sequence[SeenMotion], centre: Array, middle: Array) -> Array:
-    """Twists ``(m, 6)`` about ``middle`` that carry hands along what was seen.
+def fitted(
+    motions: Sequence[SeenMotion], centre: Array, middle: Array, prior: float
+) -> tuple[Array, float]:
+    """Twists ``(m, 6)`` about ``middle`` that carry hands along what was seen; how many points lie.
 
     Gauss-Newton on the distances of hands' points to what they should lie on.
     """
@@ -313,7 +327,7 @@ def fitted(motions: Sequence[SeenMotion], centre: Array, middle: Array) -> Array
     at = np.stack([motions[k].q[motions[k].at] - centre for k, _ in frames])
     off = np.abs(x - at).max(axis=1)
     step = 1e-4 * np.eye(6 * m).reshape(6 * m, 1, m, 6)
-    twists = np.zeros((m, 6))
+    twists, count = np.zeros((m, 6)), 0.0
     for r in range(_ROUNDS):
         progress = min(len(_REACHES) * r / (0.6 * _ROUNDS), len(_REACHES) - 1)
         let_in = off <= _REACHES[int(progress)]
@@ -346,9 +360,9 @@ def fitted(motions: Sequence[SeenMotion], centre: Array, middle: Array) -> Array
         if count == 0:
             break
         flat = twists.ravel()
-        weigh = _PRIOR * np.eye(6 * m)
+        weigh = prior * np.eye(6 * m)
         twists = twists + np.linalg.solve(H / count + weigh, g / count - weigh @ flat).reshape(m, 6)
-    return twists
+    return twists, count
 
 
 def _normals(tree: cKDTree) -> Array:

@@ -28,6 +28,7 @@ _LEAST = 20  # points of a hand
 _LOWEST = 20  # points: fewer may be noise
 _OPEN = 0.5  # opening that a gripper shuts through
 _SETTLED = 0.005  # [m] over the lowest that is soon to come: it has come down
+_AT_WORK = 0.15  # [m] over the lowest of all, which may be a thing that was moved
 _MOSTLY = 0.5  # of what is there has come
 _SOON = 6  # th part of a demonstration
 
@@ -143,7 +144,7 @@ def _at_work(clouds: Sequence[Array], opening: Array | None) -> tuple[int, Array
         low = points[np.argsort(points[:, 2])[:_LOWEST]]
         about = np.median(low, axis=0)
         by = np.linalg.norm(clouds[f] - about, axis=1) < _HAND
-        if fresh[by].mean() < _MOSTLY:
+        if not by.any() or fresh[by].mean() < _MOSTLY:
             return none
         return clouds[f][by & fresh], float(about[2])
 
@@ -158,5 +159,6 @@ def _at_work(clouds: Sequence[Array], opening: Array | None) -> tuple[int, Array
         return None
     coming = max(len(clouds) // _SOON, 1)
     lowest = np.array([heights[f : f + coming + 1].min() for f in range(len(clouds))])
-    f = int(np.argmax(np.isfinite(heights) & (heights < lowest + _SETTLED)))
+    low = heights < heights.min() + _AT_WORK
+    f = int(np.argmax(low & (heights < lowest + _SETTLED)))
     return f, each[f][0]

@@ -14,6 +14,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from icl_vla_embodiments import ActionChunk, ActionSpace, Observation, ReportedError
+from icl_vla_embodiments.robot_model import RobotModel
 from icl_vla_embodiments.types import Array
 from icl_vla_retrieval.manner import manner_of
 
@@ -55,7 +56,7 @@ class ByWords:
             ReportedError: Nobody tells the robot's kinematics, or its hand has no gripper.
         """
         model, hulls, effector = self.policy.model, self.eyes.hulls, action_space.effectors[0]
-        if model is None or hulls is None:
+        if not isinstance(model, RobotModel) or hulls is None:
             raise ReportedError(
                 "without demonstrations the robot's hand has to be known",
                 where=f"action space {action_space.name!r}",

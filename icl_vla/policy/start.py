@@ -4,7 +4,8 @@ With an embodiment the robot's kinematics and links are known: its own body is l
 and actions may be joints. Without one, demonstrations and observations carry the measured pose of
 each hand (``poses``), the action space speaks of hands, cameras stand still, and pixels that show
 the robot should have depth 0, which simulators know; what keeps its place at the hand all through
-a demonstration is taken for the hand.
+a demonstration is taken for the hand. Where actions move joints nevertheless, fixed depth cameras
+have to show what these do (:mod:`icl_vla.perception.seen_joints`).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from icl_vla_retrieval import DemoBank, Demonstration, choose_instruction
 
 from ..perception.components import ComponentEncoder
 from ..perception.encoders import COMPONENTS, DEFAULT, LEARNED, encoder_of, schema_of
+from ..perception.seen_joints import eyes_for, told_by_seeing, with_poses
 from ..sim.workspace import horizontal_reach
 from .interface import Episode
 from .learned import LearnedPolicy
@@ -44,9 +46,15 @@ def begin(
     """See :meth:`.relational.IclVlaPolicy.start`."""
     model: Kinematics | None = None
     if embodiment is None:
-        _check_space(action_space)
+        joints = _joints(bank, action_space)
         bank = _shown(bank, instruction) if len(bank) else []
-        components = ComponentEncoder(None, None, _BEYOND * _reached(bank))
+        if joints:
+            seen = told_by_seeing(bank, joints)
+            bank = [with_poses(d, seen) for d in bank]
+            model, components = seen, eyes_for(seen)
+            action_space = action_space.with_joints(joints)
+        else:
+            components = ComponentEncoder(None, None, _BEYOND * _reached(bank))
     else:
         model = RobotModel(embodiment)
         reach = max(horizontal_reach(model, arm.name) for arm in embodiment.arms)
@@ -61,21 +69,22 @@ def trained_with(schema: str) -> str:
     return next((n for n in (COMPONENTS, LEARNED) if schema_of(n) == schema), DEFAULT)
 
 
-def _check_space(space: ActionSpace) -> None:
-    """Whether actions can be made without knowing the robot.
+def _joints(bank: DemoBank | Sequence[Demonstration], space: ActionSpace) -> tuple[str, ...]:
+    """Names of the robot's joints, where actions move them; none where they move hands.
 
     Raises:
-        ReportedError: Some move joints.
+        ReportedError: Actions move joints, and nothing shows what these do.
     """
-    joints = [d.name for d in space.dimensions if d.kind in _OF_JOINTS]
-    if joints:
+    joints = [d.joint for d in space.dimensions if d.kind in _OF_JOINTS]
+    if joints and not len(bank):
         raise ReportedError(
-            "actions that move joints need the robot's kinematics",
+            "actions that move joints need the robot's kinematics, or demonstrations",
             where=f"action space {space.name!r}",
             value=joints,
-            remedy="give the robot: start(..., embodiment=embodiment_from_urdf(...)), or an action"
-            " space of hands",
+            remedy="give the robot: start(..., embodiment=embodiment_from_urdf(...)), or"
+            " demonstrations, or an action space of hands",
         )
+    return bank.spec.joints if joints and isinstance(bank, DemoBank) else tuple(joints)
 
 
 def _shown(bank: DemoBank | Sequence[Demonstration], instruction: str) -> list[Demonstration]:

@@ -16,7 +16,13 @@ from icl_vla.evaluation import benchmark
 from icl_vla.evaluation.attempt import _disturbed, run_trial
 from icl_vla.evaluation.benchmark import plan, run_suite
 from icl_vla.evaluation.benchmark_report import report_suite
-from icl_vla.evaluation.demonstrations import Shown, benchmark_path, open_handed, record_shown
+from icl_vla.evaluation.demonstrations import (
+    Shown,
+    benchmark_path,
+    open_handed,
+    record_shown,
+    seen_in,
+)
 from icl_vla.evaluation.suite import Cell, Suite
 from icl_vla.evaluation.trials import Result, ResultLog
 from icl_vla.evaluation.workplace import at_task
@@ -122,19 +128,28 @@ def test_a_robot_shows_only_what_it_has_room_for(tmp_path):
         record_shown(tmp_path, shown)
 
 
-def test_without_kinematics_the_numbers_alone_are_played(base, monkeypatch):
-    """In the scene that was shown, whoever plays the numbers is right; others are refused."""
+def test_without_kinematics_joints_are_told_by_demonstrations(base, monkeypatch):
+    """In the scene that was shown, whoever plays the numbers is right; others see what they do."""
     monkeypatch.setattr(Suite, "trial_scene", Suite.shown_scene)
     cell = replace(suite("x", "vote").cells[0], convention="no kinematics")
     chosen = suite("bare", "native_knn", "vote", "expert", episodes=2).with_(cells=(cell,))
     found = run_suite(chosen, base, films=0)
     won = {r["method"]: r["rate"] for r in found["rows"]}
-    assert won == {"native_knn": 1.0, "vote": 0.0, "expert": 1.0}
+    assert won["native_knn"] == won["expert"] == 1.0
+    assert all("refused" not in row["causes"] for row in found["rows"])
     (handed,) = {t.setting.handed for t in plan(chosen, base)}
-    shown = open_handed(base, handed)[0]
-    assert not shown.poses and not shown.commands
-    refused = next(r for r in found["rows"] if r["method"] == "vote")
-    assert refused["causes"] == {"refused": 2}
+    bank = open_handed(base, handed)
+    seen = seen_in(bank)
+    assert seen is not None
+    for effector, T in seen.poses(bank[0].q).items():
+        np.testing.assert_allclose(bank[0].poses[effector], T, atol=1e-6)
+
+
+def test_what_neither_is_told_nor_shown_is_refused(base):
+    cell = replace(suite("x", "vote").cells[0], convention="no kinematics", context="none")
+    found = run_suite(suite("bare", "vote").with_(cells=(cell,)), base, films=0)
+    (row,) = found["rows"]
+    assert row["rate"] == 0.0 and list(row["causes"]) == ["refused"]
 
 
 def test_without_colours_nothing_shown_or_seen_has_any(base):
