@@ -35,8 +35,8 @@ from .seen_motion import SeenMotion, View, seen_motion
 _REACHES = (0.05, 0.1, 0.2, 0.35, 0.7, np.inf)  # [rad] or [m] of posture from the hand's frame
 _ROUNDS = 80
 _PRIORS = 3e-8, 1e-7, 3e-7, 1e-6
-"""Weights of small twists beside a mean of squares. With more, joints stay short, and with less they
-stray; which is right depends on what is shown, so that all are tried."""
+"""Weights of small twists beside a mean of squares: with more, joints stay short, with less they
+stray. Which is right depends on what is shown, so all are tried."""
 _HAND_POINTS = 150
 _NEAREST = (0.04, 0.015)  # [m] that a point may be from what it lies on, at first and at last
 _SCALE = 0.004  # [m] of the residual's robust weight

@@ -172,4 +172,6 @@ def test_without_a_fixed_depth_camera_it_says_what_is_missing(shown):
 
 def test_actions_have_to_move_the_robots_own_joints(shown):
     with pytest.raises(ReportedError, match="joints of one arm"):
-        told_by_seeing(shown, ("shoulder", "elbow"))
+        told_by_seeing(shown, ("shoulder", "elbow", "lift", "hand"))
+    with pytest.raises(ReportedError, match="no names"):
+        told_by_seeing(shown, JOINTS[:3])
