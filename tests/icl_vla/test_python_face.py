@@ -103,13 +103,15 @@ def test_it_acts_in_a_simulator_without_a_urdf(policy, example):
         policy.start(demonstrations, "juggle three chainsaws", example.SPACE)
 
 
-def test_joints_need_a_robot(policy, home, bank, instructions):
+def test_joints_need_a_robot_or_names_and_demonstrations(policy, home, bank, instructions):
     robot = EmbodimentStore(home).get(ROBOT)
     spaces = [
         s for s in robot.action_spaces if any(d.kind is Kind.JOINT_POSITION for d in s.dimensions)
     ]
     assert spaces
     with pytest.raises(ReportedError, match="kinematics"):
+        policy.start([], instructions["push"], spaces[0])
+    with pytest.raises(ReportedError, match="no names"):  # a gripper's joint is no action
         policy.start(list(bank), instructions["push"], spaces[0])
 
 
